@@ -1,1 +1,14 @@
-fn main() {}
+//! Development tasks: `cargo xtask tidy`.
+
+mod tidy;
+
+use std::path::Path;
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("tidy") => tidy::run(root),
+        _ => anyhow::bail!("usage: cargo xtask tidy"),
+    }
+}

@@ -1,0 +1,45 @@
+# `make up` gives a cluster, `make test` is everything the CI runs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CORTEN := $(TARGET)/release/corten
+
+.PHONY: build up down test packages fmt clippy tidy deny unit e2e bench
+
+build: packages-build
+	cargo build --release --locked --package corten
+
+up: build
+	$(CORTEN) up --detach
+
+down:
+	$(CORTEN) down
+
+test: packages fmt clippy tidy deny unit build e2e
+
+packages:
+	hack/packages.sh test
+
+packages-build:
+	hack/packages.sh build
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+tidy:
+	cargo xtask tidy
+
+deny:
+	hack/deny.sh
+
+unit:
+	cargo nextest run --workspace --locked --no-fail-fast
+
+e2e: build
+	CORTEN=$(abspath $(CORTEN)) e2e/run.sh
+
+bench: build
+	$(CORTEN) bench
