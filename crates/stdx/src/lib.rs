@@ -1,1 +1,12 @@
-//! (contract below)
+//! Small pieces without domain knowledge: time, back-off, bounded queues, ids.
+//!
+//! Owns: [`Clock`] (time as an argument), [`Backoff`], [`queue`] (channels that carry their name and
+//! bound), [`ids`]. Must never know: Kubernetes, storage, HTTP. Read first: `clock.rs`, `backoff.rs`.
+
+pub mod backoff;
+pub mod clock;
+pub mod ids;
+pub mod queue;
+
+pub use backoff::Backoff;
+pub use clock::{Clock, ManualClock, RealClock, SharedClock};
