@@ -1,0 +1,1 @@
+"""End-to-end tests: a stock kubectl, real containers, real packets."""

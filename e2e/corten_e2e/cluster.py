@@ -1,0 +1,131 @@
+"""A Corten cluster under test: start, kubectl, stop. Every wait is on an event, with a deadline."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+CORTEN = os.environ.get("CORTEN", "corten")
+KUBECTL = os.environ.get("KUBECTL", "kubectl")
+DEADLINE_S = 60
+
+
+class Failed(AssertionError):
+    """A command that exited with a status other than the one expected."""
+
+
+def run(args, *, env=None, stdin=None, timeout=DEADLINE_S, check=True):
+    done = subprocess.run(args, env=env, input=stdin, capture_output=True, text=True, timeout=timeout)
+    if check and done.returncode != 0:
+        raise Failed(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+class Cluster:
+    """One cluster with a data directory and a home of its own."""
+
+    def __init__(self, *flags, name="e2e"):
+        self.root = tempfile.mkdtemp(prefix=f"corten-{name}-")
+        self.data = os.path.join(self.root, "data")
+        self.home = os.path.join(self.root, "home")
+        os.mkdir(self.home)
+        self.flags = flags
+        self.env = {**os.environ, "HOME": self.home, "KUBECONFIG": self.kubeconfig}
+
+    @property
+    def kubeconfig(self):
+        return os.path.join(self.data, "admin.kubeconfig")
+
+    def corten(self, *args, check=True, timeout=120):
+        return run([CORTEN, *args, "--data-dir", self.data], env=self.env, check=check, timeout=timeout)
+
+    def up(self, *more, check=True):
+        return self.corten("up", "--detach", *self.flags, *more, check=check)
+
+    def down(self):
+        return self.corten("down")
+
+    def close(self):
+        """Stops the cluster and removes its files. Keeps them where CORTEN_E2E_KEEP is set."""
+        log = os.path.join(self.data, "corten.log")
+        try:
+            self.corten("down", check=False)
+        finally:
+            if os.environ.get("CORTEN_E2E_LOG") and os.path.exists(log):
+                shutil.copy(log, os.environ["CORTEN_E2E_LOG"])
+            if not os.environ.get("CORTEN_E2E_KEEP"):
+                shutil.rmtree(self.root, ignore_errors=True)
+
+    def pid(self):
+        with open(os.path.join(self.data, "corten.pid"), encoding="ascii") as handle:
+            return int(handle.read())
+
+    def stop(self, signum=signal.SIGTERM):
+        """Ends the server process and waits for its exit through a pidfd; containers go on."""
+        pid = self.pid()
+        descriptor = os.pidfd_open(pid)
+        try:
+            os.kill(pid, signum)
+            wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def kubectl(self, *args, stdin=None, check=True, timeout=DEADLINE_S):
+        return run([KUBECTL, *args], env=self.env, stdin=stdin, check=check, timeout=timeout)
+
+    def out(self, *args, **options):
+        return self.kubectl(*args, **options).stdout
+
+    def get(self, *args):
+        return json.loads(self.out("get", *args, "-o", "json"))
+
+    def apply(self, text, *args):
+        return self.kubectl("apply", "-f", "-", *args, stdin=text)
+
+    def wait(self, what, condition, *args, timeout=DEADLINE_S):
+        return self.kubectl("wait", what, f"--for={condition}", f"--timeout={timeout}s", *args, timeout=timeout + 5)
+
+    def rollout(self, what, *args, timeout=DEADLINE_S):
+        return self.out("rollout", "status", what, f"--timeout={timeout}s", *args, timeout=timeout + 5)
+
+    def import_image(self, path):
+        return self.corten("image", "import", path)
+
+    def exec(self, pod, *command, check=True):
+        return self.kubectl("exec", pod, "--", *command, check=check)
+
+    def watch_until(self, predicate, *args, timeout=DEADLINE_S):
+        """Follows `kubectl get ARGS -w -o json` until an object satisfies the predicate, and returns it."""
+        process = subprocess.Popen([KUBECTL, "get", *args, "-w", "-o", "json"], env=self.env,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        decoder, text, end = json.JSONDecoder(), "", time.monotonic() + timeout
+        try:
+            while time.monotonic() < end:
+                wait_readable(process.stdout.fileno(), end - time.monotonic())
+                chunk = os.read(process.stdout.fileno(), 65536).decode()
+                if not chunk:
+                    raise Failed(f"watch of {args} ended: {process.stderr.read()}")
+                text += chunk
+                while text.strip():
+                    try:
+                        value, index = decoder.raw_decode(text.lstrip())
+                    except json.JSONDecodeError:
+                        break
+                    text = text.lstrip()[index:]
+                    if predicate(value):
+                        return value
+            raise Failed(f"nothing among {args} satisfied the condition within {timeout} s")
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def wait_readable(descriptor, timeout=DEADLINE_S):
+    """Blocks until the descriptor is readable (a pidfd: until its process has ended)."""
+    import select
+
+    if not select.select([descriptor], [], [], max(timeout, 0))[0]:
+        raise Failed(f"nothing happened within {timeout:.0f} s")

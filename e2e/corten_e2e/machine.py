@@ -1,0 +1,73 @@
+"""What a cluster could leave behind on a machine, read before and after."""
+
+import json
+import os
+import subprocess
+
+
+def lines(*command):
+    return sorted(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def processes():
+    """Every process but this test's own children of the moment, by pid and command line."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as handle:
+                command = handle.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue
+        if command:
+            found.add((int(entry), command))
+    return found
+
+
+def cgroups():
+    found = set()
+    for base, directories, _ in os.walk("/sys/fs/cgroup"):
+        found.update(os.path.join(base, name) for name in directories)
+    return found
+
+
+def files(*places):
+    found = set()
+    for place in places:
+        for base, directories, names in os.walk(place):
+            found.update(os.path.join(base, name) for name in (*directories, *names))
+    return found
+
+
+def forwarding():
+    found = set()
+    base = "/proc/sys/net/ipv4/conf"
+    for name in os.listdir(base):
+        with open(f"{base}/{name}/forwarding", encoding="ascii") as handle:
+            found.add((name, handle.read().strip()))
+    return found
+
+
+def snapshot(home):
+    """The machine's state as sets, named, that must come out equal."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as handle:
+        mounts = {line.split(" ", 3)[3] for line in handle}
+    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
+    return {
+        "processes": processes(),
+        "mounts": mounts,
+        "interfaces": {link["ifname"] for link in links},
+        "addresses": set(lines("ip", "-o", "addr")),
+        "routes": set(lines("ip", "route", "show", "table", "all")),
+        "nftables": set(lines("nft", "list", "tables")),
+        "network namespaces": set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set(),
+        "cgroups": cgroups(),
+        "files": files("/run", "/etc", "/var/lib/kubelet", "/opt/cni", home),
+        "forwarding": forwarding(),
+    }
+
+
+def left_behind(before, after):
+    """A dictionary of what the second snapshot has and the first has not, empty where nothing was left."""
+    return {name: sorted(map(str, after[name] - before[name])) for name in before if after[name] - before[name]}
