@@ -12,7 +12,7 @@ from . import images
 
 USER, PASSWORD = "puller", "corten-e2e"
 # bcrypt of PASSWORD at cost 4, as `htpasswd -B` writes it.
-HTPASSWD = "puller:$2b$04$abcdefghijklmnopqrstuuRZ9XX.CFQK8xRzdZCVfSK1TUBDfRUvO"
+HTPASSWD = "puller:$2b$04$abcdefghijklmnopqrstuuu2FcUeHeYTxWDt1miWmeBKtv8ZGDHTS"
 
 
 def free_port():

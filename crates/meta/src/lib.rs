@@ -1,1 +1,28 @@
-//! (contract below)
+//! The object model every other crate speaks: identifiers of kinds and resources, the one API error type, field
+//! errors, selectors, quantities, names, patches and times.
+//!
+//! Owns: shapes and rules that hold for every API object, whatever its kind. Must never know: a single kind, HTTP,
+//! storage, or the clock (time is always an argument). No async, no I/O.
+//!
+//! Read first: `gvk.rs` for the identifiers, then `status.rs` for how an error reaches a client.
+
+pub mod fields;
+pub mod field;
+mod gvk;
+pub mod intstr;
+pub mod labels;
+pub mod names;
+pub mod object;
+pub mod patch;
+pub mod quantity;
+mod quote;
+pub mod status;
+pub mod time;
+
+pub use gvk::{
+    GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, api_version,
+};
+pub use intstr::IntOrString;
+pub use quantity::Quantity;
+pub use quote::quote;
+pub use status::{Result, Status};

@@ -1,1 +1,28 @@
-//! (contract below)
+//! The one door to state: generic create, read, update, delete and watch over the store.
+//!
+//! Owns: the watch cache (each object as the JSON bytes clients receive), the write path (strategy, in-process
+//! admission, metadata rules, guaranteed update, deletion) and the events watchers see. One strategy per kind that
+//! needs more than its schema. Must never know: HTTP, authentication, wire formats other than JSON.
+//! Read first: `registry.rs` (the methods), `strategy/mod.rs` (what a kind can change).
+
+pub mod admission;
+pub mod context;
+pub mod metrics;
+pub mod object;
+pub mod options;
+pub mod registry;
+pub mod resource;
+pub mod strategy;
+pub mod watch;
+
+pub use admission::{Admission, Attributes, Operation};
+pub use context::{User, WriteContext};
+pub use object::Object;
+pub use options::{
+    CreateOptions, DeleteOptions, ListOptions, ListPage, Preconditions, Propagation, UpdateOptions, VersionMatch,
+    WatchOptions,
+};
+pub use registry::{Deleted, Options, Registry, Updated};
+pub use resource::{Resource, ResourceInfo, Subresource};
+pub use strategy::{GcPolicy, Strategy, StrategyContext};
+pub use watch::{WatchEvent, WatchStream};

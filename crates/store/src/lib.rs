@@ -1,1 +1,14 @@
-//! (contract below)
+//! A revisioned key-value store in etcd's model: one trait, an embedded engine on fjall.
+//!
+//! Owns: revisions, transactions guarded by mod revision, watch from a revision, leases, compaction, durability.
+//! Must never know: what the keys and values mean. Read first: `api.rs` (the trait), `embedded/writer.rs`
+//! (the group commit).
+
+pub mod api;
+pub mod embedded;
+pub mod suite;
+
+pub use api::{
+    Compare, Error, Event, EventKind, KeyValue, Lease, Op, Range, RangeRequest, RangeResponse, Result, Store, Tag, Txn,
+    TxnResponse, WatchStream,
+};
