@@ -6,8 +6,8 @@
 //!
 //! Read first: `gvk.rs` for the identifiers, then `status.rs` for how an error reaches a client.
 
-pub mod fields;
 pub mod field;
+pub mod fields;
 mod gvk;
 pub mod intstr;
 pub mod labels;
@@ -19,9 +19,7 @@ mod quote;
 pub mod status;
 pub mod time;
 
-pub use gvk::{
-    GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, api_version,
-};
+pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, api_version};
 pub use intstr::IntOrString;
 pub use quantity::Quantity;
 pub use quote::quote;

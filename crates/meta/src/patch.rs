@@ -1,0 +1,62 @@
+//! JSON patch (RFC 6902) and JSON merge patch (RFC 7386). Strategic merge is the schema's.
+
+use serde_json::Value;
+
+use crate::status::{Result, Status};
+
+/// Most operations one JSON patch may hold, as upstream.
+pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
+
+/// Applies an RFC 6902 patch given as JSON. A patch that cannot be read is a bad request; one that does not apply is
+/// unprocessable (422), as upstream answers.
+pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
+    let count = patch.as_array().map_or(0, Vec::len);
+    if count > MAX_JSON_PATCH_OPERATIONS {
+        return Err(Status::request_too_large(format!(
+            "The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {count}"
+        )));
+    }
+    let operations: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(e.to_string()))?;
+    json_patch::patch(doc, &operations).map_err(|e| {
+        Status::new(
+            422,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {e}"),
+        )
+    })
+}
+
+/// Applies an RFC 7386 patch: nulls delete, objects merge, all else replaces.
+pub fn merge_patch(doc: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *doc = patch.clone();
+        return;
+    };
+    let target = crate::object::object_mut(doc);
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge_patch(target.entry(key.as_str()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn patches() {
+        let mut doc = json!({"a": {"b": 1}, "c": [1, 2]});
+        merge_patch(&mut doc, &json!({"a": {"b": null, "d": {"e": null}}, "c": [3]}));
+        assert_eq!(doc, json!({"a": {"d": {}}, "c": [3]}));
+        json_patch(&mut doc, &json!([{"op": "add", "path": "/c/-", "value": 4}])).unwrap();
+        assert_eq!(doc["c"], json!([3, 4]));
+        let error = json_patch(&mut doc, &json!([{"op": "test", "path": "/c/0", "value": 9}])).unwrap_err();
+        assert_eq!(error.code, 422);
+    }
+}
