@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Licences, sources and banned crates by cargo-deny, which is built once where it is missing (crates.io carries its source).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tool=$(command -v cargo-deny || true)
+if [ -z "$tool" ]; then
+    echo "Building cargo-deny, once"
+    cargo install --quiet --locked --version 0.19.0 --root "${CARGO_TARGET_DIR:-target}/tools" cargo-deny
+    tool=${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny
+fi
+exec "$tool" --offline --log-level warn check bans licenses sources
