@@ -19,8 +19,8 @@ pub use admission::{Admission, Attributes, Operation};
 pub use context::{User, WriteContext};
 pub use object::Object;
 pub use options::{
-    CreateOptions, DeleteOptions, ListOptions, ListPage, Preconditions, Propagation, UpdateOptions, VersionMatch,
-    WatchOptions,
+    CreateOptions, DeleteOptions, ListOptions, ListPage, Preconditions, Propagation, UpdateOptions,
+    VersionMatch, WatchOptions,
 };
 pub use registry::{Deleted, Options, Registry, Updated};
 pub use resource::{Resource, ResourceInfo, Subresource};

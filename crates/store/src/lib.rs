@@ -5,10 +5,5 @@
 //! (the group commit).
 
 pub mod api;
-pub mod embedded;
-pub mod suite;
 
-pub use api::{
-    Compare, Error, Event, EventKind, KeyValue, Lease, Op, Range, RangeRequest, RangeResponse, Result, Store, Tag, Txn,
-    TxnResponse, WatchStream,
-};
+pub use api::*;

@@ -1,0 +1,78 @@
+//! In-process admission: what may change or refuse a write, between decoding and the store.
+
+use async_trait::async_trait;
+use corten_meta::Result;
+use serde_json::Value;
+
+use crate::context::WriteContext;
+use crate::registry::Registry;
+use crate::resource::{Resource, Subresource};
+
+/// `admission.k8s.io` operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+/// What is being done to what.
+#[derive(Debug)]
+pub struct Attributes<'a> {
+    pub operation: Operation,
+    pub resource: &'a Resource,
+    pub subresource: Subresource,
+    /// Empty for cluster-scoped resources.
+    pub namespace: &'a str,
+    /// Empty while a name is still to be generated, and for `deletecollection`.
+    pub name: &'a str,
+    /// The stored object (update and delete).
+    pub old: Option<&'a Value>,
+}
+
+/// One admission plug-in. The chain is given when the registry opens and runs in that order.
+///
+/// As upstream: `admit` runs on what the client sent, before the strategy prepares the object;
+/// `validate` on the final object, after the strategy's validation and before the store.
+#[async_trait]
+pub trait Admission: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Whether the plug-in wants to see this operation at all.
+    fn handles(&self, operation: Operation) -> bool;
+
+    /// May change the object (`Null` for delete) or refuse it.
+    async fn admit(
+        &self,
+        _registry: &Registry,
+        _ctx: &WriteContext,
+        _attributes: &Attributes<'_>,
+        _object: &mut Value,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// May only refuse.
+    async fn validate(
+        &self,
+        _registry: &Registry,
+        _ctx: &WriteContext,
+        _attributes: &Attributes<'_>,
+        _object: &Value,
+    ) -> Result<()> {
+        Ok(())
+    }
+}

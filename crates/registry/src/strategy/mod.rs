@@ -1,0 +1,161 @@
+//! What a kind may change about the generic write path (upstream's `rest.RESTCreateUpdateStrategy` and friends).
+//!
+//! Every method has a default that follows from the schema; a kind overrides what it must, in a file of its own.
+
+pub mod generic;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use corten_meta::Result;
+use corten_meta::field::ErrorList;
+use serde_json::Value;
+
+use crate::context::WriteContext;
+use crate::registry::Registry;
+use crate::resource::{Resource, Subresource};
+
+/// What a strategy may look at besides the object.
+#[derive(Clone, Copy)]
+pub struct StrategyContext<'a> {
+    pub registry: &'a Registry,
+    pub write: &'a WriteContext,
+    pub resource: &'a Resource,
+    pub subresource: Subresource,
+}
+
+/// What becomes of dependents when the delete request does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GcPolicy {
+    DeleteDependents,
+    OrphanDependents,
+    /// The garbage collector does not apply (events): no propagation finalizers.
+    Unsupported,
+}
+
+/// Called with whether the write went through, to keep or give back what `begin_*` took
+/// (addresses, ports).
+pub type Finish = Box<dyn FnOnce(bool) + Send>;
+
+/// The rules of one kind. Objects are JSON in the storage version, defaulted and pruned.
+#[async_trait]
+pub trait Strategy: Send + Sync {
+    /// PUT to a name that does not exist creates it.
+    fn allow_create_on_update(&self) -> bool {
+        false
+    }
+
+    /// An update without resourceVersion overwrites.
+    fn allow_unconditional_update(&self) -> bool {
+        true
+    }
+
+    fn gc_policy(&self) -> GcPolicy {
+        GcPolicy::DeleteDependents
+    }
+
+    /// Problems of a name (`generateName` when `prefix`), in upstream's words.
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        corten_meta::names::name_is_dns_subdomain(name, prefix)
+    }
+
+    /// A name for `generateName`: the base shortened to fit, and five random characters.
+    fn generate_name(&self, base: &str) -> String {
+        crate::resource::generate_name(base)
+    }
+
+    /// Clears what clients may not set, sets what follows from the rest.
+    fn prepare_for_create(&self, ctx: &StrategyContext<'_>, object: &mut Value) {
+        generic::prepare_for_create(ctx, object);
+    }
+
+    fn validate(&self, _ctx: &StrategyContext<'_>, _object: &Value) -> ErrorList {
+        ErrorList::default()
+    }
+
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Puts a valid object into its stored form.
+    fn canonicalize(&self, _object: &mut Value) {}
+
+    /// Keeps what the subresource may not change; generation rises here.
+    fn prepare_for_update(&self, ctx: &StrategyContext<'_>, object: &mut Value, old: &Value) {
+        generic::prepare_for_update(ctx, object, old);
+    }
+
+    fn validate_update(&self, _ctx: &StrategyContext<'_>, _object: &Value, _old: &Value) -> ErrorList {
+        ErrorList::default()
+    }
+
+    fn warnings_on_update(&self, _ctx: &StrategyContext<'_>, _object: &Value, _old: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The grace period in seconds when the object is to be deleted gracefully, None for at once.
+    /// `requested` is the request's `gracePeriodSeconds`.
+    fn graceful_delete(
+        &self,
+        _ctx: &StrategyContext<'_>,
+        _object: &Value,
+        _requested: Option<i64>,
+    ) -> Option<i64> {
+        None
+    }
+
+    /// An update that leaves no finalizers on a deleting object removes it; a kind may add conditions
+    /// (a namespace also waits for `spec.finalizers`).
+    fn should_delete_during_update(&self, _object: &Value, _old: &Value) -> bool {
+        true
+    }
+
+    /// Names usable in field selectors besides `metadata.name` and `metadata.namespace`.
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Values in the order of [`Strategy::selectable_fields`].
+    fn field_values(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The selectable field watchers are indexed by (pods: `spec.nodeName`), besides name and namespace.
+    fn indexed_field(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Before validation of a create: takes what must be taken atomically (cluster IPs, node ports).
+    async fn begin_create(&self, _ctx: &StrategyContext<'_>, _object: &mut Value) -> Result<Option<Finish>> {
+        Ok(None)
+    }
+
+    /// Before validation of an update.
+    async fn begin_update(
+        &self,
+        _ctx: &StrategyContext<'_>,
+        _object: &mut Value,
+        _old: &Value,
+    ) -> Result<Option<Finish>> {
+        Ok(None)
+    }
+
+    async fn after_create(&self, _ctx: &StrategyContext<'_>, _object: &Value) {}
+
+    async fn after_update(&self, _ctx: &StrategyContext<'_>, _object: &Value) {}
+
+    /// The object has left the store.
+    async fn after_delete(&self, _ctx: &StrategyContext<'_>, _object: &Value) {}
+}
+
+/// A kind without rules beyond its schema.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Generic;
+
+impl Strategy for Generic {}
+
+/// The strategy of a built-in resource: the table of kinds that need more than their schema.
+pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
+    let _ = (group, plural);
+    Arc::new(Generic)
+}
