@@ -1,0 +1,7 @@
+//! An API server in memory for tests: the storage semantics controllers rely on (revisions, conflicts, generateName,
+//! finalizers, graceful deletion, watches that resume, break and expire) and none of the rest.
+
+mod serve;
+mod state;
+
+pub use state::{Fake, Request, Write};

@@ -1,0 +1,356 @@
+//! The fake server's requests.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Method, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::state::{Fake, Refusal, Request, State, Watcher, Write, key_of, line, merge};
+
+type Answer = Result<Value, Refusal>;
+type Payload = UnsyncBoxBody<Bytes, std::io::Error>;
+
+impl Fake {
+    /// A client of this server, in process.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        let fake = self.clone();
+        crate::in_process(tower::service_fn(move |request: http::Request<Body>| {
+            let fake = fake.clone();
+            async move { Ok::<_, Infallible>(fake.handle(request).await) }
+        }))
+    }
+
+    async fn handle(&self, request: http::Request<Body>) -> Response<Payload> {
+        let (parts, body) = request.into_parts();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let Some(target) = parse(parts.uri.path()) else {
+            return respond(
+                404,
+                &json!({"code": 404, "reason": "NotFound", "message": "no such path"}),
+            );
+        };
+        if query.contains("watch=1") {
+            return self.watch(&target, &query);
+        }
+        let body = body.collect_bytes().await.unwrap_or_default();
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let answer = self.answer(&parts.method, parts.uri.path(), &target, body);
+        match answer {
+            Ok(object) => respond(200, &object),
+            Err((code, reason, message)) => {
+                let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "code": code, "reason": reason, "message": message});
+                respond(code, &status)
+            }
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str, target: &Request, body: Value) -> Answer {
+        let mut state = self.0.lock();
+        if *method == Method::GET {
+            return state.read(target);
+        }
+        let failed = || (500, "InternalError", "injected".to_owned());
+        let events = target.plural == "events";
+        if state.failing > 0 && !events {
+            state.failing -= 1;
+            return Err(failed());
+        }
+        let answer = match method.as_str() {
+            "POST" => state.post(target, body.clone()),
+            "PUT" => state.put(target, body.clone()),
+            "PATCH" => state.patch(target, &body),
+            _ => state.delete(target, &body),
+        };
+        if answer.is_ok() {
+            state.writes.push(Write {
+                method: method.to_string(),
+                path: path.to_owned(),
+                body,
+            });
+            if state.losing > 0 && !events {
+                state.losing -= 1;
+                return Err(failed());
+            }
+        }
+        answer
+    }
+
+    fn watch(&self, target: &Request, query: &str) -> Response<Payload> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut state = self.0.lock();
+        let since = query
+            .split('&')
+            .find_map(|p| p.strip_prefix("resourceVersion=")?.parse::<u64>().ok());
+        let mine = |plural: &str, o: &Value| {
+            plural == target.plural && (target.ns.is_empty() || o["metadata"]["namespace"] == *target.ns)
+        };
+        match since {
+            Some(since) if since < state.compacted => {
+                let status =
+                    json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
+                let _ = sender.send(Ok(line("ERROR", &status)));
+            }
+            Some(since) => {
+                let missed = state
+                    .log
+                    .iter()
+                    .filter(|c| c.revision > since && mine(&c.plural, &c.object));
+                for change in missed {
+                    let _ = sender.send(Ok(line(change.kind, &change.object)));
+                }
+            }
+            None => {
+                for object in state
+                    .objects
+                    .get(&target.plural)
+                    .into_iter()
+                    .flat_map(|o| o.values())
+                {
+                    if mine(&target.plural, object) {
+                        let _ = sender.send(Ok(line("ADDED", object)));
+                    }
+                }
+                let mark = json!({"kind": "X", "apiVersion": "v1", "metadata": {
+                    "resourceVersion": state.revision.to_string(),
+                    "annotations": {"k8s.io/initial-events-end": "true"}}});
+                let _ = sender.send(Ok(line("BOOKMARK", &mark)));
+            }
+        }
+        if since.is_none_or(|s| s >= state.compacted) {
+            state.watchers.push(Watcher {
+                plural: target.plural.clone(),
+                ns: target.ns.clone(),
+                sender,
+            });
+        }
+        drop(state);
+        let frames = stream::unfold(receiver, |mut r| async move {
+            let item = r.recv().await?;
+            Some((item.map(http_body::Frame::data), r))
+        });
+        Response::new(UnsyncBoxBody::new(StreamBody::new(frames)))
+    }
+
+    /// Polls until `ready` holds, giving other tasks their turn; fails after five seconds of test time.
+    ///
+    /// # Panics
+    /// When the time is up.
+    pub async fn until(&self, what: &str, ready: impl Fn(&Self) -> bool) {
+        for _ in 0..5000 {
+            if ready(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("not reached: {what}");
+    }
+}
+
+impl State {
+    fn find(&self, target: &Request) -> Result<Value, Refusal> {
+        let key = (target.ns.clone(), target.name.clone());
+        self.objects
+            .get(&target.plural)
+            .and_then(|o| o.get(&key))
+            .cloned()
+            .ok_or_else(|| {
+                (
+                    404,
+                    "NotFound",
+                    format!("{} \"{}\" not found", target.plural, target.name),
+                )
+            })
+    }
+
+    fn read(&self, target: &Request) -> Answer {
+        if !target.name.is_empty() {
+            return self.find(target);
+        }
+        let all = self
+            .objects
+            .get(&target.plural)
+            .into_iter()
+            .flat_map(|o| o.values());
+        let items: Vec<_> = all
+            .filter(|o| target.ns.is_empty() || o["metadata"]["namespace"] == *target.ns)
+            .collect();
+        Ok(json!({"kind": "List", "apiVersion": "v1", "items": items,
+            "metadata": {"resourceVersion": self.revision.to_string()}}))
+    }
+
+    fn post(&mut self, target: &Request, mut body: Value) -> Answer {
+        if target.sub == "binding" {
+            return self.bind(target, &body);
+        }
+        if !target.name.is_empty() {
+            return Ok(body);
+        }
+        if !target.ns.is_empty() {
+            body["metadata"]["namespace"] = json!(target.ns);
+        }
+        self.born(&mut body);
+        let key = key_of(&body);
+        if self
+            .objects
+            .get(&target.plural)
+            .is_some_and(|o| o.contains_key(&key))
+        {
+            return Err((
+                409,
+                "AlreadyExists",
+                format!("{} \"{}\" already exists", target.plural, key.1),
+            ));
+        }
+        Ok(self.store(&target.plural, &key, body))
+    }
+
+    fn bind(&mut self, target: &Request, body: &Value) -> Answer {
+        let mut pod = self.find(&Request {
+            sub: String::new(),
+            ..target.clone()
+        })?;
+        if pod["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty()) {
+            return Err((409, "Conflict", "pod is already assigned to a node".into()));
+        }
+        pod["spec"]["nodeName"] = body["target"]["name"].clone();
+        let key = (target.ns.clone(), target.name.clone());
+        self.store(&target.plural, &key, pod);
+        Ok(json!({"kind": "Status", "status": "Success"}))
+    }
+
+    fn put(&mut self, target: &Request, mut body: Value) -> Answer {
+        let old = self.find(target)?;
+        let wanted = body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if !wanted.is_empty() && old["metadata"]["resourceVersion"] != wanted {
+            return Err((409, "Conflict", "the object has been modified".into()));
+        }
+        if target.sub == "status" {
+            let mut merged = old.clone();
+            merged["status"] = body["status"].clone();
+            return Ok(self.replace(target, &old, merged));
+        }
+        if target.sub != "finalize" {
+            body["status"] = old["status"].clone();
+        }
+        Ok(self.replace(target, &old, body))
+    }
+
+    fn patch(&mut self, target: &Request, patch: &Value) -> Answer {
+        let old = self.find(target)?;
+        for field in ["uid", "resourceVersion"] {
+            let wanted = &patch["metadata"][field];
+            if !wanted.is_null() && *wanted != old["metadata"][field] {
+                return Err((409, "Conflict", "the object has been modified".into()));
+            }
+        }
+        let mut new = old.clone();
+        merge(&mut new, patch);
+        Ok(self.replace(target, &old, new))
+    }
+
+    fn replace(&mut self, target: &Request, old: &Value, mut new: Value) -> Value {
+        let key = (target.ns.clone(), target.name.clone());
+        for field in ["uid", "creationTimestamp", "deletionTimestamp", "generation"] {
+            new["metadata"][field] = old["metadata"][field].clone();
+        }
+        if new["spec"] != old["spec"] {
+            new["metadata"]["generation"] = json!(old["metadata"]["generation"].as_u64().unwrap_or(0) + 1);
+        }
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+        if new == *old {
+            return new;
+        }
+        let stored = self.store(&target.plural, &key, new);
+        let terminating = !stored["metadata"]["deletionTimestamp"].is_null();
+        if terminating && !has_finalizers(&stored) && target.plural != "pods" {
+            self.remove(&target.plural, &key);
+        }
+        stored
+    }
+
+    fn delete(&mut self, target: &Request, options: &Value) -> Answer {
+        let mut object = self.find(target)?;
+        let wanted = &options["preconditions"]["uid"];
+        if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
+            return Err((
+                409,
+                "Conflict",
+                "the UID in the precondition does not match".into(),
+            ));
+        }
+        let key = (target.ns.clone(), target.name.clone());
+        match options["propagationPolicy"].as_str() {
+            Some("Foreground") => add_finalizer(&mut object, "foregroundDeletion"),
+            Some("Orphan") => add_finalizer(&mut object, "orphan"),
+            _ => {}
+        }
+        let bound = object["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty());
+        let graceful = target.plural == "pods" && bound && options["gracePeriodSeconds"] != 0;
+        if graceful || has_finalizers(&object) {
+            if object["metadata"]["deletionTimestamp"].is_null() {
+                object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
+                return Ok(self.store(&target.plural, &key, object));
+            }
+            return Ok(object);
+        }
+        self.remove(&target.plural, &key);
+        Ok(object)
+    }
+}
+
+fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|f| !f.is_empty())
+}
+
+fn add_finalizer(object: &mut Value, name: &str) {
+    let list = &mut object["metadata"]["finalizers"];
+    match list.as_array_mut() {
+        Some(names) => names.push(json!(name)),
+        None => *list = json!([name]),
+    }
+}
+
+fn parse(path: &str) -> Option<Request> {
+    let mut parts = path
+        .trim_matches('/')
+        .split('/')
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    let skip = if parts.first()? == "api" { 2 } else { 3 };
+    if parts.len() <= skip {
+        return None;
+    }
+    let rest = parts.split_off(skip);
+    let api_version = parts.split_off(1).join("/");
+    let part = |i: usize| rest.get(i).cloned().unwrap_or_default();
+    let namespaced =
+        part(0) == "namespaces" && rest.len() > 2 && part(2) != "status" && part(2) != "finalize";
+    let at = if namespaced { 2 } else { 0 };
+    let ns = if namespaced { part(1) } else { String::new() };
+    Some(Request {
+        api_version,
+        plural: part(at),
+        ns,
+        name: part(at + 1),
+        sub: part(at + 2),
+    })
+}
+
+fn respond(code: u16, body: &Value) -> Response<Payload> {
+    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {});
+    let mut response = Response::new(UnsyncBoxBody::new(body));
+    *response.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}

@@ -1,0 +1,27 @@
+use corten_client::CancellationToken;
+use corten_client::fake::Fake;
+use corten_client::lease::LeaderElector;
+use corten_stdx::RealClock;
+use tokio::sync::mpsc;
+
+#[tokio::test(start_paused = true)]
+async fn a_second_candidate_takes_over_when_the_first_stops() {
+    let fake = Fake::default();
+    let (sender, mut led) = mpsc::unbounded_channel();
+    let stops = [CancellationToken::new(), CancellationToken::new()];
+    for (id, stop) in ["a", "b"].into_iter().zip(&stops) {
+        let elector = LeaderElector::new(fake.client(), "kube-system", "x", id, RealClock::shared());
+        let sender = sender.clone();
+        tokio::spawn(elector.run(stop.clone(), move |lost| async move {
+            sender.send(id).unwrap();
+            lost.cancelled().await;
+        }));
+    }
+    let first = led.recv().await.unwrap();
+    let (mine, other) = if first == "a" { (0, "b") } else { (1, "a") };
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(led.try_recv().is_err(), "one leads while it renews");
+    stops[mine].cancel();
+    assert_eq!(led.recv().await, Some(other));
+    stops[1 - mine].cancel();
+}
