@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 tool=$(command -v cargo-deny || true)
 if [ -z "$tool" ]; then
     echo "Building cargo-deny, once"
-    cargo install --quiet --locked --version 0.19.0 --root "${CARGO_TARGET_DIR:-target}/tools" cargo-deny
+    cargo install --quiet --locked --version 0.20.2 --root "${CARGO_TARGET_DIR:-target}/tools" cargo-deny
     tool=${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny
 fi
+cargo fetch --quiet --locked
 exec "$tool" --offline --log-level warn check bans licenses sources

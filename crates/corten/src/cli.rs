@@ -1,0 +1,205 @@
+//! The command line as data: every flag, its default and its meaning, in one place.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Where a cluster's data lives unless `--data-dir` says otherwise.
+pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/corten";
+
+/// Kubernetes, whole, in one binary.
+#[derive(Parser)]
+#[command(name = "corten", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start a cluster on this machine: control plane and node
+    Up(UpArgs),
+    /// Stop the cluster and remove everything it made outside its data directory
+    Down(ClusterArgs),
+    /// Say what is running
+    Status(ClusterArgs),
+    /// Import, list and remove container images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Measure: start, pod start, writes, reads and watches of a running cluster
+    Bench(BenchArgs),
+    /// One node of `up --nodes N`, run in its own namespaces
+    #[command(hide = true)]
+    Agent(AgentArgs),
+    /// The process that parents a node's containers
+    #[command(hide = true, disable_help_flag = true)]
+    Keeper(KeeperArgs),
+    /// Print a completion script
+    Completion {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What every command needs to find its cluster.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClusterArgs {
+    /// The cluster's data directory
+    #[arg(long, default_value = DEFAULT_DATA_DIR, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Return once the cluster is ready and leave it running
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Nodes on this machine, each in network, mount and cgroup scopes of its own; 1 runs in this machine's network
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) nodes: Option<u16>,
+    /// Port of the API server
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Port of the node's kubelet server [default: 10250, or a free one where that is taken]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) kubelet_port: Option<u16>,
+    /// Address under which the node is known [default: the address of the default route]
+    #[arg(long, value_name = "IP")]
+    pub(crate) node_ip: Option<IpAddr>,
+    /// Name of the node [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Addresses for pods [default: the first range nothing on this machine uses]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) cluster_cidr: Option<ipnet::IpNet>,
+    /// Addresses for services [default: the first range nothing on this machine uses]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_cidr: Option<ipnet::IpNet>,
+    /// DNS domain of the cluster
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) cluster_domain: Option<String>,
+    /// Registries that may be spoken to over plain HTTP, beside those on loopback
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub(crate) insecure_registry: Vec<String>,
+    /// How long a node may be silent before it is NotReady
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) node_monitor_grace_period: Option<std::time::Duration>,
+    /// Do not add the context `corten` to ~/.kube/config
+    #[arg(long)]
+    pub(crate) no_kubeconfig: bool,
+    /// Log lines of this level and above: error, warn, info, debug, trace, or per-crate directives
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "CORTEN_LOG")]
+    pub(crate) log: String,
+    /// Set by `--detach` for the process it starts
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Import a docker-archive or OCI-layout tar
+    Import {
+        /// The tar file
+        file: PathBuf,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// List images
+    #[command(alias = "ls")]
+    List {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Remove an image
+    Rm {
+        /// Name, digest or id
+        image: String,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// What to measure
+    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle"], default_values_t = ["writes".to_owned(), "reads".to_owned(), "watch".to_owned(), "pods".to_owned(), "idle".to_owned()])]
+    pub(crate) what: Vec<String>,
+    /// Objects to create, and pods to start divided by 100
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) objects: usize,
+    /// Connections
+    #[arg(long, default_value_t = 16)]
+    pub(crate) connections: usize,
+    /// Image for the pods, already imported
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+    /// Another API server to measure, by kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AgentArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The node's name: its directory is DATA/nodes/NAME
+    #[arg(long)]
+    pub(crate) node_name: String,
+    /// Log level
+    #[arg(long, default_value = "info", env = "CORTEN_LOG")]
+    pub(crate) log: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct KeeperArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<std::ffi::OsString>,
+}
+
+/// Parses `40s`, `5m`, `1h30m` as Go's durations; a bare number has no unit and is refused.
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("{text:?} is not a duration such as 40s, 5m or 1h30m");
+    let (mut total, mut number) = (0f64, String::new());
+    let mut units = 0;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c.is_ascii_digit() || c == '.' {
+            number.push(c);
+            continue;
+        }
+        let milli = c == 'm' && rest.next_if_eq(&'s').is_some();
+        let scale = match (c, milli) {
+            ('m', true) => 0.001,
+            ('s', _) => 1.0,
+            ('m', _) => 60.0,
+            ('h', _) => 3600.0,
+            _ => return Err(wrong()),
+        };
+        total += number.parse::<f64>().map_err(|_| wrong())? * scale;
+        number.clear();
+        units += 1;
+    }
+    if units == 0 || !number.is_empty() {
+        return Err(wrong());
+    }
+    std::time::Duration::try_from_secs_f64(total).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_duration;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_are_go_s() {
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "5", "m", "5x", "1h5"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a cluster is, once and for all: chosen at its first start, kept in `cluster.json`, read at every later one.
+
+use crate::cli::UpArgs;
+use anyhow::{Context, bail};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Upstream's default port of the API server.
+const DEFAULT_PORT: u16 = 6443;
+/// Upstream's default of `--node-monitor-grace-period`.
+const DEFAULT_GRACE_S: f64 = 50.0;
+/// The address within the service range that DNS answers on, as kubeadm chooses it.
+const DNS_INDEX: usize = 10;
+
+/// A cluster's lasting choices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cluster {
+    /// Eight hexadecimal digits that mark everything this cluster makes on the machine.
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    /// `None`: 10250, or a free port where that is taken.
+    pub(crate) kubelet_port: Option<u16>,
+    pub(crate) nodes: u16,
+    pub(crate) node_name: String,
+    pub(crate) node_ip: Option<IpAddr>,
+    pub(crate) cluster_cidr: IpNet,
+    pub(crate) service_cidr: IpNet,
+    pub(crate) domain: String,
+    #[serde(default)]
+    pub(crate) insecure_registries: Vec<String>,
+    pub(crate) node_monitor_grace_s: f64,
+}
+
+impl Cluster {
+    /// The cluster of this data directory, if one was ever started there.
+    pub(crate) fn load(data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = file(data_dir);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        let cluster = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged; restore it or start with another --data-dir", path.display()))?;
+        Ok(Some(cluster))
+    }
+
+    /// The cluster to start: the one kept here with what the flags may change, or a new one. `in_use` are the ranges
+    /// that something on this machine has already.
+    pub(crate) fn load_or_choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<(IpNet, IpNet)>) -> anyhow::Result<Self> {
+        let mut cluster = match Self::load(&args.cluster.data_dir)? {
+            Some(cluster) => cluster,
+            None => Self::choose(args, ranges)?,
+        };
+        cluster.refuse_changes(args)?;
+        cluster.port = args.port.unwrap_or(cluster.port);
+        cluster.kubelet_port = args.kubelet_port.or(cluster.kubelet_port);
+        if let Some(grace) = args.node_monitor_grace_period {
+            cluster.node_monitor_grace_s = grace.as_secs_f64();
+        }
+        if !args.insecure_registry.is_empty() {
+            cluster.insecure_registries.clone_from(&args.insecure_registry);
+        }
+        cluster.save(&args.cluster.data_dir)?;
+        Ok(cluster)
+    }
+
+    fn choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<(IpNet, IpNet)>) -> anyhow::Result<Self> {
+        let (cluster_cidr, service_cidr) = match (args.cluster_cidr, args.service_cidr) {
+            (Some(pods), Some(services)) => (pods, services),
+            (pods, services) => {
+                let (free_pods, free_services) = ranges()?;
+                (pods.unwrap_or(free_pods), services.unwrap_or(free_services))
+            }
+        };
+        if cluster_cidr.contains(&service_cidr) || service_cidr.contains(&cluster_cidr) {
+            bail!("--cluster-cidr {cluster_cidr} and --service-cidr {service_cidr} overlap; choose ranges apart");
+        }
+        Ok(Self {
+            id: uuid::Uuid::new_v4().simple().to_string()[..8].to_owned(),
+            port: args.port.unwrap_or(DEFAULT_PORT),
+            kubelet_port: args.kubelet_port,
+            nodes: args.nodes.unwrap_or(1),
+            node_name: args.node_name.clone().unwrap_or(host_name()?),
+            node_ip: args.node_ip,
+            cluster_cidr,
+            service_cidr,
+            domain: args.cluster_domain.clone().unwrap_or_else(|| "cluster.local".to_owned()),
+            insecure_registries: args.insecure_registry.clone(),
+            node_monitor_grace_s: DEFAULT_GRACE_S,
+        })
+    }
+
+    /// What objects in the store already rest on cannot be changed by a flag.
+    fn refuse_changes(&self, args: &UpArgs) -> anyhow::Result<()> {
+        let place = args.cluster.data_dir.display();
+        let refuse = |flag: &str, wanted: String, has: String| -> anyhow::Result<()> {
+            bail!("--{flag} {wanted}: the cluster in {place} was made with {has}; leave the flag out, or use another --data-dir")
+        };
+        if let Some(nodes) = args.nodes.filter(|n| *n != self.nodes) {
+            refuse("nodes", nodes.to_string(), self.nodes.to_string())?;
+        }
+        if let Some(cidr) = args.cluster_cidr.filter(|c| *c != self.cluster_cidr) {
+            refuse("cluster-cidr", cidr.to_string(), self.cluster_cidr.to_string())?;
+        }
+        if let Some(cidr) = args.service_cidr.filter(|c| *c != self.service_cidr) {
+            refuse("service-cidr", cidr.to_string(), self.service_cidr.to_string())?;
+        }
+        if let Some(name) = args.node_name.as_ref().filter(|n| **n != self.node_name) {
+            refuse("node-name", name.clone(), self.node_name.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the choices so that a crash leaves the old file or the new one.
+    fn save(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let path = file(data_dir);
+        let mut temporary = tempfile::NamedTempFile::new_in(data_dir).with_context(|| format!("writing into {}", data_dir.display()))?;
+        serde_json::to_writer_pretty(&mut temporary, self)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&path).with_context(|| format!("writing {}", path.display()))?;
+        Ok(())
+    }
+
+    /// The address that cluster DNS answers on.
+    pub(crate) fn dns_ip(&self) -> anyhow::Result<IpAddr> {
+        self.service_cidr.hosts().nth(DNS_INDEX - 1).with_context(|| format!("--service-cidr {}: too small for DNS", self.service_cidr))
+    }
+
+    /// The address of the `kubernetes` Service: the first of the range.
+    pub(crate) fn kubernetes_ip(&self) -> anyhow::Result<IpAddr> {
+        self.service_cidr.hosts().next().with_context(|| format!("--service-cidr {}: no address in it", self.service_cidr))
+    }
+
+    /// An address for a node that has none: the first of the pod range, which no pod is given.
+    pub(crate) fn fallback_node_ip(&self) -> anyhow::Result<IpAddr> {
+        self.cluster_cidr.hosts().next().with_context(|| format!("--cluster-cidr {}: no address in it", self.cluster_cidr))
+    }
+
+    pub(crate) fn node_monitor_grace(&self) -> Duration {
+        Duration::from_secs_f64(self.node_monitor_grace_s)
+    }
+
+    /// The parent of every control group of this cluster, relative to each hierarchy.
+    pub(crate) fn cgroup_root(&self) -> String {
+        format!("corten-{}", self.id)
+    }
+}
+
+fn file(data_dir: &Path) -> PathBuf {
+    data_dir.join("cluster.json")
+}
+
+/// The host's name in the form a Node's name must have.
+fn host_name() -> anyhow::Result<String> {
+    let name = nix::unistd::gethostname().context("reading the host name")?;
+    let name = name.to_string_lossy().to_lowercase();
+    if corten_meta::names::is_dns1123_subdomain(&name).is_empty() {
+        return Ok(name);
+    }
+    bail!("the host name {name:?} cannot name a node; give one with --node-name")
+}
