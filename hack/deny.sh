@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tool=$(command -v cargo-deny || true)
+[ -n "$tool" ] || tool=$(ls "${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny" 2>/dev/null || true)
 if [ -z "$tool" ]; then
     echo "Building cargo-deny, once"
     cargo install --quiet --locked --version 0.20.2 --root "${CARGO_TARGET_DIR:-target}/tools" cargo-deny
