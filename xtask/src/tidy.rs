@@ -26,7 +26,12 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     for finding in &findings {
         eprintln!("{}:{}: {}", finding.path.display(), finding.line, finding.message);
     }
-    anyhow::ensure!(findings.is_empty(), "tidy: {} findings in {} files", findings.len(), files.len());
+    anyhow::ensure!(
+        findings.is_empty(),
+        "tidy: {} findings in {} files",
+        findings.len(),
+        files.len()
+    );
     println!("tidy: {} files, no findings", files.len());
     Ok(())
 }

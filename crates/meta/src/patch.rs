@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::status::{Result, Status};
+use crate::status::{Details, Result, Status};
 
 /// Most operations one JSON patch may hold, as upstream.
 pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
@@ -18,12 +18,9 @@ pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
     }
     let operations: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(e.to_string()))?;
-    json_patch::patch(doc, &operations).map_err(|e| {
-        Status::new(
-            422,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {e}"),
-        )
+    json_patch::patch(doc, &operations).map_err(|_| {
+        Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+            .with_details(Details::default())
     })
 }
 

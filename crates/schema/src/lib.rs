@@ -1,1 +1,13 @@
-//! (contract below)
+//! The API kinds as data and one engine over them: decode, normalize, default, strategic merge, server-side apply,
+//! OpenAPI and table cells, for every kind alike.
+//!
+//! Owns: what a kind looks like. Must never know: storage, HTTP, or who is asking. Tables under `src/generated` come from
+//! `cargo xtask codegen`.
+//!
+//! Read first: `types.rs` for the model, then `typed.rs` for how a document is read against it.
+
+pub mod resources;
+pub mod types;
+
+pub use resources::Resource;
+pub use types::{TypeId, type_of};

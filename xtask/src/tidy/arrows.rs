@@ -20,15 +20,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controllers", &["stdx", "meta", "client"]),
     ("runtime", &["stdx", "sys"]),
     ("streams", &["stdx"]),
-    ("kubelet", &["stdx", "sys", "meta", "client", "runtime", "streams"]),
+    (
+        "kubelet",
+        &["stdx", "sys", "meta", "client", "runtime", "streams"],
+    ),
     ("net", &["stdx", "sys"]),
     ("dns", &["stdx"]),
 ];
 
 /// Crates outside the workspace that a room must never see, and why.
 const MUST_NOT_USE: &[(&str, &str, &str)] = &[
-    ("store", "serde_json", "the store knows bytes, keys and revisions only"),
-    ("net", "kube", "the network receives a desired-state value and never reads the API"),
+    (
+        "store",
+        "serde_json",
+        "the store knows bytes, keys and revisions only",
+    ),
+    (
+        "net",
+        "kube",
+        "the network receives a desired-state value and never reads the API",
+    ),
     ("dns", "kube", "DNS receives records and never reads the API"),
     ("runtime", "kube", "the runtime knows CRI only"),
     ("registry", "kube", "the server never goes through typed structs"),
@@ -40,9 +51,16 @@ pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
         .args(["metadata", "--no-deps", "--format-version=1"])
         .current_dir(root)
         .output()?;
-    anyhow::ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let packages = metadata["packages"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     Ok(packages.iter().flat_map(check_package).collect())
 }
 
@@ -52,21 +70,36 @@ fn check_package(package: &Value) -> Vec<Finding> {
         return Vec::new();
     }
     let room = name.trim_start_matches("corten-");
-    let normal = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let names = normal.iter().filter(|d| d["kind"].is_null()).filter_map(|d| d["name"].as_str());
+    let normal = package["dependencies"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let names = normal
+        .iter()
+        .filter(|d| d["kind"].is_null())
+        .filter_map(|d| d["name"].as_str());
     names
         .filter_map(|dependency| complaint(room, dependency))
-        .map(|message| Finding { path: format!("crates/{room}/Cargo.toml").into(), line: 1, message })
+        .map(|message| Finding {
+            path: format!("crates/{room}/Cargo.toml").into(),
+            line: 1,
+            message,
+        })
         .collect()
 }
 
 fn complaint(room: &str, dependency: &str) -> Option<String> {
-    if let Some(reason) = MUST_NOT_USE.iter().find(|(r, d, _)| *r == room && *d == dependency) {
+    if let Some(reason) = MUST_NOT_USE
+        .iter()
+        .find(|(r, d, _)| *r == room && *d == dependency)
+    {
         return Some(format!("{room} must not use {dependency}: {}", reason.2));
     }
     let other = dependency.strip_prefix("corten-")?;
     let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
-        return Some(format!("{room} has no row in xtask/src/tidy/arrows.rs; add it with the crates it may use"));
+        return Some(format!(
+            "{room} has no row in xtask/src/tidy/arrows.rs; add it with the crates it may use"
+        ));
     };
     (!allowed.contains(&other)).then(|| format!("{room} must not use {other} (see ARCHITECTURE.md, arrows)"))
 }

@@ -13,12 +13,24 @@ pub(super) fn check(path: &Path, text: &str) -> Vec<Finding> {
     let lines = text.lines().count();
     if lines > FILE_LINES {
         let message = format!("{lines} lines; split the file by idea ({FILE_LINES} at most)");
-        findings.push(Finding { path: path.into(), line: 1, message });
+        findings.push(Finding {
+            path: path.into(),
+            line: 1,
+            message,
+        });
     }
     match syn::parse_file(text) {
-        Ok(file) => Functions { path, findings: &mut findings }.visit_file(&file),
+        Ok(file) => Functions {
+            path,
+            findings: &mut findings,
+        }
+        .visit_file(&file),
         Err(error) => {
-            findings.push(Finding { path: path.into(), line: error.span().start().line, message: error.to_string() });
+            findings.push(Finding {
+                path: path.into(),
+                line: error.span().start().line,
+                message: error.to_string(),
+            });
         }
     }
     findings
@@ -35,7 +47,11 @@ impl Functions<'_> {
         let lines = end - start + 1;
         if lines > FUNCTION_LINES {
             let message = format!("fn {name} has {lines} lines; split it ({FUNCTION_LINES} at most)");
-            self.findings.push(Finding { path: self.path.into(), line: start, message });
+            self.findings.push(Finding {
+                path: self.path.into(),
+                line: start,
+                message,
+            });
         }
     }
 }
