@@ -5,5 +5,6 @@
 //! (the group commit).
 
 pub mod api;
+pub mod embedded;
 
 pub use api::*;

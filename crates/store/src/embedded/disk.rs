@@ -1,0 +1,266 @@
+//! The database below, and everything that reads it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::layout::{self, Change, Meta};
+use crate::api::{Error, Event, EventKind, KeyValue, RangeRequest, RangeResponse, Result};
+
+/// Decoded blocks kept for reading. Small: the watch cache above holds what is read often.
+const BLOCK_CACHE_BYTES: u64 = 4 << 20;
+/// States gathered in memory before they are written as a sorted table.
+const KV_MEMTABLE_BYTES: u64 = 8 << 20;
+const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
+/// The least fjall allows.
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+const OPEN_FILES_MAX: usize = 64;
+const WORKER_THREADS: usize = 1;
+
+/// The keyspaces of one data directory. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Disk {
+    pub db: Database,
+    pub kv: Keyspace,
+    pub log: Keyspace,
+    pub leases: Keyspace,
+    pub meta: Keyspace,
+    pub path: PathBuf,
+    /// Oldest readable revision; read again after an iterator exists, because compaction raises it before it deletes.
+    compacted: Arc<AtomicU64>,
+}
+
+pub(super) fn fjall_error(path: &Path, error: fjall::Error) -> Error {
+    match error {
+        fjall::Error::Locked => Error::Locked {
+            path: path.display().to_string(),
+        },
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            if error.kind() == std::io::ErrorKind::StorageFull {
+                return Error::NoSpace {
+                    path: path.display().to_string(),
+                    needed_bytes: JOURNAL_BYTES_MAX,
+                };
+            }
+            Error::from(error)
+        }
+        fjall::Error::Poisoned => Error::from(std::io::Error::other(
+            "an earlier write failed; restart to write again",
+        )),
+        other => Error::Corrupt(format!("{other:?}")),
+    }
+}
+
+impl Disk {
+    pub fn open(path: &Path) -> Result<Self> {
+        let wrap = |error| fjall_error(path, error);
+        std::fs::create_dir_all(path)?;
+        let db = Database::builder(path)
+            .cache_size(BLOCK_CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .max_cached_files(Some(OPEN_FILES_MAX))
+            .worker_threads(WORKER_THREADS)
+            .manual_journal_persist(true)
+            .open()
+            .map_err(wrap)?;
+        let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES);
+        let kv = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(KV_MEMTABLE_BYTES)
+                .data_block_size_policy(BlockSizePolicy::all(16 << 10))
+                .data_block_compression_policy(CompressionPolicy::all(fjall::CompressionType::Lz4))
+        };
+        let disk = Self {
+            kv: db.keyspace("kv", kv).map_err(wrap)?,
+            log: db.keyspace("log", small).map_err(wrap)?,
+            leases: db.keyspace("leases", small).map_err(wrap)?,
+            meta: db.keyspace("meta", small).map_err(wrap)?,
+            db,
+            path: path.to_owned(),
+            compacted: Arc::default(),
+        };
+        disk.check_format()?;
+        disk.compacted
+            .store(disk.stored_number(layout::COMPACTED)?, Ordering::Release);
+        Ok(disk)
+    }
+
+    fn check_format(&self) -> Result<()> {
+        match self.meta.get(layout::FORMAT).map_err(|error| self.error(error))? {
+            Some(version) if *version == *layout::FORMAT_VERSION => Ok(()),
+            Some(_) => Err(Error::Corrupt(
+                "the data directory has the format of a newer version".to_owned(),
+            )),
+            None => {
+                let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+                batch.insert(&self.meta, layout::FORMAT, layout::FORMAT_VERSION);
+                batch.commit().map_err(|error| self.error(error))
+            }
+        }
+    }
+
+    fn stored_number(&self, name: &[u8]) -> Result<u64> {
+        match self.meta.get(name).map_err(|error| self.error(error))? {
+            Some(bytes) => layout::number(&bytes),
+            None => Ok(0),
+        }
+    }
+
+    pub fn error(&self, error: fjall::Error) -> Error {
+        fjall_error(&self.path, error)
+    }
+
+    pub fn compacted(&self) -> u64 {
+        self.compacted.load(Ordering::Acquire)
+    }
+
+    /// Makes `revision` the oldest readable one, durably, before anything is removed.
+    pub fn set_compacted(&self, revision: u64) -> Result<()> {
+        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        batch.insert(&self.meta, layout::COMPACTED, revision.to_be_bytes());
+        batch.commit().map_err(|error| self.error(error))?;
+        self.compacted.fetch_max(revision, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The newest revision in the log.
+    pub fn last_logged(&self) -> Result<u64> {
+        match self.log.last_key_value() {
+            Some(guard) => layout::number(&guard.key().map_err(|error| self.error(error))?),
+            None => Ok(0),
+        }
+    }
+
+    /// Calls `visit` with the newest state of every key, value included.
+    pub fn scan_current(&self, mut visit: impl FnMut(&[u8], Meta)) -> Result<()> {
+        let mut last: Option<(Bytes, Option<Meta>)> = None;
+        for guard in self.kv.iter() {
+            let (row_key, row) = guard.into_inner().map_err(|error| self.error(error))?;
+            let (key, revision) = layout::split_row_key(&row_key)?;
+            let meta = layout::decode_row(revision, &row)?.map(|(meta, _)| meta);
+            match &mut last {
+                Some((previous, state)) if **previous == *key => *state = meta,
+                _ => {
+                    if let Some((previous, Some(meta))) = last.replace((Bytes::copy_from_slice(key), meta)) {
+                        visit(&previous, meta);
+                    }
+                }
+            }
+        }
+        if let Some((previous, Some(meta))) = last {
+            visit(&previous, meta);
+        }
+        Ok(())
+    }
+
+    /// The range at a revision that is not in the future.
+    pub fn range(&self, request: &RangeRequest, revision: u64) -> Result<RangeResponse> {
+        let (start, end) = (
+            layout::row_bound(&request.range.start),
+            layout::row_bound(&request.range.end),
+        );
+        let mut answer = RangeResponse {
+            revision,
+            kvs: Vec::new(),
+            more: false,
+        };
+        if start >= end {
+            return Ok(answer);
+        }
+        let rows = self.kv.range(start..end);
+        self.check_readable(revision)?;
+        let mut last: Option<(fjall::UserKey, fjall::UserValue)> = None;
+        for guard in rows {
+            let (row_key, row) = guard.into_inner().map_err(|error| self.error(error))?;
+            let (key, row_revision) = layout::split_row_key(&row_key)?;
+            if row_revision > revision {
+                continue;
+            }
+            if let Some(previous) = last.as_ref()
+                && layout::split_row_key(&previous.0)?.0 != key
+            {
+                push_state(&mut answer.kvs, previous)?;
+                if request.limit != 0 && answer.kvs.len() > request.limit {
+                    last = None;
+                    break;
+                }
+            }
+            last = Some((row_key, row));
+        }
+        if let Some(last) = last {
+            push_state(&mut answer.kvs, &last)?;
+        }
+        if request.limit != 0 && answer.kvs.len() > request.limit {
+            answer.kvs.truncate(request.limit);
+            answer.more = true;
+        }
+        Ok(answer)
+    }
+
+    fn check_readable(&self, revision: u64) -> Result<()> {
+        let compacted = self.compacted();
+        if revision < compacted {
+            Err(Error::Compacted { compacted })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The state a key got at exactly this revision.
+    pub fn state(&self, key: &[u8], revision: u64) -> Result<Option<KeyValue>> {
+        let row_key = layout::row_key(key, revision);
+        let Some(row) = self.kv.get(row_key).map_err(|error| self.error(error))? else {
+            return Ok(None);
+        };
+        Ok(layout::decode_row(revision, &row)?.map(|(meta, value)| layout::key_value(key, &meta, value)))
+    }
+
+    /// The changes of a revision and all later ones, in order.
+    pub fn log_from(&self, revision: u64) -> impl Iterator<Item = Result<(u64, Vec<Change>)>> {
+        self.log.range(revision.to_be_bytes()..).map(|guard| {
+            let (key, row) = guard.into_inner().map_err(|error| self.error(error))?;
+            Ok((layout::number(&key)?, layout::decode_log_row(&row)?))
+        })
+    }
+
+    /// The event a log entry stands for. The caller checks compaction afterwards.
+    pub fn event(&self, revision: u64, change: Change) -> Result<Event> {
+        let kv = match change.kind {
+            EventKind::Put => {
+                let state = self.state(&change.key, revision)?;
+                state.ok_or_else(|| Error::Corrupt(format!("no state for revision {revision}")))?
+            }
+            EventKind::Delete => deleted(change.key, revision),
+        };
+        Ok(Event {
+            kind: change.kind,
+            kv,
+            prev: None,
+            tag: None,
+        })
+    }
+}
+
+/// What a delete event says of its key.
+pub(super) fn deleted(key: Bytes, revision: u64) -> KeyValue {
+    KeyValue {
+        key,
+        value: Bytes::new(),
+        create_revision: 0,
+        mod_revision: revision,
+        version: 0,
+        lease: 0,
+    }
+}
+
+fn push_state(kvs: &mut Vec<KeyValue>, row: &(fjall::UserKey, fjall::UserValue)) -> Result<()> {
+    let (key, revision) = layout::split_row_key(&row.0)?;
+    if let Some((meta, value)) = layout::decode_row(revision, &row.1)? {
+        kvs.push(layout::key_value(key, &meta, value));
+    }
+    Ok(())
+}
