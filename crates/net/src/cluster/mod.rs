@@ -1,0 +1,1 @@
+//! `corten up --nodes N`.

@@ -1,0 +1,111 @@
+//! What a node's network has before its first pod, and taking all of it away again.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use nix::errno::Errno;
+
+use super::Config;
+use super::ipam::gateway;
+use super::uplink::Claims;
+use crate::error::Result;
+use crate::ids::ClusterId;
+use crate::netlink::Messages;
+use crate::nft::{Expr, Hook, Nft, PRIORITY_SRCNAT, Reg, Transaction};
+use crate::rt::{self, Address, Kind, Link, LinkConf, PROTOCOL, Route, Rt};
+
+/// Puts addresses, routes and rules in place; all of it may be there already.
+pub fn install(rt: &mut Rt, nft: &mut Nft, config: &Config) -> Result<Claims> {
+    let mut messages = Messages::new();
+    rt::set_link(&mut messages, rt::LOOPBACK_INDEX, LinkConf::default());
+    rt::address(&mut messages, &local_address(config.cluster, gateway(config.pod_cidr)));
+    for route in base_routes(config) {
+        rt::replace_route(&mut messages, &route);
+    }
+    rt.apply("preparing the node's routes", messages)?;
+    let claims = Claims::read(nft, config.cluster)?;
+    let mut transaction = Transaction::new(&config.cluster.node_table());
+    transaction.recreate_table();
+    claims.write(&mut transaction);
+    masquerade(&mut transaction, config);
+    nft.commit(transaction)?;
+    Ok(claims)
+}
+
+/// Addresses that no pod has are unreachable here instead of leaving by the default route. The service range
+/// leads to `lo`: this machine's own packets need some route to be sent at all, the proxy then translates or
+/// rejects them, and what neither takes is dropped there, since `lo` does not forward.
+fn base_routes(config: &Config) -> Vec<Route> {
+    let metric = config.cluster.route_metric();
+    let mut routes = vec![Route::to(config.cluster_cidr.trunc(), Kind::Unreachable, metric)];
+    if config.pod_cidr.trunc() != config.cluster_cidr.trunc() {
+        routes.push(Route::to(config.pod_cidr.trunc(), Kind::Unreachable, metric));
+    }
+    routes.push(Route {
+        interface: Some(rt::LOOPBACK_INDEX),
+        source: Some(gateway(config.pod_cidr)),
+        ..Route::to(config.service_cidr.trunc(), Kind::Unicast, metric)
+    });
+    routes
+}
+
+/// Pods that talk to something outside the cluster do so from the node's address.
+fn masquerade(transaction: &mut Transaction, config: &Config) {
+    transaction.base_chain("postrouting", "nat", Hook::Postrouting, PRIORITY_SRCNAT);
+    let mut rule = Vec::new();
+    rule.extend(in_range(Expr::SourceAddress(Reg(0)), config.pod_cidr, true));
+    rule.extend(in_range(Expr::DestinationAddress(Reg(0)), config.cluster_cidr, false));
+    rule.push(Expr::Masquerade);
+    transaction.rule("postrouting", &rule);
+}
+
+/// Whether an address, loaded to register 0, is in a range (or is not).
+pub fn in_range(load: Expr, range: Ipv4Net, wanted: bool) -> [Expr; 3] {
+    let reg = Reg(0);
+    let value = range.network().octets().to_vec();
+    let compare = if wanted { Expr::Equal { reg, value } } else { Expr::NotEqual { reg, value } };
+    [load, Expr::Bits { reg, mask: range.netmask().octets(), xor: [0; 4] }, compare]
+}
+
+pub fn local_address(cluster: ClusterId, ip: Ipv4Addr) -> Address {
+    Address { net: Ipv4Net::from(ip), interface: rt::LOOPBACK_INDEX, label: Some(cluster.address_label()) }
+}
+
+/// The interface of the default route with the smallest metric.
+pub fn uplink(rt: &mut Rt) -> Result<Option<Link>> {
+    let mut defaults: Vec<Route> = rt.routes()?;
+    defaults.retain(|r| r.to.prefix_len() == 0 && r.kind == Kind::Unicast && r.table == 254);
+    defaults.sort_by_key(|r| r.metric);
+    let Some(index) = defaults.first().and_then(|r| r.interface) else { return Ok(None) };
+    Ok(rt.links()?.into_iter().find(|l| l.index == index))
+}
+
+/// Removes everything that carries the cluster's name: interfaces, routes, addresses, tables, forwarding.
+pub fn sweep(rt: &mut Rt, nft: &mut Nft, cluster: ClusterId) -> Result<()> {
+    let claims = Claims::read(nft, cluster)?;
+    claims.release(rt)?;
+    for table in [cluster.service_table(), cluster.node_table()] {
+        nft.remove_table(&table)?;
+    }
+    let gone = [Errno::ENODEV, Errno::ESRCH, Errno::EADDRNOTAVAIL];
+    let prefix = cluster.veth_prefix();
+    for link in rt.links()?.into_iter().filter(|l| l.name.starts_with(&prefix)) {
+        let mut messages = Messages::new();
+        rt::delete_link(&mut messages, link.index);
+        rt.apply_unless("removing a pod's interface", messages, &gone)?;
+    }
+    for route in rt.routes()? {
+        if route.protocol == PROTOCOL && route.metric == cluster.route_metric() {
+            let mut messages = Messages::new();
+            rt::delete_route(&mut messages, &route);
+            rt.apply_unless("removing a route", messages, &gone)?;
+        }
+    }
+    let label = cluster.address_label();
+    for address in rt.addresses()?.into_iter().filter(|a| a.label.as_deref() == Some(&label)) {
+        let mut messages = Messages::new();
+        rt::delete_address(&mut messages, &address);
+        rt.apply_unless("removing an address", messages, &gone)?;
+    }
+    Ok(())
+}
