@@ -1,0 +1,8 @@
+//! Kubelets may read what their own pods refer to and nothing else.
+
+mod authorizer;
+mod graph;
+mod references;
+
+pub use authorizer::NodeAuthorizer;
+pub use graph::Graph;
