@@ -1,0 +1,98 @@
+//! Bearer tokens: static ones first, then service-account tokens with the objects they are bound to.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use corten_auth::UserInfo;
+use corten_auth::token::{Verified, Verifier};
+use corten_registry::Registry;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A token known from the start, by its digest so that comparing leaks no timing.
+struct StaticToken {
+    digest: [u8; 32],
+    user: UserInfo,
+}
+
+/// Turns `Authorization: Bearer` into a user.
+pub struct Authenticator {
+    fixed: Vec<StaticToken>,
+    verifier: Arc<Verifier>,
+    registry: Arc<Registry>,
+}
+
+/// What a token stands for.
+pub struct Authenticated {
+    /// The user, `system:authenticated` included.
+    pub user: UserInfo,
+    /// The audiences asked for that the token is good for.
+    pub audiences: Vec<String>,
+}
+
+impl Authenticator {
+    /// `fixed`: tokens with their users (the admin token of tests, later bootstrap tokens).
+    pub fn new(fixed: Vec<(String, UserInfo)>, verifier: Arc<Verifier>, registry: Arc<Registry>) -> Self {
+        let fixed = fixed.into_iter().map(|(token, user)| StaticToken { digest: digest(&token), user: user.authenticated() });
+        Self { fixed: fixed.collect(), verifier, registry }
+    }
+
+    /// The verifier of service-account tokens.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
+    }
+
+    /// Reads an Authorization header. `None`: it holds no bearer token.
+    ///
+    /// # Errors
+    /// Why the token is not good, for the log; clients read `Unauthorized`.
+    pub async fn bearer(&self, header: Option<&str>) -> Result<Option<UserInfo>, String> {
+        let Some((scheme, token)) = header.and_then(|h| h.trim().split_once(' ')) else { return Ok(None) };
+        let token = token.trim();
+        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+            return Ok(None);
+        }
+        match self.token(token, &[]).await {
+            Some(Ok(a)) => Ok(Some(a.user)),
+            Some(Err(e)) => Err(e),
+            None => Err("invalid bearer token".to_owned()),
+        }
+    }
+
+    /// Checks a token for these audiences (none: the server's own). `None` where nobody knows it.
+    pub async fn token(&self, token: &str, audiences: &[String]) -> Option<Result<Authenticated, String>> {
+        let d = digest(token);
+        if let Some(known) = self.fixed.iter().find(|t| t.digest == d) {
+            let audiences = self.verifier.audiences().to_vec();
+            return Some(Ok(Authenticated { user: known.user.clone(), audiences }));
+        }
+        let now_s = unix_seconds();
+        match self.verifier.verify(token, audiences, now_s)? {
+            Ok(verified) => Some(self.bound(verified, token, now_s).await),
+            Err(e) => Some(Err(e.to_string())),
+        }
+    }
+
+    async fn bound(&self, verified: Verified, token: &str, now_s: i64) -> Result<Authenticated, String> {
+        for object in verified.bound_objects() {
+            let found = self.find(object.resource, &object.namespace, &object.name).await;
+            object.check(found.as_ref(), token, now_s).map_err(|e| e.to_string())?;
+        }
+        Ok(Authenticated { user: verified.user(), audiences: verified.audiences })
+    }
+
+    async fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let resource = self.registry.resource("", plural)?;
+        self.registry.get(&resource, namespace, name, "").await.ok()?.value().ok()
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Seconds since 1970.
+pub fn unix_seconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,54 @@
+//! Asking the authorizer about requests, and wording its refusals.
+
+use corten_auth::authz::{Attributes, Decision, forbidden_message};
+use corten_meta::{GroupResource, Status, fields};
+
+use crate::call::Call;
+use crate::server::Inner;
+
+/// May this request be served?
+///
+/// # Errors
+/// 403 with upstream's text.
+pub fn authorize(call: &Call) -> Result<(), Status> {
+    let info = &call.info;
+    let selector = match info.verb.as_str() {
+        "list" | "watch" | "deletecollection" => fields::Selector::parse(call.query.text("fieldSelector")).ok(),
+        _ => None,
+    };
+    let exact: Vec<(&str, &str)> = selector
+        .iter()
+        .flat_map(|s| s.requirements())
+        .filter(|r| r.equal)
+        .map(|r| (r.field.as_str(), r.value.as_str()))
+        .collect();
+    let attributes = Attributes {
+        user: &call.user,
+        verb: &info.verb,
+        group: &info.group,
+        version: &info.version,
+        resource: &info.resource,
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        field_selector: &exact,
+        path: &info.path,
+        resource_request: info.is_resource,
+    };
+    check(&call.server, &attributes)
+}
+
+/// Puts one question to the authorizer.
+///
+/// # Errors
+/// 403 with upstream's text.
+pub fn check(server: &Inner, attributes: &Attributes<'_>) -> Result<(), Status> {
+    let decision = server.authorizer.authorize(attributes);
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(_) | Decision::NoOpinion(_) => {
+            let gr = GroupResource::new(attributes.group.to_owned(), attributes.resource.to_owned());
+            Err(Status::forbidden(&gr, attributes.name, forbidden_message(attributes, decision.reason())))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One request on its way through the server: what handlers see.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use corten_auth::UserInfo;
+use corten_meta::Status;
+use corten_registry::WriteContext;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Method, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use parking_lot::Mutex;
+
+use crate::body::RequestBody;
+use crate::limits::MAX_BODY_BYTES;
+use crate::peer::Peer;
+use crate::query::Query;
+use crate::request_info::RequestInfo;
+use crate::server::Inner;
+
+/// Texts for `Warning` headers; shared with the front, which writes them.
+pub type Warnings = Arc<Mutex<Vec<String>>>;
+
+/// A request after authentication and authorization.
+pub struct Call {
+    /// The server.
+    pub server: Arc<Inner>,
+    /// What is asked.
+    pub info: RequestInfo,
+    /// By whom.
+    pub user: Arc<UserInfo>,
+    /// How.
+    pub method: Method,
+    /// The raw target, for proxying.
+    pub uri: Uri,
+    /// Decoded query.
+    pub query: Query,
+    /// Headers as sent.
+    pub headers: HeaderMap,
+    /// From where.
+    pub peer: Arc<Peer>,
+    /// Present where the connection can be taken over.
+    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// Unread body.
+    pub body: Option<RequestBody>,
+    /// Texts for `Warning` headers.
+    pub warnings: Warnings,
+}
+
+impl Call {
+    /// A header as text, `None` where absent or not text.
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// The Accept header.
+    pub fn accept(&self) -> Option<&str> {
+        self.header(ACCEPT)
+    }
+
+    /// The Content-Type header.
+    pub fn content_type(&self) -> Option<&str> {
+        self.header(CONTENT_TYPE)
+    }
+
+    /// The User-Agent header or `""`.
+    pub fn user_agent(&self) -> &str {
+        self.header(USER_AGENT).unwrap_or_default()
+    }
+
+    /// True where the client wants indented JSON.
+    pub fn pretty(&self) -> bool {
+        crate::negotiate::pretty(self.query.get("pretty"), self.user_agent())
+    }
+
+    /// Adds a text for a `Warning` header.
+    pub fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut all = self.warnings.lock();
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    /// 413 over [`MAX_BODY_BYTES`], 400 where the client stops half way.
+    pub async fn read_body(&mut self) -> Result<Bytes, Status> {
+        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
+        match Limited::new(body, MAX_BODY_BYTES).collect().await {
+            Ok(whole) => Ok(whole.to_bytes()),
+            Err(e) if e.is::<LengthLimitError>() => {
+                Err(Status::request_too_large(format!("limit is {MAX_BODY_BYTES}")))
+            }
+            Err(e) => Err(Status::bad_request(format!("error reading the body: {e}"))),
+        }
+    }
+
+    /// What the registry is told about this write. `dry_run` from `?dryRun=All`.
+    pub fn write_context(&self, dry_run: bool, field_manager: &str) -> WriteContext {
+        let user = corten_registry::User {
+            name: self.user.username.clone(),
+            uid: self.user.uid.clone(),
+            groups: self.user.groups.clone(),
+            extra: self.user.extra.clone(),
+        };
+        let manager = if field_manager.is_empty() { manager_of(self.user_agent()) } else { field_manager };
+        WriteContext::new(user, SystemTime::now()).with_dry_run(dry_run).with_field_manager(manager)
+    }
+
+    /// Moves what the write gathered into the answer's warnings.
+    pub fn take_warnings(&self, ctx: &WriteContext) {
+        for text in ctx.take_warnings() {
+            self.warn(text);
+        }
+    }
+}
+
+/// The field manager of clients that name none: the user agent up to its first slash, at most 128 bytes of it.
+pub fn manager_of(user_agent: &str) -> &str {
+    let name = user_agent.split('/').next().unwrap_or_default();
+    let mut end = name.len().min(128);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}

@@ -1,0 +1,98 @@
+//! Request bodies into objects: the schema's decoder with this request's warnings and defaults.
+
+use corten_meta::field::{Error, ErrorList, Path};
+use corten_meta::{GroupKind, GroupVersionKind, Status};
+use corten_schema::decode::{self, Decoded, Media};
+use corten_schema::typed::Mode;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::negotiate::{Format, MEDIA_TYPES};
+use crate::options::Validation;
+
+impl From<Format> for Media {
+    fn from(f: Format) -> Self {
+        match f {
+            Format::Json => Self::Json,
+            Format::Yaml => Self::Yaml,
+            Format::Protobuf => Self::Protobuf,
+        }
+    }
+}
+
+impl From<Validation> for Mode {
+    fn from(v: Validation) -> Self {
+        match v {
+            Validation::Ignore => Self::Ignore,
+            Validation::Warn => Self::Warn,
+            Validation::Strict => Self::Strict,
+        }
+    }
+}
+
+/// Reads a body as an object of `gvk`, defaults filled in; what is dropped becomes warnings.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub fn decode(
+    call: &Call,
+    gvk: &GroupVersionKind,
+    body: &[u8],
+    format: Format,
+    validation: Validation,
+) -> Result<Value, Status> {
+    let decoded = decode::object(body, format.into(), gvk, validation.into())?;
+    if decoded.gvk.group != gvk.group || decoded.gvk.version != gvk.version {
+        let (own, wanted) = (decoded.gvk.api_version(), gvk.api_version());
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({own}) does not match the expected API version ({wanted})"
+        )));
+    }
+    Ok(accept(call, gvk, decoded))
+}
+
+/// Takes the warnings and fills in defaults.
+fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
+    for text in decoded.warnings {
+        call.warn(text);
+    }
+    let mut value = decoded.value;
+    corten_schema::default(gvk, &mut value);
+    value
+}
+
+/// The outcome of a patch as an object of `gvk`, as a body would be read.
+///
+/// # Errors
+/// 422 about `patch`, in upstream's words.
+pub fn patched(call: &Call, gvk: &GroupVersionKind, value: Value, validation: Validation) -> Result<Value, Status> {
+    let text = value.to_string();
+    match decode::as_kind(value, gvk, validation.into()) {
+        Ok(decoded) => Ok(accept(call, gvk, decoded)),
+        Err(status) => {
+            let wrapping = format!("cannot be handled as a {}: ", gvk.kind);
+            let error = status.message.split_once(&wrapping).map_or(status.message.as_str(), |(_, e)| e);
+            let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, error)]);
+            Err(Status::invalid(&GroupKind::new("", ""), "", errors))
+        }
+    }
+}
+
+/// Reads options of meta.k8s.io from a body.
+///
+/// # Errors
+/// 400.
+pub fn decode_options(body: &[u8], format: Format, kind: &'static str) -> Result<Value, Status> {
+    decode::options(body, format.into(), &GroupVersionKind::new("meta.k8s.io", "v1", kind))
+}
+
+impl Call {
+    /// The encoding of the body.
+    ///
+    /// # Errors
+    /// 415.
+    pub fn body_format(&self) -> Result<Format, Status> {
+        let known = crate::negotiate::content_format(self.content_type());
+        known.ok_or_else(|| Status::unsupported_media_type(&MEDIA_TYPES.map(|(m, _)| m)))
+    }
+}

@@ -1,0 +1,9 @@
+//! Requests the server passes on: to kubelets (log, exec, attach, port-forward) and to pods, services and nodes (proxy).
+
+pub mod backend;
+mod proxy;
+mod streaming;
+
+pub use backend::{Backends, BoxIo, DirectDialer, Io, KubeletDialer, KubeletTls, Target};
+pub use proxy::proxy;
+pub use streaming::{log, stream};

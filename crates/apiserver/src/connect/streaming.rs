@@ -1,0 +1,269 @@
+//! `pods/log`, `exec`, `attach` and `portforward`: finding the kubelet and its path, then passing the request on.
+//! Rules and texts: upstream's pkg/registry/core/pod/strategy.go and rest/.
+
+use corten_meta::field::{Error, ErrorList, Path};
+use corten_meta::object::str_at;
+use corten_meta::{GroupKind, Status};
+use http::{Method, StatusCode, Uri};
+use serde_json::Value;
+
+use super::backend::{Outgoing, Security, Target, wants_upgrade};
+use crate::body::{Body, empty_body};
+use crate::call::Call;
+use crate::query::{Query, escape};
+use crate::respond::{self, Answer};
+
+/// `GET pods/NAME/log`.
+///
+/// # Errors
+/// 400 and 422 for bad options, 404 without pod, 500 where the kubelet cannot be reached.
+pub async fn log(call: Call) -> Result<Answer, Status> {
+    let query = LogQuery::read(&call.query)?;
+    query.validate(&call.info.name)?;
+    let pod = pod_of(&call).await?;
+    let container = container_of(&pod, call.query.text("container"))?;
+    if str_at(&pod, &["spec", "nodeName"]).is_empty() {
+        return Ok(respond::bytes(StatusCode::OK, "text/plain", Body::Empty));
+    }
+    let target = kubelet_of(&call, &pod).await?;
+    let (ns, name) = (&call.info.namespace, &call.info.name);
+    let path = format!("/containerLogs/{ns}/{name}/{container}{}", query.encode());
+    let security = match call.query.flag("insecureSkipTLSVerifyBackend") {
+        Some(true) => Security::Unchecked,
+        _ => Security::Kubelet,
+    };
+    let outgoing = Outgoing {
+        target,
+        security,
+        method: Method::GET,
+        path: uri(&path)?,
+        headers: http::HeaderMap::new(),
+        body: empty_body(),
+        upgrade: None,
+    };
+    let answer = call.server.backends()?.send(outgoing).await?;
+    log_answer(answer, name).await
+}
+
+/// A kubelet's refusal becomes a Status, as upstream's `GenericHttpResponseChecker` does.
+async fn log_answer(mut answer: Answer, name: &str) -> Result<Answer, Status> {
+    let code = answer.status();
+    if code.is_success() {
+        answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        return Ok(answer);
+    }
+    let limited = http_body_util::Limited::new(answer.into_body(), 64 * 1024);
+    let text = match http_body_util::BodyExt::collect(limited).await {
+        Ok(b) => String::from_utf8_lossy(&b.to_bytes()).into_owned(),
+        Err(_) => String::new(),
+    };
+    Err(match code {
+        StatusCode::BAD_REQUEST => Status::bad_request(text),
+        StatusCode::NOT_FOUND => {
+            let message = "the server could not find the requested resource";
+            Status::new(404, "NotFound", format!("{message} ( pods/log {name})"))
+        }
+        _ => Status::new(code.as_u16(), "InternalError", {
+            format!("an error on the server ({text:?}) has prevented the request from succeeding ( pods/log {name})")
+        }),
+    })
+}
+
+/// `exec`, `attach` and `portforward`, by GET (WebSocket) or POST (SPDY).
+///
+/// # Errors
+/// 400 without upgrade headers or for a bad container, 404 without pod, 500 where the kubelet cannot be reached.
+pub async fn stream(mut call: Call) -> Result<Answer, Status> {
+    let pod = pod_of(&call).await?;
+    let what = call.info.subresource.clone();
+    let (ns, name) = (&call.info.namespace, &call.info.name);
+    let path = if what == "portforward" {
+        format!("/portForward/{ns}/{name}{}", ports(&call.query))
+    } else {
+        let phase = str_at(&pod, &["status", "phase"]);
+        if what == "exec" && matches!(phase, "Succeeded" | "Failed") {
+            let text = format!("cannot exec into a container in a completed pod; current phase is {phase}");
+            return Err(Status::bad_request(text));
+        }
+        let container = container_of(&pod, call.query.text("container"))?;
+        format!("/{what}/{ns}/{name}/{container}{}", stream_query(&call.query))
+    };
+    if str_at(&pod, &["spec", "nodeName"]).is_empty() {
+        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
+    }
+    if !wants_upgrade(&call.headers) || call.upgrade.is_none() {
+        return Err(Status::bad_request("Upgrade request required"));
+    }
+    let target = kubelet_of(&call, &pod).await?;
+    let outgoing = Outgoing {
+        target,
+        security: Security::Kubelet,
+        method: call.method.clone(),
+        path: uri(&path)?,
+        headers: call.headers.clone(),
+        body: empty_body(),
+        upgrade: call.upgrade.take(),
+    };
+    call.server.backends()?.send(outgoing).await
+}
+
+async fn pod_of(call: &Call) -> Result<Value, Status> {
+    call.server.fetch("", "pods", &call.info.namespace, &call.info.name).await
+}
+
+async fn kubelet_of(call: &Call, pod: &Value) -> Result<Target, Status> {
+    let name = str_at(pod, &["spec", "nodeName"]);
+    let node = call.server.fetch("", "nodes", "", name).await?;
+    kubelet_address(&node)
+}
+
+/// A node's kubelet: the first of its addresses in upstream's order of preference and its declared port.
+///
+/// # Errors
+/// 500 where the node has no address.
+pub fn kubelet_address(node: &Value) -> Result<Target, Status> {
+    let name = corten_meta::object::name(node);
+    let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_type = |t: &str| addresses.iter().find(|a| a["type"] == t).and_then(|a| a["address"].as_str());
+    let host = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"].into_iter().find_map(of_type);
+    let Some(host) = host else {
+        let text = format!("no preferred addresses found; known addresses: {:?}", Vec::<String>::new());
+        return Err(Status::internal(text));
+    };
+    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap_or(0);
+    let port = u16::try_from(port).ok().filter(|p| *p != 0).unwrap_or(10250);
+    Ok(Target { node: name.to_owned(), host: host.to_owned(), port })
+}
+
+fn uri(path: &str) -> Result<Uri, Status> {
+    path.parse().map_err(|e| Status::bad_request(format!("invalid path {path:?}: {e}")))
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &str> {
+    ["containers", "initContainers", "ephemeralContainers"]
+        .into_iter()
+        .filter_map(|list| pod["spec"][list].as_array())
+        .flatten()
+        .filter_map(|c| c["name"].as_str())
+}
+
+/// The container asked for, or the only one.
+fn container_of<'a>(pod: &'a Value, wanted: &str) -> Result<&'a str, Status> {
+    let pod_name = corten_meta::object::name(pod);
+    if !wanted.is_empty() {
+        let text = || Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}"));
+        return containers(pod).find(|c| *c == wanted).ok_or_else(text);
+    }
+    let main = pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match main {
+        [one] => Ok(one["name"].as_str().unwrap_or_default()),
+        [] => Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}"))),
+        _ => {
+            // VisitContainers goes through init containers first.
+            let init = pod["spec"]["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let names: Vec<&str> = init.iter().chain(main).filter_map(|c| c["name"].as_str()).collect();
+            let all = names.join(" ");
+            let text = format!("a container name must be specified for pod {pod_name}, choose one of: [{all}]");
+            Err(Status::bad_request(text))
+        }
+    }
+}
+
+/// The kubelet's names for the stream options.
+fn stream_query(query: &Query) -> String {
+    let mut out = String::new();
+    for (ours, kubelets) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+        if query.flag(ours).unwrap_or(false) {
+            push(&mut out, kubelets, "1");
+        }
+    }
+    for word in query.all("command") {
+        push(&mut out, "command", word);
+    }
+    out
+}
+
+fn ports(query: &Query) -> String {
+    let mut out = String::new();
+    let all: Vec<&str> = query.all("ports").collect();
+    if !all.is_empty() {
+        push(&mut out, "port", &all.join(","));
+    }
+    out
+}
+
+fn push(out: &mut String, key: &str, value: &str) {
+    out.push(if out.is_empty() { '?' } else { '&' });
+    out.push_str(key);
+    out.push('=');
+    out.push_str(&escape(value));
+}
+
+/// `PodLogOptions` from the query.
+struct LogQuery<'a> {
+    query: &'a Query,
+    since_seconds: Option<i64>,
+    tail_lines: Option<i64>,
+    limit_bytes: Option<i64>,
+}
+
+impl<'a> LogQuery<'a> {
+    fn read(query: &'a Query) -> Result<Self, Status> {
+        let int = |key| query.int(key).map_err(Status::bad_request);
+        Ok(Self {
+            query,
+            since_seconds: int("sinceSeconds")?,
+            tail_lines: int("tailLines")?,
+            limit_bytes: int("limitBytes")?,
+        })
+    }
+
+    fn validate(&self, name: &str) -> Result<(), Status> {
+        let mut errors = ErrorList::new();
+        if self.tail_lines.is_some_and(|n| n < 0) {
+            errors.push(Error::invalid(&Path::new("tailLines"), self.tail_lines, "must be greater than or equal to 0"));
+        }
+        if self.limit_bytes.is_some_and(|n| n < 1) {
+            errors.push(Error::invalid(&Path::new("limitBytes"), self.limit_bytes, "must be greater than 0"));
+        }
+        if self.since_seconds.is_some() && self.query.get("sinceTime").is_some() {
+            let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            errors.push(Error::forbidden(&Path::root(), text));
+        } else if self.since_seconds.is_some_and(|n| n < 1) {
+            errors.push(Error::invalid(&Path::new("sinceSeconds"), self.since_seconds, "must be greater than 0"));
+        }
+        let stream = self.query.get("stream").unwrap_or("All");
+        if !["All", "Stdout", "Stderr"].contains(&stream) {
+            errors.push(Error::not_supported(&Path::new("stream"), stream, &["All", "Stderr", "Stdout"]));
+        } else if stream != "All" && self.tail_lines.is_some() {
+            let text = "`tailLines` and specific `stream` are mutually exclusive for now";
+            errors.push(Error::forbidden(&Path::root(), text));
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(&GroupKind::new("", "PodLogOptions"), name, errors))
+    }
+
+    fn encode(&self) -> String {
+        let mut out = String::new();
+        for key in ["follow", "previous", "timestamps"] {
+            if self.query.flag(key).unwrap_or(false) {
+                push(&mut out, key, "true");
+            }
+        }
+        for (key, n) in
+            [("sinceSeconds", self.since_seconds), ("tailLines", self.tail_lines), ("limitBytes", self.limit_bytes)]
+        {
+            if let Some(n) = n {
+                push(&mut out, key, &n.to_string());
+            }
+        }
+        for key in ["sinceTime", "stream"] {
+            if let Some(v) = self.query.get(key) {
+                push(&mut out, key, v);
+            }
+        }
+        out
+    }
+}

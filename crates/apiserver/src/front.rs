@@ -1,0 +1,196 @@
+//! The filters every request passes, in order: request id, panic guard, request info, authentication, impersonation,
+//! authorization, in-flight bounds, deadline; then routing.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corten_auth::UserInfo;
+use corten_meta::Status;
+use futures::FutureExt;
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
+use http::request::Parts;
+
+use crate::body::RequestBody;
+use crate::call::{Call, Warnings};
+use crate::limits;
+use crate::peer::Peer;
+use crate::query::Query;
+use crate::request_info::RequestInfo;
+use crate::respond::{self, Answer};
+use crate::server::Inner;
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Serves one request from head to answer. Never fails: what goes wrong becomes a Status.
+pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer: Arc<Peer>) -> Answer {
+    let started = Instant::now();
+    let audit_id = audit_id(&parts);
+    let accept = parts.headers.get(ACCEPT).cloned();
+    let query = Query::parse(parts.uri.query());
+    let warnings = Warnings::default();
+    let mut answer = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
+        Err(text) => respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n")),
+        Ok(info) => {
+            let observed = crate::observe::Observed::new(&server, &info, &query);
+            let call = Call {
+                upgrade: parts.extensions.remove(),
+                server,
+                info,
+                user: Arc::new(UserInfo::default()),
+                method: parts.method,
+                uri: parts.uri,
+                query,
+                headers: parts.headers,
+                peer,
+                body: Some(body),
+                warnings: warnings.clone(),
+            };
+            let answer = guarded(call).await;
+            let accept = accept.as_ref().and_then(|v| v.to_str().ok());
+            let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
+            observed.answered(answer, started.elapsed())
+        }
+    };
+    let headers = answer.headers_mut();
+    headers.insert(AUDIT_ID, audit_id);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    for text in warnings.lock().drain(..) {
+        if let Ok(v) = HeaderValue::from_str(&warning_header(&text)) {
+            headers.append(WARNING, v);
+        }
+    }
+    answer
+}
+
+/// `299 - "text"` as in RFC 7234, quotes and backslashes escaped, control characters dropped.
+fn warning_header(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 10);
+    out.push_str("299 - \"");
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+fn audit_id(parts: &Parts) -> HeaderValue {
+    match parts.headers.get(&AUDIT_ID) {
+        Some(v) if !v.is_empty() => v.clone(),
+        _ => HeaderValue::from_str(&corten_meta::object::new_uid()).unwrap_or(HeaderValue::from_static("none")),
+    }
+}
+
+/// Runs the rest behind a panic guard. Writes run on a task of their own: a client that hangs up cannot leave one half
+/// done.
+async fn guarded(call: Call) -> Result<Answer, Status> {
+    let server = call.server.clone();
+    let outcome = if call.info.read_only() || call.info.long_running() {
+        AssertUnwindSafe(admitted(call)).catch_unwind().await.map_err(drop)
+    } else {
+        tokio::spawn(admitted(call)).await.map_err(drop)
+    };
+    outcome.unwrap_or_else(|()| {
+        server.metrics.terminations.inc();
+        let text = "This request caused apiserver to panic. Look in the logs for details.";
+        Err(Status::new(500, "InternalError", text))
+    })
+}
+
+async fn admitted(mut call: Call) -> Result<Answer, Status> {
+    call.user = authenticate(&call).await?;
+    crate::impersonate::apply(&mut call)?;
+    crate::authz::authorize(&call)?;
+    if call.info.long_running() {
+        return crate::routes::dispatch(call).await;
+    }
+    let _turn = call.server.in_flight.turn(call.info.read_only()).await?;
+    let limit = deadline(&call)?;
+    let server = call.server.clone();
+    match tokio::time::timeout(limit, crate::routes::dispatch(call)).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            server.metrics.terminations.inc();
+            let text = "request did not complete within requested timeout - context deadline exceeded";
+            Err(Status::timeout(text, 0))
+        }
+    }
+}
+
+/// Certificate first, then bearer token; without either, anonymous.
+async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
+    if let Some(user) = &call.peer.user {
+        return Ok(user.clone());
+    }
+    let outcome = call.server.authenticator.bearer(call.header(http::header::AUTHORIZATION)).await;
+    let result = match &outcome {
+        Ok(Some(_)) => "success",
+        Ok(None) => "failure",
+        Err(_) => "error",
+    };
+    call.server.metrics.authentications.get_or_create(&crate::metrics::ResultLabel { result }).inc();
+    match outcome {
+        Ok(Some(user)) => Ok(Arc::new(user)),
+        Ok(None) => Ok(call.server.anonymous.clone()),
+        Err(error) => {
+            tracing::debug!(%error, path = call.info.path, "authentication failed");
+            Err(Status::unauthorized("Unauthorized"))
+        }
+    }
+}
+
+/// The time a request has: `?timeout=` where given (never more than the server's own), else the server's own.
+fn deadline(call: &Call) -> Result<Duration, Status> {
+    let most = if call.info.read_only() { limits::REQUEST_TIMEOUT } else { limits::WRITE_TIMEOUT };
+    let Some(text) = call.query.get("timeout").filter(|t| !t.is_empty()) else { return Ok(most) };
+    let Some(asked) = parse_duration(text) else {
+        return Err(Status::bad_request(format!("invalid timeout specified in the request URL - time: invalid duration {text:?}")));
+    };
+    Ok(if asked.is_zero() { most } else { asked.min(most) })
+}
+
+/// Go's duration syntax, as far as clients write it: `90`, `1m30s`, `500ms`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let n: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit_len = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let seconds = match &rest[..unit_len] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += Duration::try_from_secs_f64(n * seconds).ok()?;
+        rest = &rest[unit_len..];
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("32s"), Some(Duration::from_secs(32)));
+        assert_eq!(parse_duration("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_duration("x"), None);
+        assert_eq!(parse_duration("5"), None);
+    }
+
+    #[test]
+    fn warnings_are_quoted() {
+        assert_eq!(warning_header("unknown field \"spec\""), "299 - \"unknown field \\\"spec\\\"\"");
+    }
+}

@@ -1,0 +1,101 @@
+//! Items of typed lists: an object's stored bytes without `kind` and `apiVersion`, which upstream leaves out there.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::catalog::Served;
+
+/// Appends an object as a list item. The registry writes `kind` and `apiVersion` first, so this is one slice; bytes of
+/// another form (written by an older version) are searched.
+pub fn push(parts: &mut VecDeque<Bytes>, served: &Served, object: &Bytes) {
+    if object.starts_with(served.item_head.as_bytes()) {
+        parts.push_back(Bytes::from_static(b"{"));
+        parts.push_back(object.slice(served.item_head.len()..));
+        return;
+    }
+    let mut members = Members { bytes: object, at: 1 };
+    let mut first = true;
+    while let Some((name, start, end)) = members.next() {
+        if name == b"kind" || name == b"apiVersion" {
+            continue;
+        }
+        parts.push_back(Bytes::from_static(if first { b"{" } else { b"," }));
+        parts.push_back(object.slice(start..end));
+        first = false;
+    }
+    parts.push_back(Bytes::from_static(if first { b"{}" } else { b"}" }));
+}
+
+/// The top-level members of a compact JSON object: name, start and end.
+struct Members<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Members<'a> {
+    fn next(&mut self) -> Option<(&'a [u8], usize, usize)> {
+        let bytes = self.bytes;
+        while matches!(bytes.get(self.at), Some(b',' | b' ' | b'\n')) {
+            self.at += 1;
+        }
+        let start = self.at;
+        if bytes.get(start) != Some(&b'"') {
+            return None;
+        }
+        let name_end = string_end(bytes, start)?;
+        let end = value_end(bytes, name_end + 1)?;
+        self.at = end;
+        Some((&bytes[start + 1..name_end - 1], start, end))
+    }
+}
+
+/// One past the closing quote of the string that opens at `at`.
+fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut i = at + 1;
+    loop {
+        match bytes.get(i)? {
+            b'\\' => i += 2,
+            b'"' => return Some(i + 1),
+            _ => i += 1,
+        }
+    }
+}
+
+/// One past the value that begins at `at`.
+fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut i = at;
+    loop {
+        match bytes.get(i)? {
+            b'"' => {
+                i = string_end(bytes, i)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return Some(i),
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => return Some(i),
+            _ => {}
+        }
+        i += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_found() {
+        let text = br#"{"action":"a\"}","kind":"Pod","metadata":{"a":[1,{"b":"}"}]},"n":5}"#;
+        let mut m = Members { bytes: text, at: 1 };
+        let mut names = Vec::new();
+        while let Some((name, start, end)) = m.next() {
+            names.push((String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(&text[start..end]).into_owned()));
+        }
+        assert_eq!(names[0], ("action".into(), r#""action":"a\"}""#.into()));
+        assert_eq!(names[2].1, r#""metadata":{"a":[1,{"b":"}"}]}"#);
+        assert_eq!(names[3].1, "\"n\":5");
+    }
+}

@@ -1,0 +1,38 @@
+//! Every bound of the HTTP front, by name. What happens at each is said where it is used.
+
+use std::time::Duration;
+
+/// Longest request body; over it 413. Upstream's `MaxRequestBodyBytes`.
+pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
+/// Non-mutating requests served at once; over it 429. Upstream's `--max-requests-inflight`.
+pub const MAX_READS_IN_FLIGHT: usize = 400;
+/// Mutating requests served at once; over it 429. Upstream's `--max-mutating-requests-inflight`.
+pub const MAX_WRITES_IN_FLIGHT: usize = 200;
+/// Seconds a rejected client is told to wait.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+/// A request that is not long-running gives up after this. Upstream's `--request-timeout`.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A write gives up after this. Upstream's `requestTimeoutUpperBound`.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
+/// A watch without `timeoutSeconds` ends after one to two times this. Upstream's `--min-request-timeout`.
+pub const MIN_WATCH: Duration = Duration::from_secs(1800);
+/// TLS handshakes slower than this are dropped.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client must have sent its request head after this.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// Connections at once over all listeners; more wait in the kernel's accept queue.
+pub const MAX_CONNECTIONS: usize = 20_000;
+/// Streams at once on one HTTP/2 connection (upstream's default).
+pub const MAX_H2_STREAMS: u32 = 250;
+/// Responses longer than this are compressed where the client accepts gzip.
+pub const GZIP_THRESHOLD_BYTES: usize = 128 * 1024;
+/// Operations in one JSON patch; over it 413.
+pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
+/// How often a patch is tried again after a concurrent write. Upstream's `MaxRetryWhenPatchConflicts`.
+pub const MAX_PATCH_RETRIES: usize = 5;
+/// Frames of one watch joined into one write when they are ready together.
+pub const WATCH_COALESCE_FRAMES: usize = 64;
+/// A connection to a kubelet or proxied backend must stand after this.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long shutdown waits for requests under way.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,221 @@
+//! Content negotiation: which encoding and which shape (object, Table, metadata only) an answer takes.
+//! Rules: upstream's `endpoints/handlers/negotiation` and goautoneg.
+
+/// Encodings both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`
+    Json,
+    /// `application/yaml`
+    Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
+}
+
+/// Media types in upstream's order.
+pub const MEDIA_TYPES: [(&str, Format); 3] = [
+    ("application/json", Format::Json),
+    ("application/yaml", Format::Yaml),
+    ("application/vnd.kubernetes.protobuf", Format::Protobuf),
+];
+
+impl Format {
+    /// The content type of a whole answer.
+    pub fn content_type(self) -> &'static str {
+        MEDIA_TYPES[self as usize].0
+    }
+
+    /// The content type of a watch stream.
+    pub fn stream_content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml;stream=watch",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        }
+    }
+}
+
+/// Shapes an answer can be turned into (`as=` with group meta.k8s.io, versions v1 and v1beta1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The object or list itself.
+    Plain,
+    /// `as=Table`
+    Table,
+    /// `as=PartialObjectMetadata`
+    Partial,
+    /// `as=PartialObjectMetadataList`
+    PartialList,
+}
+
+/// What the answer to one request looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// Encoding.
+    pub format: Format,
+    /// Shape.
+    pub shape: Shape,
+    /// The meta.k8s.io version asked for with `v=`: `v1` or `v1beta1`.
+    pub meta_version: &'static str,
+    /// Indent JSON.
+    pub pretty: bool,
+}
+
+impl Accepted {
+    /// Plain JSON, for callers that say nothing.
+    pub const JSON: Self = Self { format: Format::Json, shape: Shape::Plain, meta_version: "v1", pretty: false };
+}
+
+/// Why nothing fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// No clause names a type this route gives: the router's 406.
+    Type,
+    /// A type fits but none of the conversions asked for does: the handler's 406.
+    Conversion,
+}
+
+/// One clause of an Accept header.
+#[derive(Debug, PartialEq)]
+pub struct Clause<'a> {
+    /// `application`
+    pub main: &'a str,
+    /// `json`
+    pub sub: &'a str,
+    q: f32,
+    params: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Clause<'a> {
+    /// A parameter's value.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params.iter().find(|(k, _)| *k == name).map(|(_, v)| *v)
+    }
+
+    /// True where the clause admits this media type.
+    pub fn admits(&self, media_type: &str) -> bool {
+        let (main, sub) = media_type.split_once('/').unwrap_or((media_type, ""));
+        (self.main == main && (self.sub == sub || self.sub == "*")) || (self.main == "*" && self.sub == "*")
+    }
+}
+
+/// Clauses of an Accept header, most wanted first.
+pub fn clauses(header: &str) -> Vec<Clause<'_>> {
+    let mut out: Vec<Clause<'_>> = header.split(',').filter_map(clause).collect();
+    let rank = |c: &Clause<'_>| (c.main == "*", c.sub == "*");
+    out.sort_by(|a, b| b.q.total_cmp(&a.q).then_with(|| rank(a).cmp(&rank(b))));
+    out
+}
+
+fn clause(text: &str) -> Option<Clause<'_>> {
+    let mut pieces = text.split(';').map(str::trim);
+    let range = pieces.next()?;
+    let (main, sub) = match range.split_once('/') {
+        Some((m, s)) if !s.contains('/') => (m.trim(), s.trim()),
+        None if range == "*" => ("*", "*"),
+        _ => return None,
+    };
+    let mut c = Clause { main, sub, q: 1.0, params: Vec::new() };
+    for (k, v) in pieces.filter_map(|p| p.split_once('=')) {
+        match k.trim() {
+            "q" => c.q = v.trim().parse().unwrap_or(0.0),
+            k => c.params.push((k, v.trim())),
+        }
+    }
+    Some(c)
+}
+
+/// Chooses encoding and shape for an answer that is an API object.
+///
+/// # Errors
+/// See [`Refused`]; the caller words the 406.
+pub fn accept(header: Option<&str>, tables: bool) -> Result<Accepted, Refused> {
+    let header = header.unwrap_or_default();
+    if header.is_empty() {
+        return Ok(Accepted::JSON);
+    }
+    let clauses = clauses(header);
+    let mut typed = false;
+    for clause in &clauses {
+        for (media_type, format) in MEDIA_TYPES {
+            if clause.admits(media_type) {
+                typed = true;
+                if let Some(a) = accept_clause(clause, format, tables) {
+                    return Ok(a);
+                }
+            }
+        }
+    }
+    Err(if typed { Refused::Conversion } else { Refused::Type })
+}
+
+fn accept_clause(clause: &Clause<'_>, format: Format, tables: bool) -> Option<Accepted> {
+    if clause.param("stream").is_some_and(|s| !s.is_empty() && s != "watch") {
+        return None;
+    }
+    let pretty = clause.param("pretty") == Some("1");
+    let (kind, group, version) = (clause.param("as"), clause.param("g"), clause.param("v"));
+    if kind.is_none() && group.is_none() && version.is_none() {
+        return Some(Accepted { pretty, format, ..Accepted::JSON });
+    }
+    let meta_version = match (group, version) {
+        (Some("meta.k8s.io"), Some("v1")) => "v1",
+        (Some("meta.k8s.io"), Some("v1beta1")) => "v1beta1",
+        _ => return None,
+    };
+    let shape = match kind? {
+        "Table" if tables && format != Format::Protobuf => Shape::Table,
+        "PartialObjectMetadata" => Shape::Partial,
+        "PartialObjectMetadataList" => Shape::PartialList,
+        _ => return None,
+    };
+    Some(Accepted { format, shape, meta_version, pretty })
+}
+
+/// The encoding of a request body; no header means JSON.
+pub fn content_format(header: Option<&str>) -> Option<Format> {
+    let media_type = header.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if media_type.is_empty() {
+        return Some(Format::Json);
+    }
+    MEDIA_TYPES.iter().find(|(m, _)| m.eq_ignore_ascii_case(media_type)).map(|(_, f)| *f)
+}
+
+/// True where JSON is to be indented: `?pretty` says, else clients that people type.
+pub fn pretty(query: Option<&str>, user_agent: &str) -> bool {
+    match query {
+        Some(v) if !v.is_empty() => matches!(v, "1" | "t" | "T" | "TRUE" | "true" | "True"),
+        _ => ["curl", "Wget", "Mozilla/5.0"].iter().any(|p| user_agent.starts_with(p)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn kubectl_get_prefers_tables() {
+        let h = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        let a = accept(Some(h), true).unwrap();
+        assert_eq!((a.shape, a.meta_version), (Shape::Table, "v1"));
+        assert_eq!(accept(Some(h), false).unwrap().shape, Shape::Plain);
+    }
+
+    #[test]
+    fn protobuf_first() {
+        let a = accept(Some("application/vnd.kubernetes.protobuf,application/json"), true).unwrap();
+        assert_eq!(a.format, Format::Protobuf);
+        let a = accept(Some("application/json;q=0.5, application/yaml"), true).unwrap();
+        assert_eq!(a.format, Format::Yaml);
+        assert_eq!(accept(Some("*/*"), true).unwrap(), Accepted::JSON);
+    }
+
+    #[test]
+    fn refusals() {
+        assert_eq!(accept(Some("text/html"), true), Err(Refused::Type));
+        assert_eq!(accept(Some("application/json;as=Chair;v=v1;g=meta.k8s.io"), true), Err(Refused::Conversion));
+        assert_eq!(content_format(Some("text/plain")), None);
+        assert_eq!(content_format(Some("application/json; charset=utf-8")), Some(Format::Json));
+    }
+}

@@ -1,0 +1,121 @@
+//! Counting each request once, when its answer is ready; long-running ones also while they last.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body::Body as _;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::metrics::{DurationLabels, Metrics, RequestLabels, WatchLabels};
+use crate::query::Query;
+use crate::request_info::RequestInfo;
+use crate::respond::Answer;
+use crate::server::Inner;
+
+type Text = Cow<'static, str>;
+
+/// The labels of one request, fixed before it runs.
+pub struct Observed {
+    metrics: Arc<Metrics>,
+    labels: RequestLabels,
+    long_running: bool,
+}
+
+struct OpenGauge(Gauge);
+
+impl Drop for OpenGauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Observed {
+    /// Reads the labels. Only resources the server knows become label values, so that clients cannot grow the families.
+    pub fn new(server: &Inner, info: &RequestInfo, query: &Query) -> Self {
+        let known = info.is_resource && server.catalog.has(&info.group, &info.version, &info.resource);
+        let text = |s: &str| -> Text { if known { Cow::Owned(s.to_owned()) } else { Cow::Borrowed("") } };
+        let sub = match (known, info.is_resource) {
+            (true, _) if server.catalog.has_sub(&info.group, &info.version, &info.resource, &info.subresource) => {
+                text(&info.subresource)
+            }
+            (false, false) => Cow::Borrowed(plain_path(&info.path)),
+            _ => Cow::Borrowed(""),
+        };
+        let labels = RequestLabels {
+            verb: upper(&info.verb, info.is_resource),
+            dry_run: if query.get("dryRun") == Some("All") { "All" } else { "" },
+            group: text(&info.group),
+            version: text(&info.version),
+            resource: text(&info.resource),
+            subresource: sub,
+            scope: scope(info),
+            component: "apiserver",
+            code: 0,
+        };
+        Self { metrics: server.metrics.clone(), labels, long_running: info.long_running() }
+    }
+
+    /// Counts the answer.
+    pub fn answered(mut self, answer: Answer, took: Duration) -> Answer {
+        self.labels.code = answer.status().as_u16();
+        self.metrics.requests.get_or_create(&self.labels).inc();
+        let l = self.labels;
+        if self.long_running {
+            let open = WatchLabels { group: l.group, version: l.version, resource: l.resource };
+            let gauge = self.metrics.long_running.get_or_create_owned(&open);
+            return if answer.body().is_end_stream() {
+                answer
+            } else {
+                gauge.inc();
+                answer.map(|b| b.holding(OpenGauge(gauge)))
+            };
+        }
+        let labels = DurationLabels {
+            verb: l.verb,
+            group: l.group,
+            version: l.version,
+            resource: l.resource,
+            subresource: l.subresource,
+            scope: l.scope,
+            component: l.component,
+        };
+        self.metrics.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        answer
+    }
+}
+
+fn plain_path(path: &str) -> &'static str {
+    const PATHS: [&str; 9] =
+        ["/healthz", "/livez", "/readyz", "/version", "/metrics", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
+    PATHS.into_iter().find(|p| path.trim_end_matches('/') == *p).unwrap_or("")
+}
+
+/// Upstream's verbs for metrics: HTTP's, but LIST, WATCH, APPLY and DELETECOLLECTION by name.
+fn upper(verb: &str, resource: bool) -> &'static str {
+    match (verb, resource) {
+        ("create", true) | ("post", false) => "POST",
+        ("get", _) => "GET",
+        ("head", _) => "HEAD",
+        ("list", _) => "LIST",
+        ("watch", _) => "WATCH",
+        ("update", true) | ("put", false) => "PUT",
+        ("patch", _) => "PATCH",
+        ("delete", _) => "DELETE",
+        ("deletecollection", _) => "DELETECOLLECTION",
+        ("proxy", _) => "CONNECT",
+        _ => "other",
+    }
+}
+
+fn scope(info: &RequestInfo) -> &'static str {
+    if !info.is_resource {
+        ""
+    } else if !info.name.is_empty() {
+        "resource"
+    } else if !info.namespace.is_empty() {
+        "namespace"
+    } else {
+        "cluster"
+    }
+}

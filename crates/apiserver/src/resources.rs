@@ -1,0 +1,71 @@
+//! The routing table's second level: paths below a served group and version.
+
+use std::sync::Arc;
+
+use corten_meta::Status;
+use http::Method;
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::respond::{self, Answer};
+use crate::{reviews, subresources, verbs};
+
+/// Finds the handler of a resource request.
+///
+/// # Errors
+/// 404 and 405 in upstream's words, or what the handler gives.
+pub async fn dispatch(call: Call) -> Result<Answer, Status> {
+    let info = &call.info;
+    if !call.server.catalog.has_version(&info.group, &info.version) {
+        return Ok(respond::not_found_text());
+    }
+    let Some(served) = call.server.catalog.lookup(&info.group, &info.version, &info.resource).cloned() else {
+        return Err(Status::unknown_path());
+    };
+    if !right_scope(&call, &served) {
+        return Err(Status::unknown_path());
+    }
+    if !info.subresource.is_empty() {
+        return subresources::dispatch(call, served).await;
+    }
+    if info.parts.len() > 2 {
+        return Err(Status::unknown_path());
+    }
+    if served.stored().is_err() {
+        return reviews::dispatch(call, &served).await;
+    }
+    if info.named_by_path { item(call, served).await } else { collection(call, served).await }
+}
+
+/// Cluster-scoped resources have no namespace in their path; items of namespaced ones need it.
+fn right_scope(call: &Call, served: &Served) -> bool {
+    let info = &call.info;
+    if info.resource == "namespaces" {
+        return true;
+    }
+    if served.schema.namespaced { !info.namespace.is_empty() || !info.named_by_path } else { info.namespace.is_empty() }
+}
+
+async fn collection(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let whole_cluster = served.schema.namespaced && call.info.namespace.is_empty();
+    let takes = |verb: &str| served.schema.has_verb(verb) && !whole_cluster;
+    match call.method {
+        Method::GET | Method::HEAD if call.info.verb == "watch" => verbs::watch(call, served).await,
+        Method::GET | Method::HEAD if served.schema.has_verb("list") => verbs::list(call, served).await,
+        Method::POST if takes("create") => verbs::create(call, served).await,
+        Method::DELETE if takes("deletecollection") => verbs::delete_collection(call, served).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+async fn item(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let takes = |verb: &str| served.schema.has_verb(verb);
+    match call.method {
+        Method::GET | Method::HEAD if call.info.verb == "watch" => verbs::watch(call, served).await,
+        Method::GET | Method::HEAD if takes("get") => verbs::get(call, served).await,
+        Method::PUT if takes("update") => verbs::update(call, served).await,
+        Method::PATCH if takes("patch") => verbs::patch(call, served).await,
+        Method::DELETE if takes("delete") => verbs::delete(call, served).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}

@@ -1,0 +1,81 @@
+//! The routing table's first level: paths outside the resource tree, then resources.
+
+use corten_meta::Status;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use crate::call::Call;
+use crate::respond::{self, Answer};
+use crate::{discovery, metrics_page, oidc, openapi, resources};
+
+/// Finds what serves a request.
+///
+/// # Errors
+/// Whatever the handler gives; 404 and 405 for paths and methods nothing serves.
+pub async fn dispatch(call: Call) -> Result<Answer, Status> {
+    if call.info.is_resource {
+        return resources::dispatch(call).await;
+    }
+    let path = call.info.path.trim_end_matches('/').to_owned();
+    let get = matches!(call.method, Method::GET | Method::HEAD);
+    if let Some(answer) = call.server.health.answer(&path, &call.query).filter(|_| get) {
+        return Ok(answer);
+    }
+    if path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") {
+        return discovery::answer(&call, &path);
+    }
+    if !get {
+        return Ok(respond::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"));
+    }
+    match path.as_str() {
+        "" => Ok(index(&call)),
+        "/version" => Ok(respond::json(StatusCode::OK, &version())),
+        "/metrics" => Ok(metrics_page::answer(&call)),
+        "/openapi/v2" => openapi::v2(&call),
+        "/openapi/v3" => openapi::v3_index(&call),
+        "/.well-known/openid-configuration" => Ok(oidc::configuration(&call)),
+        "/openid/v1/jwks" => Ok(oidc::keys(&call)),
+        p if p.starts_with("/openapi/v3/") => openapi::v3(&call, &p["/openapi/v3/".len()..]),
+        _ => Ok(respond::not_found_text()),
+    }
+}
+
+/// `/`: every path there is.
+fn index(call: &Call) -> Answer {
+    let mut paths: Vec<String> = vec!["/.well-known/openid-configuration".into(), "/api".into(), "/apis".into()];
+    for (group, version) in call.server.catalog.group_versions() {
+        if group.is_empty() {
+            paths.push(format!("/api/{version}"));
+        } else {
+            paths.push(format!("/apis/{group}"));
+            paths.push(format!("/apis/{group}/{version}"));
+        }
+    }
+    let plain = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+    paths.extend(plain.map(str::to_owned));
+    paths.sort_unstable();
+    paths.dedup();
+    respond::json(StatusCode::OK, &json!({ "paths": paths }))
+}
+
+/// What `kubectl version` prints. The number is the API level served; the suffix says whose server it is.
+fn version() -> serde_json::Value {
+    json!({
+        "major": "1", "minor": "36",
+        "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": concat!("v1.36.2+corten.", env!("CARGO_PKG_VERSION")),
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, go_arch()),
+    })
+}
+
+/// The machine's architecture by Go's name.
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

@@ -1,0 +1,16 @@
+//! One handler per verb, generic over the resource.
+
+mod delete;
+mod list;
+pub mod patch;
+mod read;
+mod watch;
+mod write;
+
+pub use delete::{delete, delete_collection};
+pub use list::{list, list_meta};
+pub use patch::patch;
+pub use read::{answer_object, get};
+pub use watch::watch;
+pub use write::{create, update};
+pub(crate) use write::{check_namespace, decode_body};

@@ -1,0 +1,94 @@
+//! DELETE of one object and of collections.
+
+use std::sync::Arc;
+
+use corten_meta::status::Details;
+use corten_meta::{Status, object};
+use http::StatusCode;
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::negotiate::Accepted;
+use crate::options::{Deletion, Listing};
+use crate::respond::{self, Answer};
+use crate::verbs::answer_object;
+use crate::verbs::list::answer_list;
+use crate::{codec, negotiate};
+
+/// Resources whose last state is the answer to their deletion (upstream's `ReturnDeletedObject`).
+const RETURNS_OBJECT: [(&str, &str); 17] = [
+    ("", "namespaces"),
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("resource.k8s.io", "resourceclaimtemplates"),
+    ("resource.k8s.io", "resourceslices"),
+    ("storage.k8s.io", "csidrivers"),
+    ("storage.k8s.io", "csinodes"),
+    ("storage.k8s.io", "storageclasses"),
+    ("storage.k8s.io", "volumeattachments"),
+    ("storage.k8s.io", "volumeattributesclasses"),
+];
+
+/// `DELETE .../NAME`.
+///
+/// # Errors
+/// 404, 409 for preconditions, 400 and 422 for bad options.
+pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let accepted = call.object_answer()?;
+    let deletion = read_options(&mut call).await?;
+    let ctx = call.write_context(deletion.dry_run, "");
+    let deleted = {
+        let (ns, name) = (served.namespace_of(&call), &call.info.name);
+        call.server.registry.delete(&ctx, served.stored()?, ns, name, &deletion.options).await
+    };
+    call.take_warnings(&ctx);
+    let deleted = deleted?;
+    let orphaning_refused = !deleted.gone && deletion.options.orphan_dependents == Some(false);
+    let code = if orphaning_refused { StatusCode::ACCEPTED } else { StatusCode::OK };
+    if !deleted.gone || RETURNS_OBJECT.contains(&(served.schema.group, served.schema.plural)) {
+        return answer_object(&call, &served, code, &deleted.object, accepted);
+    }
+    let details = Details {
+        name: call.info.name.clone(),
+        group: served.schema.group.to_owned(),
+        kind: served.schema.plural.to_owned(),
+        uid: object::uid(&deleted.object.value()?).to_owned(),
+        ..Details::default()
+    };
+    respond::object(code, &Status::success_json(&details), Accepted { shape: negotiate::Shape::Plain, ..accepted })
+}
+
+/// `DELETE` of everything a selector finds.
+///
+/// # Errors
+/// 400 and 422 for bad options.
+pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let accepted = call.object_answer()?;
+    let selection = Listing::read(&call.query, &call.info.name, false)?.into_list();
+    let deletion = read_options(&mut call).await?;
+    let ctx = call.write_context(deletion.dry_run, "");
+    let page = {
+        let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
+        let registry = &call.server.registry;
+        registry.delete_collection(&ctx, served.stored()?, namespace, &deletion.options, &selection).await
+    };
+    call.take_warnings(&ctx);
+    answer_list(&call, &served, &page?, accepted)
+}
+
+/// Options come from the body where there is one, else from the query.
+async fn read_options(call: &mut Call) -> Result<Deletion, Status> {
+    let body = call.read_body().await?;
+    if body.is_empty() {
+        return Deletion::from_query(&call.query);
+    }
+    let format = call.body_format()?;
+    Deletion::from_body(&codec::decode_options(&body, format, "DeleteOptions")?)
+}

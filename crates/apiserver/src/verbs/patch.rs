@@ -1,0 +1,163 @@
+//! PATCH: JSON, merge and strategic merge patches, and server-side apply. The patch is applied inside the registry's
+//! guaranteed update, so that a write which comes between makes it run again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corten_meta::status::Details;
+use corten_meta::{Status, object, patch as patches};
+use corten_registry::UpdateOptions;
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::options::{For, WriteOptions};
+use crate::respond::Answer;
+use crate::verbs::answer_object;
+use crate::verbs::write::{check_name, check_namespace};
+use crate::{apply, codec, convert};
+
+/// What a patch is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchType {
+    /// RFC 6902
+    Json,
+    /// RFC 7386
+    Merge,
+    /// Upstream's own, by the schema's merge keys.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl PatchType {
+    /// From the Content-Type header.
+    ///
+    /// # Errors
+    /// The router's 415.
+    pub fn read(call: &Call) -> Result<Self, Status> {
+        let media = call.content_type().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        Ok(match media {
+            "application/json-patch+json" => Self::Json,
+            "application/merge-patch+json" => Self::Merge,
+            "application/strategic-merge-patch+json" => Self::Strategic,
+            "application/apply-patch+yaml" => Self::Apply,
+            _ => {
+                let text = "415: Unsupported Media Type";
+                return Err(Status::new(415, "UnsupportedMediaType", text).with_details(Details::default()));
+            }
+        })
+    }
+}
+
+/// `PATCH` of an object or of a subresource that has the object's own kind.
+///
+/// # Errors
+/// 400 and 422 for bad patches, 409 for conflicts, 404 without object.
+pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let accepted = call.object_answer()?;
+    let kind = PatchType::read(&call)?;
+    let body = call.read_body().await?;
+    let purpose = if kind == PatchType::Apply { For::Apply } else { For::Patch };
+    let options = WriteOptions::read(&call.query, purpose)?;
+    let patch = Patch::parse(kind, body)?;
+    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let subresource = served.subresource(&call.info.subresource);
+    let create = kind == PatchType::Apply && call.info.subresource.is_empty();
+    let update = UpdateOptions { force_allow_create: create, ..UpdateOptions::default() };
+    let updated = {
+        let (ns, name) = (served.namespace_of(&call), call.info.name.as_str());
+        let change = |current: &Value| {
+            let mut wanted = current.clone();
+            convert::to_served(&served, &mut wanted);
+            let mut wanted = patch.apply(&call, &served, wanted, &options)?;
+            check_namespace(&mut wanted, ns)?;
+            check_name(&wanted, name)?;
+            convert::to_stored(&served, &mut wanted)?;
+            Ok(wanted)
+        };
+        call.server.registry.update(&ctx, served.stored()?, ns, name, subresource, change, &update).await
+    };
+    call.take_warnings(&ctx);
+    let updated = updated?;
+    let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+    answer_object(&call, &served, code, &updated.object, accepted)
+}
+
+/// A parsed patch, ready to be applied any number of times.
+pub struct Patch {
+    kind: PatchType,
+    document: Value,
+    raw: Bytes,
+}
+
+impl Patch {
+    /// Parses the body.
+    ///
+    /// # Errors
+    /// 400 for what is no patch of its kind.
+    pub fn parse(kind: PatchType, raw: Bytes) -> Result<Self, Status> {
+        let bad = |e: String| Status::bad_request(format!("error decoding patch: {e}"));
+        let document = match kind {
+            PatchType::Apply => corten_schema::decode::yaml_value(&raw)
+                .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?,
+            PatchType::Strategic => corten_schema::decode::json(&raw)?,
+            PatchType::Json | PatchType::Merge => corten_schema::decode::json_value(&raw).map_err(bad)?,
+        };
+        let (fits, wanted) = match kind {
+            PatchType::Json => (document.is_array(), "[]handlers.jsonPatchOp"),
+            _ => (document.is_object(), "map[string]interface {}"),
+        };
+        if !fits {
+            let text = format!("json: cannot unmarshal {} into Go value of type {wanted}", json_word(&document));
+            return Err(bad(text));
+        }
+        Ok(Self { kind, document, raw })
+    }
+
+    /// Applies to the current object, in the version that is served; gives the object wanted, defaults filled in.
+    ///
+    /// # Errors
+    /// 404 where there is none and the patch cannot create one; else as the kind of patch has it.
+    pub fn apply(
+        &self,
+        call: &Call,
+        served: &Served,
+        mut current: Value,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let gvk = served.schema.gvk();
+        if self.kind == PatchType::Apply {
+            return apply::apply(call, served, current, &self.document, &self.raw, options);
+        }
+        if object::uid(&current).is_empty() {
+            return Err(Status::not_found(&served.schema.group_resource(), &call.info.name));
+        }
+        let patched = match self.kind {
+            PatchType::Json => {
+                patches::json_patch(&mut current, &self.document)?;
+                current
+            }
+            PatchType::Merge => {
+                patches::merge_patch(&mut current, &self.document);
+                current
+            }
+            PatchType::Strategic | PatchType::Apply => {
+                corten_schema::strategic::merge(&gvk, &current, &self.document)?
+            }
+        };
+        codec::patched(call, &gvk, patched, options.validation)
+    }
+}
+
+fn json_word(v: &Value) -> &'static str {
+    match v {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

@@ -1,0 +1,179 @@
+//! WATCH: a frame per event until the client leaves, the time is up or the server stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use corten_meta::Status;
+use corten_registry::{Object, WatchEvent};
+use futures::{StreamExt, stream};
+use http::StatusCode;
+use prometheus_client::metrics::counter::Counter;
+use serde_json::{Value, json};
+
+use crate::body::{Body, BoxError};
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::limits;
+use crate::metrics::WatchLabels;
+use crate::negotiate::{Accepted, Format, Shape};
+use crate::options::Listing;
+use crate::respond::{self, Answer};
+use crate::verbs::list::served_value;
+use crate::{protobuf, shape};
+
+const STREAM_TYPES: [&str; 2] =
+    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+
+/// `GET ...?watch=1` and the old `/watch/` paths.
+///
+/// # Errors
+/// 400 for bad parameters. A resourceVersion too old is an ERROR event, as upstream sends it.
+pub async fn watch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let accepted = call.object_answer()?;
+    if accepted.format == Format::Yaml {
+        return Err(Status::not_acceptable(&STREAM_TYPES));
+    }
+    let listing = Listing::read(&call.query, &call.info.name, true)?;
+    let asked = listing.timeout_seconds.filter(|s| *s > 0).map(Duration::from_secs);
+    let timeout = asked.unwrap_or_else(|| limits::MIN_WATCH.mul_f64(1.0 + rand::random::<f64>()));
+    let options = listing.into_watch(timeout);
+    let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
+    let opened = call.server.registry.watch(served.stored()?, namespace, &options).await;
+    let events = match opened {
+        Ok(events) => events.left_stream(),
+        Err(status) if status.code == 410 => stream::iter([WatchEvent::Error(status)]).right_stream(),
+        Err(status) => return Err(status),
+    };
+    let stop = call.server.stop.clone();
+    let mut frames = Frames::new(&call, served, accepted);
+    let body = events
+        .take_until(async move { stop.cancelled().await })
+        .ready_chunks(limits::WATCH_COALESCE_FRAMES)
+        .flat_map(move |events| stream::iter(frames.join(&events)));
+    Ok(respond::bytes(StatusCode::OK, accepted.format.stream_content_type(), Body::stream(body)))
+}
+
+/// Turns events into bytes of one encoding and shape.
+struct Frames {
+    call: TableContext,
+    served: Arc<Served>,
+    accepted: Accepted,
+    /// The next Table is the first and carries the columns.
+    headers: bool,
+    sent: Counter,
+    sent_bytes: Counter,
+}
+
+/// What of the request Tables need after the handler has returned.
+struct TableContext(shape::TableOptions);
+
+/// Objects at least this long travel as their own buffer, shared with every other watcher; shorter ones are joined.
+const SHARE_BYTES: usize = 4 * 1024;
+
+impl Frames {
+    fn new(call: &Call, served: Arc<Served>, accepted: Accepted) -> Self {
+        let metrics = &call.server.metrics;
+        let labels = WatchLabels {
+            group: served.schema.group.into(),
+            version: served.schema.version.into(),
+            resource: served.schema.plural.into(),
+        };
+        Self {
+            call: TableContext(shape::TableOptions::read(call)),
+            accepted,
+            headers: true,
+            sent: metrics.watch_events.get_or_create_owned(&labels),
+            sent_bytes: metrics.watch_bytes.get_or_create_owned(&labels),
+            served,
+        }
+    }
+
+    /// The frames of several events; short ones share a buffer.
+    fn join(&mut self, events: &[WatchEvent]) -> Vec<Result<Bytes, BoxError>> {
+        let (mut out, mut small) = (Vec::with_capacity(1), BytesMut::new());
+        for event in events {
+            if let Err(status) = self.frame(event, &mut small, &mut out) {
+                tracing::error!(error = %status, "event cannot be encoded");
+                out.push(Err(status.into()));
+                return out;
+            }
+        }
+        if !small.is_empty() {
+            out.push(Ok(small.freeze()));
+        }
+        self.sent.inc_by(events.len() as u64);
+        self.sent_bytes.inc_by(out.iter().flatten().map(|b| b.len() as u64).sum());
+        out
+    }
+
+    fn frame(
+        &mut self,
+        event: &WatchEvent,
+        small: &mut BytesMut,
+        out: &mut Vec<Result<Bytes, BoxError>>,
+    ) -> Result<(), Status> {
+        let (kind, object) = match event {
+            WatchEvent::Added(o) => ("ADDED", o),
+            WatchEvent::Modified(o) => ("MODIFIED", o),
+            WatchEvent::Deleted(o) => ("DELETED", o),
+            WatchEvent::Bookmark(o) => ("BOOKMARK", o),
+            WatchEvent::Error(status) => {
+                let bytes = respond::encode(&status.to_json(), Accepted { pretty: false, ..self.accepted })?;
+                return Ok(self.put("ERROR", bytes.slice(..trimmed(&bytes)), small, out));
+            }
+        };
+        let bytes = self.object(object)?;
+        self.put(kind, bytes, small, out);
+        Ok(())
+    }
+
+    /// The event's object in the encoding and shape asked for.
+    fn object(&mut self, object: &Object) -> Result<Bytes, Status> {
+        let as_stored = self.accepted.shape == Shape::Plain && !self.served.converts();
+        match self.accepted.format {
+            Format::Json if as_stored => return Ok(object.bytes.clone()),
+            Format::Protobuf if as_stored => return protobuf::of_object(object),
+            _ => {}
+        }
+        let value = served_value(&self.served, object)?;
+        let value = self.shaped(value)?;
+        let bytes = respond::encode(&value, Accepted { pretty: false, ..self.accepted })?;
+        Ok(bytes.slice(..trimmed(&bytes)))
+    }
+
+    fn shaped(&mut self, value: Value) -> Result<Value, Status> {
+        Ok(match self.accepted.shape {
+            Shape::Plain => value,
+            Shape::Partial | Shape::PartialList => shape::partial(&value, self.accepted.meta_version),
+            Shape::Table => {
+                let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
+                let headers = std::mem::take(&mut self.headers);
+                let version = self.accepted.meta_version;
+                shape::rows(&self.call.0, &self.served, vec![value], metadata, version, headers)?
+            }
+        })
+    }
+
+    fn put(&self, kind: &str, object: Bytes, small: &mut BytesMut, out: &mut Vec<Result<Bytes, BoxError>>) {
+        if self.accepted.format == Format::Protobuf {
+            protobuf::put_watch_event(small, kind, &object);
+            return;
+        }
+        small.put_slice(b"{\"type\":\"");
+        small.put_slice(kind.as_bytes());
+        small.put_slice(b"\",\"object\":");
+        if object.len() < SHARE_BYTES {
+            small.put_slice(&object);
+        } else {
+            out.push(Ok(small.split().freeze()));
+            out.push(Ok(object));
+        }
+        small.put_slice(b"}\n");
+    }
+}
+
+/// Length without the newline at the end.
+fn trimmed(bytes: &[u8]) -> usize {
+    bytes.len() - usize::from(bytes.last() == Some(&b'\n'))
+}
