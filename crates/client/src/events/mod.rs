@@ -186,7 +186,8 @@ impl Writer {
         let name = format!(
             "{}.{:016x}",
             record.about.name.as_deref().unwrap_or_default(),
-            record.at.as_nanosecond().cast_unsigned() as u64
+            // The slot keeps events of one instant apart.
+            (record.at.as_nanosecond().cast_unsigned() as u64).wrapping_add(slot)
         );
         let event = self.event(record, name.clone(), message, count);
         let target = path::<Event>(event.metadata.ns(), "", "");

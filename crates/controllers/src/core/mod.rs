@@ -1,0 +1,14 @@
+//! What every controller stands on: actions as values, their execution, what was written but not yet seen, claims.
+
+pub mod action;
+pub mod claim;
+pub mod context;
+pub mod discovery;
+pub mod execute;
+pub mod expect;
+pub mod pod;
+
+pub use action::{Action, Note, Verb, Write, transcript};
+pub use context::Context;
+pub use execute::Executor;
+pub use expect::Expectations;

@@ -1,0 +1,214 @@
+//! The EndpointSlice and Endpoints controllers: which pods serve a Service, for proxies and DNS to read.
+
+mod endpoint;
+mod legacy;
+mod slices;
+
+use std::sync::Arc;
+
+use corten_client::driver::{self, Next};
+use corten_client::object::MetaExt;
+use corten_client::selector::Selector;
+use corten_client::{Error, Event, Informer, Key, Queue};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+pub use endpoint::{AddressType, Backend, backends};
+pub use slices::MANAGED_BY;
+
+use crate::core::context::queue_self;
+use crate::core::{Action, Context, Executor, Expectations, Note, pod};
+
+const WORKERS: usize = 5;
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+struct Controller {
+    executor: Executor,
+    services: Informer<Service>,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    slices: Informer<EndpointSlice>,
+    endpoints: Informer<Endpoints>,
+    expectations: Expectations,
+}
+
+/// Index value of a slice: the key of its Service.
+fn by_service(slice: &EndpointSlice) -> Vec<String> {
+    let name = slice.metadata.label(SERVICE_NAME);
+    name.map(|name| format!("{}/{name}", slice.metadata.ns()))
+        .into_iter()
+        .collect()
+}
+
+/// Index value of a pod: each of its labels, within its namespace.
+fn by_label(pod: &Pod) -> Vec<String> {
+    let ns = pod.metadata.ns();
+    pod.metadata
+        .labels
+        .iter()
+        .flatten()
+        .map(|(k, v)| format!("{ns}/{k}={v}"))
+        .collect()
+}
+
+/// Runs the controllers until their context stops.
+pub async fn run(context: Context) {
+    let services = context.factory.informer::<Service>();
+    let pods = context.factory.informer::<Pod>();
+    let nodes = context.factory.informer::<Node>();
+    let slices = context.factory.informer::<EndpointSlice>();
+    let endpoints = context.factory.informer::<Endpoints>();
+    slices.add_index("service", by_service);
+    pods.add_index("label", by_label);
+    let queue: Queue<Key> = Queue::new("endpoint_slice");
+    queue_self(&services, &queue);
+    queue_for_pods(&services, &pods, &queue);
+    queue_for_written(&slices, &endpoints, &queue);
+    services.synced().await;
+    pods.synced().await;
+    nodes.synced().await;
+    slices.synced().await;
+    endpoints.synced().await;
+    let executor = context.executor("endpoint-slice-controller");
+    let expectations = Expectations::default();
+    let this = Arc::new(Controller {
+        executor,
+        services,
+        pods,
+        nodes,
+        slices,
+        endpoints,
+        expectations,
+    });
+    driver::run(
+        "endpoint_slice",
+        queue,
+        WORKERS,
+        context.stop.clone(),
+        move |key| {
+            let this = Arc::clone(&this);
+            async move { this.sync(&key).await }
+        },
+    )
+    .await;
+}
+
+fn queue_for_pods(services: &Informer<Service>, pods: &Informer<Pod>, queue: &Queue<Key>) {
+    let (services, queue) = (services.clone(), queue.clone());
+    pods.on_event(move |event| {
+        let new = &event.object().metadata;
+        let old = match &event {
+            Event::Updated { old, new } if !endpoint::differs(old, new) => return,
+            Event::Updated { old, .. } if old.metadata.labels != new.labels => Some(&old.metadata),
+            _ => None,
+        };
+        for service in services.in_namespace(new.ns()) {
+            let Some(labels) = service.spec.as_ref().and_then(|s| s.selector.as_ref()) else {
+                continue;
+            };
+            let selector = Selector::from_labels(Some(labels));
+            if selector.matches(new.labels.as_ref())
+                || old.is_some_and(|o| selector.matches(o.labels.as_ref()))
+            {
+                queue.add(Key::of(&*service));
+            }
+        }
+    });
+}
+
+/// What others change or delete is put right, and our own writes end the wait for them.
+fn queue_for_written(slices: &Informer<EndpointSlice>, endpoints: &Informer<Endpoints>, queue: &Queue<Key>) {
+    let adding = queue.clone();
+    slices.on_event(move |event| {
+        let meta = &event.object().metadata;
+        if meta.label(slices::MANAGED_BY_LABEL) == Some(MANAGED_BY)
+            && let Some(service) = meta.label(SERVICE_NAME)
+        {
+            adding.add(Key::new(meta.ns(), service));
+        }
+    });
+    let adding = queue.clone();
+    endpoints.on_event(move |event| adding.add(Key::of(&**event.object())));
+}
+
+impl Controller {
+    async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let Some(service) = self.services.get_key(key) else {
+            self.expectations.forget(key);
+            // Slices go with their owner; Endpoints have none.
+            return self.drop_endpoints(key).await;
+        };
+        let spec = service.spec.clone().unwrap_or_default();
+        let Some(labels) = spec
+            .selector
+            .filter(|_| spec.type_.as_deref() != Some("ExternalName"))
+        else {
+            return Ok(Next::Done);
+        };
+        let current = self
+            .slices
+            .indexed("service", &format!("{}/{}", key.ns(), key.name()));
+        let live = |uid: &str| current.iter().any(|s| s.metadata.uid() == uid);
+        let settled = self
+            .expectations
+            .satisfied(key, "endpointslices", self.slices.revision(), live)
+            && self
+                .expectations
+                .satisfied(key, "endpoints", self.endpoints.revision(), |_| false);
+        if !settled {
+            return Ok(Next::Done);
+        }
+        let pods = self.selected(key.ns(), &labels);
+        let zone = |node: &str| {
+            let node = self.nodes.get("", node)?;
+            node.metadata
+                .label("topology.kubernetes.io/zone")
+                .map(str::to_owned)
+        };
+        let backends = backends(&service, &pods, zone);
+        let mut actions = slices::plan(&service, &backends, &current);
+        let legacy = self.endpoints.get_key(key);
+        actions.extend(legacy::plan(&service, &backends, legacy.as_deref()));
+        self.apply(key, &service, actions).await
+    }
+
+    async fn apply(&self, key: &Key, service: &Service, actions: Vec<Action>) -> Result<Next, Error> {
+        match self
+            .executor
+            .apply(actions, Some((&self.expectations, key)))
+            .await
+        {
+            Ok(()) => Ok(Next::Done),
+            Err(error) => {
+                if !error.is_conflict() && !error.is_namespace_terminating() && error.code() != 0 {
+                    let message = format!("Error updating Endpoint Slices for Service {key}: {error}");
+                    let note = Note::warning(service, "FailedToUpdateEndpointSlices", message);
+                    self.executor.apply(vec![note.into()], None).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The pods a selector selects: those with its first label, filtered by the others.
+    fn selected(&self, ns: &str, labels: &std::collections::BTreeMap<String, String>) -> Vec<Arc<Pod>> {
+        let selector = Selector::from_labels(Some(labels));
+        let candidates = match labels.iter().next() {
+            Some((k, v)) => self.pods.indexed("label", &format!("{ns}/{k}={v}")),
+            None => self.pods.in_namespace(ns),
+        };
+        let wanted = |p: &Arc<Pod>| selector.matches(p.metadata.labels.as_ref()) && !pod::is_finished(p);
+        candidates.into_iter().filter(wanted).collect()
+    }
+
+    async fn drop_endpoints(&self, key: &Key) -> Result<Next, Error> {
+        let Some(endpoints) = self.endpoints.get_key(key).filter(|e| legacy::is_ours(e)) else {
+            return Ok(Next::Done);
+        };
+        let gone = crate::core::Write::delete(&*endpoints);
+        self.executor
+            .apply(vec![gone.into()], None)
+            .await
+            .map(|()| Next::Done)
+    }
+}

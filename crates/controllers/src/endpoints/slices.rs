@@ -1,0 +1,204 @@
+//! Endpoints into slices of at most 100, changing as few slices as possible.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use corten_client::object::{MetaExt, controller_ref};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::SERVICE_NAME;
+use super::endpoint::{AddressType, Backend, families};
+use crate::core::{Action, Write};
+
+/// Endpoints per slice; upstream's default.
+pub const MAX_ENDPOINTS: usize = 100;
+pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+/// The value upstream's controller uses, by which proxies and mirrors know these slices.
+pub const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
+pub const HEADLESS: &str = "service.kubernetes.io/headless";
+pub const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+type Group = (AddressType, String);
+
+/// The writes that make the slices of a Service hold exactly `backends`.
+#[must_use]
+pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlice>]) -> Vec<Action> {
+    let mut groups: BTreeMap<Group, (Vec<EndpointPort>, Vec<&Backend>)> = BTreeMap::new();
+    for backend in backends {
+        let group = groups
+            .entry((backend.family, port_key(&backend.ports)))
+            .or_default();
+        group.0.clone_from(&backend.ports);
+        group.1.push(backend);
+    }
+    let spec = service.spec.clone().unwrap_or_default();
+    let mut ours: HashMap<Group, Vec<&EndpointSlice>> = HashMap::new();
+    let (mut actions, families) = (Vec::new(), families(&spec));
+    for slice in current
+        .iter()
+        .filter(|s| s.metadata.label(MANAGED_BY_LABEL) == Some(MANAGED_BY))
+    {
+        if slice.metadata.terminating() {
+            continue;
+        }
+        let family = if slice.address_type == "IPv6" {
+            AddressType::IPv6
+        } else {
+            AddressType::IPv4
+        };
+        let group = (family, port_key(slice.ports.as_deref().unwrap_or_default()));
+        ours.entry(group).or_default().push(slice);
+    }
+    let trigger = backends.iter().filter_map(|b| b.changed).max();
+    let trigger = trigger.or(service.metadata.creation_timestamp.as_ref().map(|t| t.0));
+    // A Service without endpoints keeps one empty slice in each family: it says that there are none.
+    for family in families
+        .iter()
+        .filter(|f| !groups.keys().any(|(g, _)| g == *f))
+        .copied()
+        .collect::<Vec<_>>()
+    {
+        groups.insert((family, port_key(&[])), (Vec::new(), Vec::new()));
+    }
+    for (group, (ports, wanted)) in groups {
+        let existing = ours.remove(&group).unwrap_or_default();
+        actions.extend(group_actions(
+            service, group.0, ports, &wanted, &existing, trigger,
+        ));
+    }
+    actions.extend(
+        ours.into_values()
+            .flatten()
+            .map(|slice| Action::from(Write::delete(slice))),
+    );
+    actions
+}
+
+fn group_actions(
+    service: &Service,
+    family: AddressType,
+    ports: Vec<EndpointPort>,
+    wanted: &[&Backend],
+    existing: &[&EndpointSlice],
+    trigger: Option<Timestamp>,
+) -> Vec<Action> {
+    let mut open: BTreeMap<String, Endpoint> = wanted
+        .iter()
+        .map(|b| (id(&b.endpoint), b.endpoint.clone()))
+        .collect();
+    // Endpoints stay in the slice they are in.
+    let mut drafts: Vec<(&EndpointSlice, Vec<Endpoint>)> = existing
+        .iter()
+        .map(|slice| {
+            let kept = slice
+                .endpoints
+                .iter()
+                .flatten()
+                .filter_map(|e| open.remove(&id(e)))
+                .collect();
+            (*slice, kept)
+        })
+        .collect();
+    let mut rest = open.into_values();
+    // Fullest first, so that slices are filled up rather than all of them touched.
+    drafts.sort_by_key(|(slice, kept)| (same(slice, kept), std::cmp::Reverse(kept.len())));
+    for (_, kept) in &mut drafts {
+        kept.extend(rest.by_ref().take(MAX_ENDPOINTS - kept.len().min(MAX_ENDPOINTS)));
+    }
+    let rest: Vec<Endpoint> = rest.collect();
+    let mut actions = Vec::new();
+    for part in rest.chunks(MAX_ENDPOINTS) {
+        actions.push(create(service, family, ports.clone(), part.to_vec(), trigger));
+    }
+    if wanted.is_empty() && drafts.is_empty() {
+        actions.push(create(service, family, ports, Vec::new(), trigger));
+    }
+    let keep_empty = wanted.is_empty();
+    for (position, (slice, kept)) in drafts.into_iter().enumerate() {
+        if kept.is_empty() && !(keep_empty && position == 0) {
+            actions.push(Write::delete(slice).into());
+        } else if !same(slice, &kept) || slice.metadata.labels.as_ref() != Some(&labels(service)) {
+            let mut updated = slice.clone();
+            updated.endpoints = Some(kept);
+            stamp(&mut updated.metadata, trigger);
+            updated.metadata.labels = Some(labels(service));
+            actions.push(Write::update(&updated).into());
+        }
+    }
+    actions
+}
+
+fn create(
+    service: &Service,
+    family: AddressType,
+    ports: Vec<EndpointPort>,
+    endpoints: Vec<Endpoint>,
+    trigger: Option<Timestamp>,
+) -> Action {
+    let mut metadata = ObjectMeta {
+        generate_name: Some(format!("{}-", service.metadata.name())),
+        namespace: service.metadata.namespace.clone(),
+        labels: Some(labels(service)),
+        owner_references: Some(vec![controller_ref(service)]),
+        ..ObjectMeta::default()
+    };
+    stamp(&mut metadata, trigger);
+    let ports = Some(ports).filter(|p| !p.is_empty());
+    let slice = EndpointSlice {
+        metadata,
+        address_type: family.as_str().into(),
+        endpoints: Some(endpoints),
+        ports,
+    };
+    Write::create(&slice).into()
+}
+
+fn stamp(meta: &mut ObjectMeta, trigger: Option<Timestamp>) {
+    if let Some(at) = trigger {
+        meta.annotations
+            .get_or_insert_default()
+            .insert(TRIGGER_TIME.into(), at.to_string());
+    }
+}
+
+/// The Service's labels, and those by which slices are found.
+fn labels(service: &Service) -> BTreeMap<String, String> {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.retain(|key, _| ![SERVICE_NAME, MANAGED_BY_LABEL, HEADLESS].contains(&key.as_str()));
+    labels.insert(SERVICE_NAME.into(), service.metadata.name().into());
+    labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
+    if is_headless(service) {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    labels
+}
+
+/// Whether a Service has no address of its own.
+#[must_use]
+pub fn is_headless(service: &Service) -> bool {
+    let ip = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref());
+    ip.is_none_or(|ip| ip.is_empty() || ip == "None")
+}
+
+fn same(slice: &EndpointSlice, endpoints: &[Endpoint]) -> bool {
+    slice.endpoints.as_deref().unwrap_or_default() == endpoints
+}
+
+fn port_key(ports: &[EndpointPort]) -> String {
+    let mut parts: Vec<_> = ports.iter().map(|p| format!("{p:?}")).collect();
+    parts.sort();
+    parts.join(",")
+}
+
+/// What tells endpoints apart: the pod, and its addresses, which a restarted sandbox changes.
+fn id(endpoint: &Endpoint) -> String {
+    let uid = endpoint
+        .target_ref
+        .as_ref()
+        .and_then(|r| r.uid.as_deref())
+        .unwrap_or_default();
+    format!("{uid}/{}", endpoint.addresses.join(","))
+}

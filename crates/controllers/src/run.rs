@@ -1,0 +1,40 @@
+//! All controllers of a process, wired.
+
+use corten_client::{CancellationToken, Factory};
+use corten_stdx::SharedClock;
+use tokio::task::JoinSet;
+
+use crate::core::Context;
+use crate::{deployment, endpoints, namespace, replicaset, root_ca, service_account};
+
+/// What the controllers need to be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The CA bundle (PEM) pods verify the server with; empty: it is not published.
+    pub root_ca: String,
+    pub clock: SharedClock,
+}
+
+/// Runs every controller until `stop`, and returns when all have ended.
+pub async fn run_all(client: kube::Client, config: Config, stop: CancellationToken) {
+    let factory = Factory::new(client, stop.clone());
+    let context = Context {
+        factory,
+        clock: config.clock,
+        stop,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(deployment::run(context.clone()));
+    tasks.spawn(replicaset::run(context.clone()));
+    tasks.spawn(endpoints::run(context.clone()));
+    tasks.spawn(namespace::run(context.clone()));
+    tasks.spawn(service_account::run(context.clone()));
+    if !config.root_ca.is_empty() {
+        tasks.spawn(root_ca::run(context.clone(), config.root_ca.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a controller ended unexpectedly");
+        }
+    }
+}
