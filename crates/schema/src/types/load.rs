@@ -237,6 +237,7 @@ fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static
         .collect::<Vec<_>>();
     Type {
         name: draft.name,
+        expr: String::leak(format!("{}.{}", draft.package, draft.name)),
         package: &packages[usize::from(draft.package)],
         is_kind: draft.flags.contains('k'),
         atomic: draft.flags.contains('a'),
@@ -247,9 +248,11 @@ fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static
     }
 }
 
-/// `encoding/json` leaves an empty value out only with omitempty, and a struct never counts as empty.
+/// `encoding/json` leaves an empty value out only with omitempty, and a struct never counts as empty. The one field with
+/// omitzero is ObjectMeta's creationTimestamp.
 fn writes_zero(field: &Field) -> bool {
-    !field.omitempty || (matches!(field.shape.kind, Kind::Struct(_)) && !field.shape.pointer)
+    let structure = matches!(field.shape.kind, Kind::Struct(_) | Kind::Special(_)) && !field.shape.pointer;
+    !field.omitempty || (structure && field.name != "creationTimestamp")
 }
 
 fn flatten(own: &[Field], all: &[Vec<Field>], out: &mut Vec<Field>) {

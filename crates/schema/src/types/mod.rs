@@ -30,6 +30,8 @@ pub struct Package {
 #[derive(Debug)]
 pub struct Type {
     pub name: &'static str,
+    /// The type as an expression (see `Shape::expr`).
+    pub expr: &'static str,
     pub package: &'static Package,
     /// A top-level kind with `apiVersion` and `kind`.
     pub is_kind: bool,
@@ -125,6 +127,11 @@ pub(crate) fn tables() -> &'static Tables {
 impl TypeId {
     pub fn get(self) -> &'static Type {
         &TABLES.types[usize::from(self.0)]
+    }
+
+    /// The type as an expression (see `Shape::expr`).
+    pub fn expr(self) -> &'static str {
+        self.get().expr
     }
 }
 

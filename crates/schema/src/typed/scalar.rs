@@ -1,0 +1,130 @@
+//! Scalars: which JSON each shape takes, and the text of what it does not.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use corten_meta::Quantity;
+use serde_json::{Number, Value};
+
+use super::text;
+use crate::types::{Kind, Shape, Special};
+
+/// A scalar as the document has it.
+pub(super) enum Scalar<'a> {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Cow<'a, str>),
+}
+
+/// Why a scalar was not taken.
+pub(super) enum Wrong {
+    /// Wrong JSON type, named as Go does (`number 1.5`).
+    Type(String),
+    /// The type's own reader refused.
+    Hard(String),
+}
+
+impl Scalar<'_> {
+    /// The JSON type; `exact` adds a number's text, as for one that does not fit.
+    fn named(&self, exact: bool) -> String {
+        match self {
+            Self::Bool(_) => "bool".to_owned(),
+            Self::Text(_) => "string".to_owned(),
+            Self::Int(n) if exact => format!("number {n}"),
+            Self::Float(n) if exact => format!("number {n:?}"),
+            Self::Int(_) | Self::Float(_) => "number".to_owned(),
+        }
+    }
+}
+
+pub(super) fn read(shape: &Shape, given: Scalar<'_>) -> Result<Value, Wrong> {
+    match (shape.kind, given) {
+        (Kind::String, Scalar::Text(text)) => Ok(Value::String(text.into_owned())),
+        (Kind::Bool, Scalar::Bool(b)) => Ok(Value::Bool(b)),
+        (Kind::Int64, Scalar::Int(n)) => Ok(n.into()),
+        (Kind::Int32, Scalar::Int(n)) if i32::try_from(n).is_ok() => Ok(n.into()),
+        (Kind::Float64, Scalar::Int(n)) => Ok(n.into()),
+        (Kind::Float64, Scalar::Float(n)) => Ok(number(n)),
+        (Kind::Bytes, Scalar::Text(text)) => bytes(text),
+        (Kind::Special(special), given) => read_special(special, given),
+        (Kind::Int32 | Kind::Int64, given) => Err(Wrong::Type(given.named(true))),
+        (_, given) => Err(Wrong::Type(given.named(false))),
+    }
+}
+
+/// A float as Go prints it: whole ones without a fraction.
+pub(crate) fn number(n: f64) -> Value {
+    if n.fract() == 0.0 && n.abs() < 1e15 {
+        Value::from(n as i64)
+    } else {
+        Number::from_f64(n).map_or(Value::Null, Value::Number)
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Result<Value, Wrong> {
+    let broken = text.contains(['\n', '\r']);
+    let clean = if broken {
+        text.replace(['\n', '\r'], "").into()
+    } else {
+        text
+    };
+    match STANDARD.decode(clean.as_bytes()) {
+        Ok(_) => Ok(Value::String(clean.into_owned())),
+        Err(error) => {
+            let at = match error {
+                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => clean.len() / 4 * 4,
+            };
+            Err(Wrong::Hard(format!("illegal base64 data at input byte {at}")))
+        }
+    }
+}
+
+fn into_go_value(found: &str, wanted: &str) -> String {
+    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+}
+
+fn read_special(special: Special, given: Scalar<'_>) -> Result<Value, Wrong> {
+    match (special, given) {
+        (Special::Quantity, given) => quantity(given),
+        (Special::IntOrString, Scalar::Text(text)) => Ok(Value::String(text.into_owned())),
+        (Special::IntOrString, Scalar::Int(n)) if i32::try_from(n).is_ok() => Ok(n.into()),
+        (Special::IntOrString, given @ (Scalar::Int(_) | Scalar::Float(_))) => {
+            Err(Wrong::Hard(into_go_value(&given.named(true), "int32")))
+        }
+        (Special::Time, Scalar::Text(text)) => text::time(&text).map_err(Wrong::Hard),
+        (Special::MicroTime, Scalar::Text(text)) => text::micro_time(&text).map_err(Wrong::Hard),
+        (Special::Duration, Scalar::Text(text)) => match text::duration_nanos(&text) {
+            Ok(nanos) => Ok(Value::from(text::duration_text(nanos))),
+            Err(error) => Err(Wrong::Hard(error)),
+        },
+        (Special::SchemaOrBool, Scalar::Bool(b)) => Ok(Value::Bool(b)),
+        (special, given) => Err(Wrong::Hard(wrong_container(special, &given.named(false)))),
+    }
+}
+
+fn quantity(given: Scalar<'_>) -> Result<Value, Wrong> {
+    let text = match given {
+        Scalar::Text(text) => text,
+        Scalar::Int(n) => n.to_string().into(),
+        Scalar::Float(n) => n.to_string().into(),
+        Scalar::Bool(b) => b.to_string().into(),
+    };
+    match Quantity::parse(text.trim()) {
+        Ok(quantity) => Ok(Value::String(quantity.to_string())),
+        Err(error) => Err(Wrong::Hard(error.to_string())),
+    }
+}
+
+/// The error of a special type's own reader that was handed `found`.
+pub(super) fn wrong_container(special: Special, found: &str) -> String {
+    match special {
+        Special::Quantity => corten_meta::quantity::ParseError::Format.to_string(),
+        Special::IntOrString => into_go_value(found, "int32"),
+        Special::SchemaOrBool => "boolean or JSON schema expected".to_owned(),
+        Special::SchemaOrArray | Special::SchemaOrStrings => "json: invalid use of schema".to_owned(),
+        _ => into_go_value(found, "string"),
+    }
+}

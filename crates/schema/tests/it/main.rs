@@ -1,0 +1,5 @@
+//! The engine against the facts of upstream: golden objects and recorded answers.
+#![allow(clippy::unwrap_used)]
+
+mod facts;
+mod golden;
