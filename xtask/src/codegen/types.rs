@@ -123,6 +123,8 @@ fn compact(shape: &str, index: &BTreeMap<&str, usize>) -> Option<String> {
     let before = compact(before, index)?;
     match index.get(path) {
         Some(at) => Some(format!("{before}{at}.{name}")),
+        // `UID` and `NodeName`: strings of a package that is not among the facts.
+        None if path == "apimachinery/pkg/types" => Some(format!("{before}types.{name}")),
         None => Some(format!("{before}{name}")),
     }
 }

@@ -66,6 +66,11 @@ pub fn protobuf(bytes: &[u8]) -> corten_meta::Result<(GroupVersionKind, Value)> 
     Ok((gvk, value))
 }
 
+/// The message of an object of a known kind, without an envelope.
+pub fn protobuf_raw(gvk: &GroupVersionKind, message: &[u8]) -> corten_meta::Result<Value> {
+    wire::decode(gvk, message).map_err(|e| Status::bad_request(e.to_string()))
+}
+
 /// Runs a reader over a whole document; text that does not parse is an error in Go's words.
 fn with_json<T>(
     bytes: &[u8],

@@ -87,7 +87,7 @@ impl Names {
 
     fn kind(&self, expr: &'static str, named: bool) -> Option<Kind> {
         Some(match expr {
-            "string" => Kind::String,
+            "string" | "types.UID" | "types.NodeName" => Kind::String,
             "bool" => Kind::Bool,
             "int32" | "int" | "uint32" => Kind::Int32,
             "int64" | "uint64" | "Duration" => Kind::Int64,
@@ -206,7 +206,7 @@ pub(super) fn tables() -> Tables {
             kinds.insert((t.package.group, t.package.version, t.name), TypeId(i as u16));
         }
     }
-    meta_kinds.retain(|_, id: &mut TypeId| types[usize::from(id.0)].is_kind);
+    meta_kinds.retain(|name, id: &mut TypeId| types[usize::from(id.0)].is_kind || *name == "WatchEvent");
     let Names {
         by_name,
         enums,
