@@ -52,7 +52,9 @@ struct Entry {
 
 impl Conntrack {
     pub fn open() -> Result<Self> {
-        Ok(Self { socket: Socket::open(Family::Netfilter)? })
+        Ok(Self {
+            socket: Socket::open(Family::Netfilter)?,
+        })
     }
 
     /// Deletes the connections that `stale` describes. One that ended meanwhile is fine.
@@ -60,9 +62,9 @@ impl Conntrack {
         if stale.is_empty() {
             return Ok(());
         }
-        let parts = self
-            .socket
-            .dump("listing connections", |m| m.push(GET, NLM_F_DUMP, &HEADER, |_| {}))?;
+        let parts = self.socket.dump("listing connections", |m| {
+            m.push(GET, NLM_F_DUMP, &HEADER, |_| {})
+        })?;
         let entries = parts.iter().filter_map(|p| Entry::parse(&p.payload));
         let gone: Vec<Entry> = entries.filter(|e| stale.iter().any(|s| is_stale(e, s))).collect();
         for part in gone.chunks(MAX_DELETIONS_PER_SEND) {
@@ -73,7 +75,8 @@ impl Conntrack {
                     a.be32(CTA_ID, entry.id);
                 });
             }
-            self.socket.request("forgetting connections", messages, |_, e| e == Errno::ENOENT)?;
+            self.socket
+                .request("forgetting connections", messages, |_, e| e == Errno::ENOENT)?;
         }
         Ok(())
     }
@@ -83,8 +86,15 @@ impl Conntrack {
 fn is_stale(entry: &Entry, stale: &StaleUdp) -> bool {
     let key = &stale.key;
     let (ip, port) = entry.original.dst;
-    let reached = if key.is_node_port() { entry.translated } else { ip == key.ip };
-    let answers = crate::proxy::Backend { ip: entry.reply.src.0, port: entry.reply.src.1 };
+    let reached = if key.is_node_port() {
+        entry.translated
+    } else {
+        ip == key.ip
+    };
+    let answers = crate::proxy::Backend {
+        ip: entry.reply.src.0,
+        port: entry.reply.src.1,
+    };
     entry.original.protocol == UDP
         && port == key.port
         && reached

@@ -19,7 +19,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn kernel(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Error::Kernel { what: what.into(), source: source.into() }
+        Error::Kernel {
+            what: what.into(),
+            source: source.into(),
+        }
     }
 
     /// The errno behind it, when the kernel refused.

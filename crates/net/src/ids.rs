@@ -89,7 +89,9 @@ impl FromStr for ClusterId {
     fn from_str(s: &str) -> Result<Self, Error> {
         match <[u8; ID_LEN]>::try_from(s.as_bytes()) {
             Ok(id) if id.iter().all(|b| ALPHABET.contains(b)) => Ok(Self(id)),
-            _ => Err(Error::Invalid(format!("{s:?} is not a cluster id: it takes five characters of 0-9 and a-z"))),
+            _ => Err(Error::Invalid(format!(
+                "{s:?} is not a cluster id: it takes five characters of 0-9 and a-z"
+            ))),
         }
     }
 }

@@ -8,8 +8,10 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use crate::error::{Context, Result};
 
@@ -31,7 +33,9 @@ impl NetNs {
     pub fn open(path: &Path) -> Result<Self> {
         let file =
             File::open(path).with_context(|| format!("opening network namespace {}", path.display()))?;
-        Ok(Self { fd: Arc::new(file.into()) })
+        Ok(Self {
+            fd: Arc::new(file.into()),
+        })
     }
 
     /// A new namespace, nameless: it goes when the last handle goes.
@@ -47,10 +51,25 @@ impl NetNs {
         File::create(path).with_context(|| format!("creating {}", path.display()))?;
         on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("creating a network namespace")?;
-            mount(Some(THREAD_NETNS), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .with_context(|| format!("holding a network namespace at {}", path.display()))?;
+            mount(
+                Some(THREAD_NETNS),
+                path,
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .with_context(|| format!("holding a network namespace at {}", path.display()))?;
             Self::current()
         })
+    }
+
+    /// The namespace held at `path`, or `None` when nothing is held there (a file that a reboot left).
+    pub fn held_at(path: &Path) -> Result<Option<Self>> {
+        match statfs(path) {
+            Ok(fs) if fs.filesystem_type() == NSFS_MAGIC => Self::open(path).map(Some),
+            Ok(_) | Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e).with_context(|| format!("looking at {}", path.display())),
+        }
     }
 
     /// Lets go of the bind mount at `path` and removes the file. Nothing there is fine.
@@ -75,14 +94,20 @@ impl NetNs {
 
     /// Starts a process inside.
     pub fn spawn(&self, command: &mut Command) -> Result<Child> {
-        self.run(|| command.spawn().with_context(|| format!("starting {:?}", command.get_program())))
+        self.run(|| {
+            command
+                .spawn()
+                .with_context(|| format!("starting {:?}", command.get_program()))
+        })
     }
 
     /// A listening TCP socket inside, non-blocking: ready for `tokio::net::TcpListener::from_std`.
     pub fn listen_tcp(&self, at: SocketAddr) -> Result<TcpListener> {
         self.run(|| {
             let listener = TcpListener::bind(at).with_context(|| format!("listening at {at}"))?;
-            listener.set_nonblocking(true).context("making a socket non-blocking")?;
+            listener
+                .set_nonblocking(true)
+                .context("making a socket non-blocking")?;
             Ok(listener)
         })
     }
@@ -91,7 +116,9 @@ impl NetNs {
     pub fn bind_udp(&self, at: SocketAddr) -> Result<UdpSocket> {
         self.run(|| {
             let socket = UdpSocket::bind(at).with_context(|| format!("binding UDP {at}"))?;
-            socket.set_nonblocking(true).context("making a socket non-blocking")?;
+            socket
+                .set_nonblocking(true)
+                .context("making a socket non-blocking")?;
             Ok(socket)
         })
     }
@@ -113,7 +140,10 @@ impl NetNs {
             .await
             .map_err(io::Error::other)
             .context("creating a socket in a namespace")??;
-        socket.connect(to).await.with_context(|| format!("connecting to {to}"))
+        socket
+            .connect(to)
+            .await
+            .with_context(|| format!("connecting to {to}"))
     }
 }
 
@@ -132,7 +162,9 @@ impl AsRawFd for NetNs {
 /// Runs `f` on a fresh thread and waits; a panic in `f` goes on in the caller.
 pub(crate) fn on_thread<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("corten-netns".into()).spawn_scoped(scope, f);
+        let thread = std::thread::Builder::new()
+            .name("corten-netns".into())
+            .spawn_scoped(scope, f);
         match thread.context("starting a thread")?.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),

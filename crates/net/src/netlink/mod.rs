@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt};
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
+};
 
 use crate::error::{Context, Error, Result};
 pub use wire::{Attrs, Messages, Received};
@@ -48,11 +50,19 @@ impl Socket {
             Family::Route => SockProtocol::NetlinkRoute,
             Family::Netfilter => SockProtocol::NetlinkNetFilter,
         };
-        let fd =
-            socket::socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, Some(protocol))
-                .context("opening a netlink socket")?;
+        let fd = socket::socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            Some(protocol),
+        )
+        .context("opening a netlink socket")?;
         socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).context("binding a netlink socket")?;
-        Ok(Self { fd, next_seq: 1, send_buffer: 0 })
+        Ok(Self {
+            fd,
+            next_seq: 1,
+            send_buffer: 0,
+        })
     }
 
     /// Sends all messages in one datagram and collects every answer that is there when the kernel returns.
@@ -66,8 +76,15 @@ impl Socket {
             for message in wire::messages(&buffer[..n]) {
                 if message.kind == wire::NLMSG_ERROR {
                     let errno = wire::u32_at(&message.payload, 0).unwrap_or(0) as i32;
-                    let result = if errno == 0 { Ok(()) } else { Err(Errno::from_raw(-errno)) };
-                    answers.push(Answer { index: message.seq.wrapping_sub(base), result });
+                    let result = if errno == 0 {
+                        Ok(())
+                    } else {
+                        Err(Errno::from_raw(-errno))
+                    };
+                    answers.push(Answer {
+                        index: message.seq.wrapping_sub(base),
+                        result,
+                    });
                 }
             }
         }
@@ -89,14 +106,21 @@ impl Socket {
         for answer in &answers {
             match answer.result {
                 Err(errno) if !accept(answer.index, errno) => {
-                    let detail = if expected > 1 { format!(" (part {})", answer.index) } else { String::new() };
+                    let detail = if expected > 1 {
+                        format!(" (part {})", answer.index)
+                    } else {
+                        String::new()
+                    };
                     return Err(Error::kernel(format!("{what}{detail}"), errno));
                 }
                 _ => {}
             }
         }
         if answers.len() < expected {
-            return Err(Error::kernel(format!("{what}: the kernel left a request unanswered"), Errno::EIO));
+            return Err(Error::kernel(
+                format!("{what}: the kernel left a request unanswered"),
+                Errno::EIO,
+            ));
         }
         Ok(())
     }
@@ -129,7 +153,10 @@ impl Socket {
                 return Ok(parts);
             }
         }
-        Err(Error::kernel(format!("{what}: changed under every attempt to read it"), Errno::EAGAIN))
+        Err(Error::kernel(
+            format!("{what}: changed under every attempt to read it"),
+            Errno::EAGAIN,
+        ))
     }
 
     fn collect_dump(&mut self, what: &str, seq: u32) -> Result<Option<Vec<Received>>> {

@@ -65,7 +65,8 @@ impl Messages {
         let mut at = 0;
         for i in 0..self.count {
             self.buf[at + 8..at + 12].copy_from_slice(&base.wrapping_add(i).to_ne_bytes());
-            let len = u32::from_ne_bytes([self.buf[at], self.buf[at + 1], self.buf[at + 2], self.buf[at + 3]]);
+            let len =
+                u32::from_ne_bytes([self.buf[at], self.buf[at + 1], self.buf[at + 2], self.buf[at + 3]]);
             at += align(len as usize);
         }
     }
@@ -78,7 +79,8 @@ pub struct Attrs<'a> {
 
 impl Attrs<'_> {
     pub fn bytes(&mut self, kind: u16, value: &[u8]) {
-        self.buf.extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
+        self.buf
+            .extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
         self.buf.extend_from_slice(&kind.to_ne_bytes());
         self.buf.extend_from_slice(value);
         pad(self.buf);
@@ -227,17 +229,26 @@ mod tests {
         m.number_from(100);
         let got: Vec<_> = messages(m.bytes()).collect();
         assert_eq!(got.len(), 2);
-        assert_eq!((got[0].kind, got[0].seq, got[1].kind, got[1].seq), (16, 100, 20, 101));
+        assert_eq!(
+            (got[0].kind, got[0].seq, got[1].kind, got[1].seq),
+            (16, 100, 20, 101)
+        );
         let body = &got[0].payload[4..];
         assert_eq!(attr(body, 3).and_then(text), Some("eth0"));
-        assert_eq!(attr(body, 18).and_then(|n| attr(n, 1)).and_then(|v| u32_at(v, 0)), Some(7));
+        assert_eq!(
+            attr(body, 18).and_then(|n| attr(n, 1)).and_then(|v| u32_at(v, 0)),
+            Some(7)
+        );
         assert_eq!(attr(&got[1].payload, 5).and_then(be16), Some(80));
     }
 
     #[test]
     fn malformed_bytes_end_the_iteration() {
         assert_eq!(messages(&[1, 2, 3]).count(), 0);
-        assert_eq!(messages(&[8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).count(), 0);
+        assert_eq!(
+            messages(&[8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).count(),
+            0
+        );
         assert_eq!(attrs(&[200, 0, 1, 0, 9]).count(), 0);
         assert_eq!(attrs(&[0, 0, 0, 0]).count(), 0);
     }

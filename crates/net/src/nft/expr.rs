@@ -54,25 +54,63 @@ pub enum Expr {
     CtOriginalDestination(Reg),
     /// `RTN_*` type of the packet's destination address.
     DestinationType(Reg),
-    Load { to: Reg, value: Vec<u8> },
-    Equal { reg: Reg, value: Vec<u8> },
-    NotEqual { reg: Reg, value: Vec<u8> },
+    Load {
+        to: Reg,
+        value: Vec<u8>,
+    },
+    Equal {
+        reg: Reg,
+        value: Vec<u8>,
+    },
+    NotEqual {
+        reg: Reg,
+        value: Vec<u8>,
+    },
     /// `reg = (reg & mask) ^ xor`.
-    Bits { reg: Reg, mask: [u8; 4], xor: [u8; 4] },
+    Bits {
+        reg: Reg,
+        mask: [u8; 4],
+        xor: [u8; 4],
+    },
     /// A random number below `modulus`.
-    Random { modulus: u32, to: Reg },
+    Random {
+        modulus: u32,
+        to: Reg,
+    },
     /// Ends the rule where the key that starts at `key` is not in the set.
-    InSet { set: &'static str, key: Reg },
+    InSet {
+        set: &'static str,
+        key: Reg,
+    },
     /// As `InSet`, and loads what the key maps to.
-    Map { map: &'static str, key: Reg, to: Reg },
+    Map {
+        map: &'static str,
+        key: Reg,
+        to: Reg,
+    },
     /// Goes where the key maps to.
-    VerdictMap { map: &'static str, key: Reg },
+    VerdictMap {
+        map: &'static str,
+        key: Reg,
+    },
     /// Adds key and data to a dynamic map, or restarts the element's time.
-    Remember { map: &'static str, key: Reg, data: Reg, timeout_ms: u64 },
+    Remember {
+        map: &'static str,
+        key: Reg,
+        data: Reg,
+        timeout_ms: u64,
+    },
     /// Removes a key from a dynamic map. The kernel wants a data register here too, and one that was loaded.
-    Forget { map: &'static str, key: Reg, data: Reg },
+    Forget {
+        map: &'static str,
+        key: Reg,
+        data: Reg,
+    },
     /// Translates the destination to the address and port in these registers. Final.
-    Dnat { address: Reg, port: Reg },
+    Dnat {
+        address: Reg,
+        port: Reg,
+    },
     /// Translates the source to the outgoing interface's address. Final.
     Masquerade,
     RejectTcpReset,
@@ -146,7 +184,12 @@ impl Expr {
             Expr::InSet { set, key } => lookup(a, set, *key, None),
             Expr::Map { map, key, to } => lookup(a, map, *key, Some(to.number())),
             Expr::VerdictMap { map, key } => lookup(a, map, *key, Some(0)),
-            Expr::Remember { map, key, data, timeout_ms } => {
+            Expr::Remember {
+                map,
+                key,
+                data,
+                timeout_ms,
+            } => {
                 a.str(1, map);
                 numbers(a, &[(3, 1), (4, key.number()), (5, data.number())]);
                 a.be64(6, *timeout_ms);
@@ -156,7 +199,15 @@ impl Expr {
                 numbers(a, &[(3, 2), (4, key.number()), (5, data.number())]);
             }
             Expr::Dnat { address, port } => {
-                numbers(a, &[(1, 1), (2, NFPROTO_IPV4), (3, address.number()), (5, port.number())]);
+                numbers(
+                    a,
+                    &[
+                        (1, 1),
+                        (2, NFPROTO_IPV4),
+                        (3, address.number()),
+                        (5, port.number()),
+                    ],
+                );
             }
             Expr::Masquerade => a.be32(1, NF_NAT_RANGE_PROTO_RANDOM_FULLY),
             Expr::RejectTcpReset => a.be32(1, 1),

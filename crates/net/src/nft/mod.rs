@@ -62,7 +62,9 @@ pub struct Nft {
 
 impl Nft {
     pub fn open() -> Result<Self> {
-        Ok(Self { socket: Socket::open(Family::Netfilter)? })
+        Ok(Self {
+            socket: Socket::open(Family::Netfilter)?,
+        })
     }
 
     /// Carries out a transaction, atomically. Any refusal undoes all of it.
@@ -70,10 +72,16 @@ impl Nft {
         let table = transaction.table.clone();
         let answers = self.socket.transact(transaction.finish())?;
         if let Some((index, errno)) = answers.iter().find_map(|a| a.result.err().map(|e| (a.index, e))) {
-            return Err(Error::kernel(format!("changing nf_tables table {table} (part {index})"), errno));
+            return Err(Error::kernel(
+                format!("changing nf_tables table {table} (part {index})"),
+                errno,
+            ));
         }
         if answers.is_empty() {
-            return Err(Error::kernel(format!("changing nf_tables table {table}: no answer"), Errno::EIO));
+            return Err(Error::kernel(
+                format!("changing nf_tables table {table}: no answer"),
+                Errno::EIO,
+            ));
         }
         Ok(())
     }
@@ -101,14 +109,17 @@ impl Nft {
     }
 
     fn dump(&mut self, what: &str, kind: u16) -> Result<Vec<Vec<u8>>> {
-        let parts =
-            self.socket.dump(what, |m| m.push(message(kind), NLM_F_DUMP, &[NFPROTO_IPV4, 0, 0, 0], |_| {}))?;
+        let parts = self.socket.dump(what, |m| {
+            m.push(message(kind), NLM_F_DUMP, &[NFPROTO_IPV4, 0, 0, 0], |_| {})
+        })?;
         Ok(parts.into_iter().map(|m| m.payload).collect())
     }
 }
 
 fn name(payload: &[u8], kind: u16) -> Option<String> {
-    wire::attr(payload.get(4..)?, kind).and_then(wire::text).map(str::to_owned)
+    wire::attr(payload.get(4..)?, kind)
+        .and_then(wire::text)
+        .map(str::to_owned)
 }
 
 const fn message(kind: u16) -> u16 {
@@ -127,7 +138,11 @@ impl Transaction {
     pub fn new(table: &str) -> Self {
         let mut messages = Messages::new();
         messages.push(NFNL_MSG_BATCH_BEGIN, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| {});
-        let mut transaction = Self { table: table.to_owned(), messages, next_set_id: 1 };
+        let mut transaction = Self {
+            table: table.to_owned(),
+            messages,
+            next_set_id: 1,
+        };
         transaction.add_table(NLM_F_ACK);
         transaction
     }
@@ -138,7 +153,8 @@ impl Transaction {
     }
 
     fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut wire::Attrs<'_>)) {
-        self.messages.push(message(kind), flags, &[NFPROTO_IPV4, 0, 0, 0], body);
+        self.messages
+            .push(message(kind), flags, &[NFPROTO_IPV4, 0, 0, 0], body);
     }
 
     fn add_table(&mut self, flags: u16) {
@@ -196,7 +212,9 @@ impl Transaction {
     /// Appends a rule.
     pub fn rule(&mut self, chain: &str, expressions: &[Expr]) {
         let table = self.table.clone();
-        self.push(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |a| encode_rule(a, &table, chain, expressions));
+        self.push(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |a| {
+            encode_rule(a, &table, chain, expressions)
+        });
     }
 
     /// Creates a set or map.
@@ -223,7 +241,8 @@ impl Transaction {
     }
 
     fn finish(mut self) -> Messages {
-        self.messages.push(NFNL_MSG_BATCH_END, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| {});
+        self.messages
+            .push(NFNL_MSG_BATCH_END, 0, &[0, 0, 0, SUBSYSTEM as u8], |_| {});
         self.messages
     }
 }

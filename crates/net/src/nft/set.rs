@@ -68,20 +68,44 @@ pub struct SetSpec<'a> {
 
 impl<'a> SetSpec<'a> {
     pub fn set(name: &'a str, key_ty: u32, key_len: u32) -> Self {
-        Self { name, key_ty, key_len, data: None, dynamic: None }
+        Self {
+            name,
+            key_ty,
+            key_len,
+            data: None,
+            dynamic: None,
+        }
     }
 
     pub fn map(name: &'a str, key_ty: u32, key_len: u32, data_ty: u32, data_len: u32) -> Self {
-        let data = Some(DataSpec::Value { ty: data_ty, len: data_len });
-        Self { name, key_ty, key_len, data, dynamic: None }
+        let data = Some(DataSpec::Value {
+            ty: data_ty,
+            len: data_len,
+        });
+        Self {
+            name,
+            key_ty,
+            key_len,
+            data,
+            dynamic: None,
+        }
     }
 
     pub fn dynamic_map(name: &'a str, key: (u32, u32), data: (u32, u32), max_elements: u32) -> Self {
-        Self { dynamic: Some(max_elements), ..Self::map(name, key.0, key.1, data.0, data.1) }
+        Self {
+            dynamic: Some(max_elements),
+            ..Self::map(name, key.0, key.1, data.0, data.1)
+        }
     }
 
     pub fn verdict_map(name: &'a str, key_ty: u32, key_len: u32) -> Self {
-        Self { name, key_ty, key_len, data: Some(DataSpec::Verdict), dynamic: None }
+        Self {
+            name,
+            key_ty,
+            key_len,
+            data: Some(DataSpec::Verdict),
+            dynamic: None,
+        }
     }
 }
 
@@ -103,11 +127,17 @@ pub struct Element {
 
 impl Element {
     pub fn key(key: impl Into<Vec<u8>>) -> Self {
-        Self { key: key.into(), data: Data::None }
+        Self {
+            key: key.into(),
+            data: Data::None,
+        }
     }
 
     pub fn new(key: impl Into<Vec<u8>>, data: Data) -> Self {
-        Self { key: key.into(), data }
+        Self {
+            key: key.into(),
+            data,
+        }
     }
 }
 

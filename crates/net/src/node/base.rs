@@ -18,7 +18,10 @@ use crate::rt::{self, Address, Kind, Link, LinkConf, PROTOCOL, Route, Rt};
 pub fn install(rt: &mut Rt, nft: &mut Nft, config: &Config) -> Result<Claims> {
     let mut messages = Messages::new();
     rt::set_link(&mut messages, rt::LOOPBACK_INDEX, LinkConf::default());
-    rt::address(&mut messages, &local_address(config.cluster, gateway(config.pod_cidr)));
+    rt::address(
+        &mut messages,
+        &local_address(config.cluster, gateway(config.pod_cidr)),
+    );
     for route in base_routes(config) {
         rt::replace_route(&mut messages, &route);
     }
@@ -54,7 +57,11 @@ fn masquerade(transaction: &mut Transaction, config: &Config) {
     transaction.base_chain("postrouting", "nat", Hook::Postrouting, PRIORITY_SRCNAT);
     let mut rule = Vec::new();
     rule.extend(in_range(Expr::SourceAddress(Reg(0)), config.pod_cidr, true));
-    rule.extend(in_range(Expr::DestinationAddress(Reg(0)), config.cluster_cidr, false));
+    rule.extend(in_range(
+        Expr::DestinationAddress(Reg(0)),
+        config.cluster_cidr,
+        false,
+    ));
     rule.push(Expr::Masquerade);
     transaction.rule("postrouting", &rule);
 }
@@ -63,12 +70,28 @@ fn masquerade(transaction: &mut Transaction, config: &Config) {
 pub fn in_range(load: Expr, range: Ipv4Net, wanted: bool) -> [Expr; 3] {
     let reg = Reg(0);
     let value = range.network().octets().to_vec();
-    let compare = if wanted { Expr::Equal { reg, value } } else { Expr::NotEqual { reg, value } };
-    [load, Expr::Bits { reg, mask: range.netmask().octets(), xor: [0; 4] }, compare]
+    let compare = if wanted {
+        Expr::Equal { reg, value }
+    } else {
+        Expr::NotEqual { reg, value }
+    };
+    [
+        load,
+        Expr::Bits {
+            reg,
+            mask: range.netmask().octets(),
+            xor: [0; 4],
+        },
+        compare,
+    ]
 }
 
 pub fn local_address(cluster: ClusterId, ip: Ipv4Addr) -> Address {
-    Address { net: Ipv4Net::from(ip), interface: rt::LOOPBACK_INDEX, label: Some(cluster.address_label()) }
+    Address {
+        net: Ipv4Net::from(ip),
+        interface: rt::LOOPBACK_INDEX,
+        label: Some(cluster.address_label()),
+    }
 }
 
 /// The interface of the default route with the smallest metric.
@@ -76,7 +99,9 @@ pub fn uplink(rt: &mut Rt) -> Result<Option<Link>> {
     let mut defaults: Vec<Route> = rt.routes()?;
     defaults.retain(|r| r.to.prefix_len() == 0 && r.kind == Kind::Unicast && r.table == 254);
     defaults.sort_by_key(|r| r.metric);
-    let Some(index) = defaults.first().and_then(|r| r.interface) else { return Ok(None) };
+    let Some(index) = defaults.first().and_then(|r| r.interface) else {
+        return Ok(None);
+    };
     Ok(rt.links()?.into_iter().find(|l| l.index == index))
 }
 
@@ -102,10 +127,43 @@ pub fn sweep(rt: &mut Rt, nft: &mut Nft, cluster: ClusterId) -> Result<()> {
         }
     }
     let label = cluster.address_label();
-    for address in rt.addresses()?.into_iter().filter(|a| a.label.as_deref() == Some(&label)) {
+    for address in rt
+        .addresses()?
+        .into_iter()
+        .filter(|a| a.label.as_deref() == Some(&label))
+    {
         let mut messages = Messages::new();
         rt::delete_address(&mut messages, &address);
         rt.apply_unless("removing an address", messages, &gone)?;
     }
     Ok(())
+}
+
+/// Everything in the namespace that carries the cluster's name, one line each.
+pub fn leftovers(rt: &mut Rt, nft: &mut Nft, cluster: ClusterId) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let tables = [cluster.service_table(), cluster.node_table()];
+    found.extend(
+        nft.tables()?
+            .into_iter()
+            .filter(|t| tables.contains(t))
+            .map(|t| format!("table {t}")),
+    );
+    let prefix = cluster.veth_prefix();
+    let links = rt.links()?.into_iter().filter(|l| l.name.starts_with(&prefix));
+    found.extend(links.map(|l| format!("interface {}", l.name)));
+    let ours = |r: &Route| r.protocol == PROTOCOL && r.metric == cluster.route_metric();
+    found.extend(
+        rt.routes()?
+            .into_iter()
+            .filter(ours)
+            .map(|r| format!("route {}", r.to)),
+    );
+    let label = cluster.address_label();
+    let addresses = rt
+        .addresses()?
+        .into_iter()
+        .filter(|a| a.label.as_deref() == Some(&label));
+    found.extend(addresses.map(|a| format!("address {}", a.net)));
+    Ok(found)
 }

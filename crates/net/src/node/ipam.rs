@@ -34,7 +34,11 @@ pub struct Ipam {
 impl Ipam {
     /// Reads the file, or starts empty where there is none. What is not in `pod_cidr` (any more) is forgotten.
     pub fn open(file: PathBuf, pod_cidr: Ipv4Net) -> Result<Self> {
-        let empty = || State { pod_cidr, last: gateway(pod_cidr), pods: BTreeMap::new() };
+        let empty = || State {
+            pod_cidr,
+            last: gateway(pod_cidr),
+            pods: BTreeMap::new(),
+        };
         let mut state = match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|e| {
                 tracing::warn!(file = %file.display(), error = %e, "unreadable address file: starting afresh");
@@ -66,7 +70,9 @@ impl Ipam {
         if let Some(ip) = self.get(sandbox) {
             return Ok(ip);
         }
-        let ip = self.next_free().ok_or(Error::PoolExhausted(self.state.pod_cidr))?;
+        let ip = self
+            .next_free()
+            .ok_or(Error::PoolExhausted(self.state.pod_cidr))?;
         let mut next = self.state.clone();
         next.pods.insert(sandbox.to_owned(), ip);
         next.last = ip;
@@ -78,7 +84,9 @@ impl Ipam {
     /// Frees the sandbox's address and returns it. An unknown sandbox is fine.
     pub fn release(&mut self, sandbox: &str) -> Result<Option<Ipv4Addr>> {
         let mut next = self.state.clone();
-        let Some(ip) = next.pods.remove(sandbox) else { return Ok(None) };
+        let Some(ip) = next.pods.remove(sandbox) else {
+            return Ok(None);
+        };
         self.commit(next)?;
         self.used.remove(&ip);
         Ok(Some(ip))
@@ -88,11 +96,16 @@ impl Ipam {
         let first = u32::from(gateway(self.state.pod_cidr)) + 1;
         let end = u32::from(self.state.pod_cidr.broadcast());
         let start = (u32::from(self.state.last) + 1).clamp(first, end);
-        (start..end).chain(first..start).map(Ipv4Addr::from).find(|ip| !self.used.contains(ip))
+        (start..end)
+            .chain(first..start)
+            .map(Ipv4Addr::from)
+            .find(|ip| !self.used.contains(ip))
     }
 
     fn commit(&mut self, next: State) -> Result<()> {
-        let bytes = serde_json::to_vec(&next).map_err(io::Error::other).context("encoding addresses")?;
+        let bytes = serde_json::to_vec(&next)
+            .map_err(io::Error::other)
+            .context("encoding addresses")?;
         let temporary = self.file.with_extension("new");
         let write = || -> io::Result<()> {
             std::fs::File::create(&temporary)?.write_all(&bytes)?;
@@ -127,7 +140,9 @@ mod tests {
         assert_eq!(ipam.allocate("a").unwrap(), a);
         assert_eq!(ipam.release("a").unwrap(), Some(a));
         assert_eq!(ipam.release("a").unwrap(), None);
-        let rest: Vec<u8> = ["b", "c", "d", "e", "f"].map(|s| ipam.allocate(s).unwrap().octets()[3]).to_vec();
+        let rest: Vec<u8> = ["b", "c", "d", "e", "f"]
+            .map(|s| ipam.allocate(s).unwrap().octets()[3])
+            .to_vec();
         assert_eq!(rest, [3, 4, 5, 6, 2]);
         assert!(matches!(ipam.allocate("g"), Err(Error::PoolExhausted(_))));
     }

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 pub(crate) use base::in_range;
 pub use ipam::gateway;
 pub use pod::GATEWAY;
+pub(crate) use routes::plan as plan_routes;
 pub use routes::{NodeRoute, NodeRoutes};
 
 use crate::error::{Error, Result};
@@ -83,7 +84,16 @@ impl NodeNet {
         }
         let mtu = config.mtu.or(uplink.map(|l| l.mtu)).unwrap_or(DEFAULT_MTU);
         let ipam = Ipam::open(config.state_file.clone(), config.pod_cidr)?;
-        Ok(Self { config, mtu, inner: Mutex::new(Inner { rt, nft, ipam, claims }) })
+        Ok(Self {
+            config,
+            mtu,
+            inner: Mutex::new(Inner {
+                rt,
+                nft,
+                ipam,
+                claims,
+            }),
+        })
     }
 
     /// The node's own address in its pod range: source of its packets to pods and services.
@@ -95,8 +105,11 @@ impl NodeNet {
     /// address, with a working interface. A failure leaves nothing behind.
     pub fn setup(&self, sandbox: &str, netns: &Path) -> Result<PodAddresses> {
         let pod = NetNs::open(netns)?;
-        let wiring =
-            Wiring { cluster: self.config.cluster, node_address: self.node_address(), mtu: self.mtu };
+        let wiring = Wiring {
+            cluster: self.config.cluster,
+            node_address: self.node_address(),
+            mtu: self.mtu,
+        };
         let inner = &mut *self.inner.lock();
         let known = inner.ipam.get(sandbox).is_some();
         let ip = inner.ipam.allocate(sandbox)?;
@@ -107,20 +120,26 @@ impl NodeNet {
             }
             return Err(e);
         }
-        Ok(PodAddresses { ips: vec![IpAddr::V4(ip)] })
+        Ok(PodAddresses {
+            ips: vec![IpAddr::V4(ip)],
+        })
     }
 
     /// Addresses of a sandbox that is set up.
     pub fn addresses(&self, sandbox: &str) -> Option<PodAddresses> {
         let ip = self.inner.lock().ipam.get(sandbox)?;
-        Some(PodAddresses { ips: vec![IpAddr::V4(ip)] })
+        Some(PodAddresses {
+            ips: vec![IpAddr::V4(ip)],
+        })
     }
 
     /// Takes a sandbox off the network and frees its address; unknown is fine. Its interface goes when its
     /// namespace does, which the caller removes.
     pub fn teardown(&self, sandbox: &str) -> Result<()> {
         let inner = &mut *self.inner.lock();
-        let Some(ip) = inner.ipam.get(sandbox) else { return Ok(()) };
+        let Some(ip) = inner.ipam.get(sandbox) else {
+            return Ok(());
+        };
         pod::unroute(&mut inner.rt, self.config.cluster, ip)?;
         inner.ipam.release(sandbox).map(|_| ())
     }
@@ -128,8 +147,12 @@ impl NodeNet {
     /// Tears down every sandbox that is not alive (after a crash or reboot); returns those.
     pub fn retain(&self, alive: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         let inner = &mut *self.inner.lock();
-        let dead: Vec<(String, Ipv4Addr)> =
-            inner.ipam.sandboxes().filter(|(id, _)| !alive(id)).map(|(id, ip)| (id.to_owned(), ip)).collect();
+        let dead: Vec<(String, Ipv4Addr)> = inner
+            .ipam
+            .sandboxes()
+            .filter(|(id, _)| !alive(id))
+            .map(|(id, ip)| (id.to_owned(), ip))
+            .collect();
         for (sandbox, ip) in &dead {
             pod::unroute(&mut inner.rt, self.config.cluster, *ip)?;
             pod::remove(&mut inner.rt, self.config.cluster, *ip)?;
@@ -172,7 +195,9 @@ impl NodeNet {
             return Ok(());
         }
         for link in inner.rt.links()?.iter().filter(|l| towards.contains(&l.index)) {
-            inner.claims.take(&mut inner.rt, &mut inner.nft, self.config.cluster, link)?;
+            inner
+                .claims
+                .take(&mut inner.rt, &mut inner.nft, self.config.cluster, link)?;
         }
         Ok(())
     }
@@ -181,7 +206,10 @@ impl NodeNet {
     pub fn add_local_address(&self, ip: Ipv4Addr) -> Result<()> {
         let mut messages = Messages::new();
         rt::address(&mut messages, &base::local_address(self.config.cluster, ip));
-        self.inner.lock().rt.apply(&format!("adding address {ip} to lo"), messages)
+        self.inner
+            .lock()
+            .rt
+            .apply(&format!("adding address {ip} to lo"), messages)
     }
 
     /// Removes everything, pods' interfaces included, and the address file.
@@ -200,6 +228,12 @@ pub fn sweep(cluster: ClusterId, netns: Option<&Path>) -> Result<()> {
     base::sweep(&mut rt, &mut nft, cluster)
 }
 
+/// What of a cluster is in a network namespace, one line each: empty after [`sweep`].
+pub fn leftovers(cluster: ClusterId, netns: Option<&Path>) -> Result<Vec<String>> {
+    let (mut rt, mut nft) = sockets(netns)?;
+    base::leftovers(&mut rt, &mut nft, cluster)
+}
+
 fn sockets(netns: Option<&Path>) -> Result<(Rt, Nft)> {
     let open = || Ok((Rt::open()?, Nft::open()?));
     match netns {
@@ -211,10 +245,14 @@ fn sockets(netns: Option<&Path>) -> Result<(Rt, Nft)> {
 fn check(config: &Config) -> Result<()> {
     let (pods, cluster, services) = (config.pod_cidr, config.cluster_cidr, config.service_cidr);
     if !cluster.contains(&pods) || pods.prefix_len() > 30 {
-        return Err(Error::Invalid(format!("node pod range {pods} must be in {cluster} and at least a /30")));
+        return Err(Error::Invalid(format!(
+            "node pod range {pods} must be in {cluster} and at least a /30"
+        )));
     }
     if cluster.contains(&services.network()) || services.contains(&cluster.network()) {
-        return Err(Error::Invalid(format!("service range {services} and pod range {cluster} overlap")));
+        return Err(Error::Invalid(format!(
+            "service range {services} and pod range {cluster} overlap"
+        )));
     }
     Ok(())
 }

@@ -35,8 +35,22 @@ pub fn wire(rt: &mut Rt, w: Wiring, pod: &NetNs, ip: Ipv4Addr) -> Result<()> {
     create(rt, w, pod, ip, &name)?;
     let node_end = rt.require_link(&name)?.index;
     let mut messages = Messages::new();
-    rt::set_link(&mut messages, node_end, LinkConf { forwarding: Some(true), rp_filter: Some(1) });
-    rt::neighbour(&mut messages, &Neighbour { interface: node_end, address: ip, mac: pod_mac(ip) });
+    rt::set_link(
+        &mut messages,
+        node_end,
+        LinkConf {
+            forwarding: Some(true),
+            rp_filter: Some(1),
+        },
+    );
+    rt::neighbour(
+        &mut messages,
+        &Neighbour {
+            interface: node_end,
+            address: ip,
+            mac: pod_mac(ip),
+        },
+    );
     rt::replace_route(&mut messages, &pod_route(w, ip, node_end));
     rt.apply("routing to the pod", messages)?;
     configure_inside(pod, ip)
@@ -73,8 +87,23 @@ fn configure_inside(pod: &NetNs, ip: Ipv4Addr) -> Result<()> {
     let net = Ipv4Net::from(ip);
     let mut messages = Messages::new();
     rt::set_link(&mut messages, rt::LOOPBACK_INDEX, LinkConf::default());
-    rt::address(&mut messages, &Address { net, interface: eth0, label: None });
-    rt::neighbour(&mut messages, &Neighbour { interface: eth0, address: GATEWAY, mac: NODE_MAC });
+    rt::set_link(&mut messages, eth0, LinkConf::default());
+    rt::address(
+        &mut messages,
+        &Address {
+            net,
+            interface: eth0,
+            label: None,
+        },
+    );
+    rt::neighbour(
+        &mut messages,
+        &Neighbour {
+            interface: eth0,
+            address: GATEWAY,
+            mac: NODE_MAC,
+        },
+    );
     let default = Route {
         gateway: Some(GATEWAY),
         interface: Some(eth0),
@@ -98,13 +127,18 @@ fn pod_route(w: Wiring, ip: Ipv4Addr, node_end: u32) -> Route {
 /// hold the kernel's configuration lock for 30 ms.
 pub fn unroute(rt: &mut Rt, cluster: ClusterId, ip: Ipv4Addr) -> Result<()> {
     let mut messages = Messages::new();
-    rt::delete_route(&mut messages, &Route::to(Ipv4Net::from(ip), Kind::Unicast, cluster.route_metric()));
+    rt::delete_route(
+        &mut messages,
+        &Route::to(Ipv4Net::from(ip), Kind::Unicast, cluster.route_metric()),
+    );
     rt.apply_unless("removing the route to a pod", messages, &[Errno::ESRCH])
 }
 
 /// Deletes the interface of a pod, if it is there; says whether it was.
 pub fn remove(rt: &mut Rt, cluster: ClusterId, ip: Ipv4Addr) -> Result<bool> {
-    let Some(link) = rt.link(&cluster.veth(ip))? else { return Ok(false) };
+    let Some(link) = rt.link(&cluster.veth(ip))? else {
+        return Ok(false);
+    };
     let mut messages = Messages::new();
     rt::delete_link(&mut messages, link.index);
     rt.apply_unless("removing a pod's interface", messages, &[Errno::ENODEV])?;

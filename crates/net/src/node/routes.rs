@@ -26,7 +26,8 @@ pub struct RoutePlan {
 
 /// Compares the routes of cluster metric `metric` that lead through a gateway with the wanted ones.
 pub fn plan(installed: &[Route], wanted: &NodeRoutes, metric: u32) -> RoutePlan {
-    let mut want: BTreeMap<Ipv4Net, Ipv4Addr> = wanted.values().map(|r| (r.cidr.trunc(), r.node_ip)).collect();
+    let mut want: BTreeMap<Ipv4Net, Ipv4Addr> =
+        wanted.values().map(|r| (r.cidr.trunc(), r.node_ip)).collect();
     let mut plan = RoutePlan::default();
     for route in installed {
         let ours = route.protocol == PROTOCOL && route.metric == metric && route.kind == Kind::Unicast;
@@ -43,7 +44,10 @@ pub fn plan(installed: &[Route], wanted: &NodeRoutes, metric: u32) -> RoutePlan 
     }
     plan.put = want
         .into_iter()
-        .map(|(to, ip)| Route { gateway: Some(ip), ..Route::to(to, Kind::Unicast, metric) })
+        .map(|(to, ip)| Route {
+            gateway: Some(ip),
+            ..Route::to(to, Kind::Unicast, metric)
+        })
         .collect();
     plan
 }
@@ -55,7 +59,10 @@ mod tests {
 
     fn via(to: &str, gateway: &str, metric: u32) -> Route {
         let gateway = Some(gateway.parse().unwrap());
-        Route { gateway, ..Route::to(to.parse().unwrap(), Kind::Unicast, metric) }
+        Route {
+            gateway,
+            ..Route::to(to.parse().unwrap(), Kind::Unicast, metric)
+        }
     }
 
     #[test]
@@ -68,13 +75,37 @@ mod tests {
             Route::to("10.244.0.0/16".parse().unwrap(), Kind::Unreachable, 7),
         ];
         let wanted = NodeRoutes::from([
-            ("a".into(), NodeRoute { cidr: "10.244.1.0/24".parse().unwrap(), node_ip: "10.0.0.1".parse().unwrap() }),
-            ("b".into(), NodeRoute { cidr: "10.244.2.0/24".parse().unwrap(), node_ip: "10.0.0.22".parse().unwrap() }),
-            ("d".into(), NodeRoute { cidr: "10.244.4.0/24".parse().unwrap(), node_ip: "10.0.0.4".parse().unwrap() }),
+            (
+                "a".into(),
+                NodeRoute {
+                    cidr: "10.244.1.0/24".parse().unwrap(),
+                    node_ip: "10.0.0.1".parse().unwrap(),
+                },
+            ),
+            (
+                "b".into(),
+                NodeRoute {
+                    cidr: "10.244.2.0/24".parse().unwrap(),
+                    node_ip: "10.0.0.22".parse().unwrap(),
+                },
+            ),
+            (
+                "d".into(),
+                NodeRoute {
+                    cidr: "10.244.4.0/24".parse().unwrap(),
+                    node_ip: "10.0.0.4".parse().unwrap(),
+                },
+            ),
         ]);
         let got = plan(&installed, &wanted, 7);
         assert_eq!(got.remove, [installed[2]]);
-        assert_eq!(got.put, [via("10.244.2.0/24", "10.0.0.22", 7), via("10.244.4.0/24", "10.0.0.4", 7)]);
+        assert_eq!(
+            got.put,
+            [
+                via("10.244.2.0/24", "10.0.0.22", 7),
+                via("10.244.4.0/24", "10.0.0.4", 7)
+            ]
+        );
         assert_eq!(plan(&got.put, &NodeRoutes::new(), 7).remove.len(), 2);
     }
 }

@@ -24,7 +24,9 @@ impl Claims {
     pub fn read(nft: &mut Nft, cluster: ClusterId) -> Result<Self> {
         let mut claims = Self::default();
         for (table, chain) in nft.chains()? {
-            let Some(interface) = chain.strip_prefix(CHAIN_PREFIX) else { continue };
+            let Some(interface) = chain.strip_prefix(CHAIN_PREFIX) else {
+                continue;
+            };
             if table == cluster.node_table() {
                 claims.own.insert(interface.to_owned());
             } else if table.starts_with("corten-") && table.ends_with("-node") {
@@ -73,6 +75,13 @@ fn switch(rt: &mut Rt, link: &Link, on: bool) -> Result<()> {
     }
     tracing::info!(interface = %link.name, on, "switching IPv4 forwarding");
     let mut messages = Messages::new();
-    rt::set_conf(&mut messages, link.index, LinkConf { forwarding: Some(on), rp_filter: None });
+    rt::set_conf(
+        &mut messages,
+        link.index,
+        LinkConf {
+            forwarding: Some(on),
+            rp_filter: None,
+        },
+    );
     rt.apply(&format!("switching IPv4 forwarding of {}", link.name), messages)
 }

@@ -59,7 +59,10 @@ pub fn of_front(key: &Key, front: &Front) -> Elements {
         elements.push(REFUSE, Element::key(bytes.clone()));
     }
     for (list, backends) in [(List::Main, &front.main), (List::Local, &front.local)] {
-        let sticky = [front.inside, front.outside].iter().flatten().any(|k| k.affinity() == Some(list));
+        let sticky = [front.inside, front.outside]
+            .iter()
+            .flatten()
+            .any(|k| k.affinity() == Some(list));
         for (i, backend) in backends.iter().enumerate() {
             let to = backend_bytes(backend);
             if sticky {

@@ -45,7 +45,11 @@ pub struct Front {
 /// All front ends of a service port. Addresses that are not IPv4 are left out.
 pub fn fronts(service: &ServicePort) -> Vec<(Key, Front)> {
     let chosen = choose(&service.endpoints);
-    let key = |ip, port| Key { ip, protocol: service.protocol.number(), port };
+    let key = |ip, port| Key {
+        ip,
+        protocol: service.protocol.number(),
+        port,
+    };
     let mut out = Vec::new();
     for ip in service.cluster_ips.iter().filter_map(v4) {
         if let Some(front) = cluster_front(service, &chosen) {
@@ -56,7 +60,10 @@ pub fn fronts(service: &ServicePort) -> Vec<(Key, Front)> {
         out.push((key(ip, service.port), external_front(service, &chosen, false)));
     }
     if let Some(port) = service.node_port {
-        out.push((key(Ipv4Addr::UNSPECIFIED, port), external_front(service, &chosen, true)));
+        out.push((
+            key(Ipv4Addr::UNSPECIFIED, port),
+            external_front(service, &chosen, true),
+        ));
     }
     out
 }
@@ -78,24 +85,42 @@ fn cluster_front(service: &ServicePort, chosen: &Chosen) -> Option<Front> {
     };
     let main = bounded(list);
     let inside = Some(kind(List::Main, false, false, main.len(), service));
-    Some(Front { main, inside, ..Front::default() })
+    Some(Front {
+        main,
+        inside,
+        ..Front::default()
+    })
 }
 
 fn external_front(service: &ServicePort, chosen: &Chosen, node_port: bool) -> Front {
     if !chosen.any {
-        return Front { refuse: true, ..Front::default() };
+        return Front {
+            refuse: true,
+            ..Front::default()
+        };
     }
     let main = bounded(&chosen.cluster);
     let inside = Some(kind(List::Main, false, node_port, main.len(), service));
     match service.external_policy {
         TrafficPolicy::Cluster => {
             let outside = Some(kind(List::Main, true, node_port, main.len(), service));
-            Front { main, inside, outside, ..Front::default() }
+            Front {
+                main,
+                inside,
+                outside,
+                ..Front::default()
+            }
         }
         TrafficPolicy::Local => {
             let local = bounded(&chosen.local);
             let outside = Some(kind(List::Local, false, node_port, local.len(), service));
-            Front { main, local, inside, outside, refuse: false }
+            Front {
+                main,
+                local,
+                inside,
+                outside,
+                refuse: false,
+            }
         }
     }
 }
@@ -109,7 +134,13 @@ fn kind(list: List, masquerade: bool, node_port: bool, count: usize, service: &S
         return Kind::Drop;
     }
     let affinity_timeout_s = service.affinity_timeout_s.map(|s| s.clamp(1, 86_400));
-    Kind::Balance { list, masquerade, node_port, count: count as u32, affinity_timeout_s }
+    Kind::Balance {
+        list,
+        masquerade,
+        node_port,
+        count: count as u32,
+        affinity_timeout_s,
+    }
 }
 
 /// Places wanted backends so that as many as possible keep their number: one endpoint that goes changes one or
@@ -132,7 +163,12 @@ mod tests {
     use super::*;
 
     fn backends(last: &[u8]) -> Vec<Backend> {
-        last.iter().map(|n| Backend { ip: Ipv4Addr::new(10, 244, 0, *n), port: 80 }).collect()
+        last.iter()
+            .map(|n| Backend {
+                ip: Ipv4Addr::new(10, 244, 0, *n),
+                port: 80,
+            })
+            .collect()
     }
 
     #[test]

@@ -49,7 +49,13 @@ impl List {
 pub enum Kind {
     /// There are endpoints, but none that the policy allows on this node.
     Drop,
-    Balance { list: List, masquerade: bool, node_port: bool, count: u32, affinity_timeout_s: Option<u32> },
+    Balance {
+        list: List,
+        masquerade: bool,
+        node_port: bool,
+        count: u32,
+        affinity_timeout_s: Option<u32>,
+    },
 }
 
 impl Kind {
@@ -57,7 +63,13 @@ impl Kind {
     pub fn number(self) -> u32 {
         match self {
             Kind::Drop => 0,
-            Kind::Balance { list, masquerade, node_port, count, affinity_timeout_s } => {
+            Kind::Balance {
+                list,
+                masquerade,
+                node_port,
+                count,
+                affinity_timeout_s,
+            } => {
                 count
                     | affinity_timeout_s.unwrap_or(0) << 12
                     | u32::from(list == List::Local) << 29
@@ -70,14 +82,25 @@ impl Kind {
     /// The affinity's list, where there is affinity.
     pub fn affinity(self) -> Option<List> {
         match self {
-            Kind::Balance { list, affinity_timeout_s: Some(_), .. } => Some(list),
+            Kind::Balance {
+                list,
+                affinity_timeout_s: Some(_),
+                ..
+            } => Some(list),
             _ => None,
         }
     }
 
     /// Name of its chain; `Drop` has none.
     pub fn chain(self) -> Option<String> {
-        let Kind::Balance { list, masquerade, node_port, count, affinity_timeout_s } = self else {
+        let Kind::Balance {
+            list,
+            masquerade,
+            node_port,
+            count,
+            affinity_timeout_s,
+        } = self
+        else {
             return None;
         };
         let mut name = String::from(if list == List::Local { "local" } else { "balance" });
@@ -96,13 +119,24 @@ impl Kind {
 
     /// The rules of its chain.
     pub fn rules(self) -> Vec<Vec<Expr>> {
-        let Kind::Balance { list, masquerade, node_port, count, affinity_timeout_s } = self else {
+        let Kind::Balance {
+            list,
+            masquerade,
+            node_port,
+            count,
+            affinity_timeout_s,
+        } = self
+        else {
             return Vec::new();
         };
         let mut rules = Vec::new();
         if masquerade {
             let (reg, bit) = (Reg(0), MASQUERADE_MARK);
-            let set = Expr::Bits { reg, mask: (!bit).to_ne_bytes(), xor: bit.to_ne_bytes() };
+            let set = Expr::Bits {
+                reg,
+                mask: (!bit).to_ne_bytes(),
+                xor: bit.to_ne_bytes(),
+            };
             rules.push(vec![Expr::Mark(reg), set, Expr::SetMark(reg)]);
         }
         if let Some(timeout) = affinity_timeout_s {
@@ -116,19 +150,36 @@ impl Kind {
 /// Loads a front end's key into three registers.
 pub fn load_key(node_port: bool, at: u32) -> Vec<Expr> {
     let address = if node_port {
-        Expr::Load { to: Reg(at), value: vec![0; 4] }
+        Expr::Load {
+            to: Reg(at),
+            value: vec![0; 4],
+        }
     } else {
         Expr::DestinationAddress(Reg(at))
     };
-    vec![address, Expr::Protocol(Reg(at + 1)), Expr::DestinationPort(Reg(at + 2))]
+    vec![
+        address,
+        Expr::Protocol(Reg(at + 1)),
+        Expr::DestinationPort(Reg(at + 2)),
+    ]
 }
 
 /// Picks a backend at random. Registers: key 0-2, number 3, backend 4-5.
 fn balance_rule(list: List, node_port: bool, count: u32) -> Vec<Expr> {
     let mut rule = load_key(node_port, 0);
-    rule.push(Expr::Random { modulus: count, to: Reg(3) });
-    rule.push(Expr::Map { map: list.endpoints(), key: Reg(0), to: Reg(4) });
-    rule.push(Expr::Dnat { address: Reg(4), port: Reg(5) });
+    rule.push(Expr::Random {
+        modulus: count,
+        to: Reg(3),
+    });
+    rule.push(Expr::Map {
+        map: list.endpoints(),
+        key: Reg(0),
+        to: Reg(4),
+    });
+    rule.push(Expr::Dnat {
+        address: Reg(4),
+        port: Reg(5),
+    });
     rule
 }
 
@@ -145,20 +196,57 @@ fn sticky_rules(list: List, node_port: bool, count: u32, timeout_s: u32) -> [Vec
     let timeout_ms = u64::from(timeout_s) * 1000;
     let mut again = client_and_key();
     again.extend([
-        Expr::Map { map, key: Reg(0), to: Reg(4) },
-        Expr::InSet { set: list.live(), key: Reg(1) },
-        Expr::Remember { map, key: Reg(0), data: Reg(4), timeout_ms },
-        Expr::Dnat { address: Reg(4), port: Reg(5) },
+        Expr::Map {
+            map,
+            key: Reg(0),
+            to: Reg(4),
+        },
+        Expr::InSet {
+            set: list.live(),
+            key: Reg(1),
+        },
+        Expr::Remember {
+            map,
+            key: Reg(0),
+            data: Reg(4),
+            timeout_ms,
+        },
+        Expr::Dnat {
+            address: Reg(4),
+            port: Reg(5),
+        },
     ]);
     let mut forget = client_and_key();
-    forget.push(Expr::Load { to: Reg(4), value: vec![0; 8] });
-    forget.push(Expr::Forget { map, key: Reg(0), data: Reg(4) });
+    forget.push(Expr::Load {
+        to: Reg(4),
+        value: vec![0; 8],
+    });
+    forget.push(Expr::Forget {
+        map,
+        key: Reg(0),
+        data: Reg(4),
+    });
     let mut choose = client_and_key();
     choose.extend([
-        Expr::Random { modulus: count, to: Reg(4) },
-        Expr::Map { map: list.endpoints(), key: Reg(1), to: Reg(5) },
-        Expr::Remember { map, key: Reg(0), data: Reg(5), timeout_ms },
-        Expr::Dnat { address: Reg(5), port: Reg(6) },
+        Expr::Random {
+            modulus: count,
+            to: Reg(4),
+        },
+        Expr::Map {
+            map: list.endpoints(),
+            key: Reg(1),
+            to: Reg(5),
+        },
+        Expr::Remember {
+            map,
+            key: Reg(0),
+            data: Reg(5),
+            timeout_ms,
+        },
+        Expr::Dnat {
+            address: Reg(5),
+            port: Reg(6),
+        },
     ]);
     [again, forget, choose]
 }
@@ -175,8 +263,13 @@ mod tests {
                 for node_port in [false, true] {
                     for count in [1, MAX_BACKENDS as u32] {
                         for affinity_timeout_s in [None, Some(1), Some(86_400)] {
-                            let kind =
-                                Kind::Balance { list, masquerade, node_port, count, affinity_timeout_s };
+                            let kind = Kind::Balance {
+                                list,
+                                masquerade,
+                                node_port,
+                                count,
+                                affinity_timeout_s,
+                            };
                             assert_eq!(seen.insert(kind.number(), kind), None);
                         }
                     }

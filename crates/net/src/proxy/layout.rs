@@ -13,11 +13,11 @@
 
 use super::Config;
 use super::kind::{List, MASQUERADE_MARK, MAX_AFFINITY_CLIENTS, load_key};
-use crate::node::in_range;
 use crate::nft::{
     Data, Element, Expr, Hook, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT, Reg, SetSpec, Transaction,
     Verdict, ty,
 };
+use crate::node::in_range;
 
 /// Key to kind number, for connections from this node and its pods.
 pub const INSIDE: &str = "inside-svc";
@@ -66,12 +66,23 @@ fn sets(t: &mut Transaction) {
     t.add_elements(DISPATCH, &[Element::new(0u32.to_ne_bytes(), Data::Drop)]);
     for list in List::ALL {
         let numbered = ty::concat([ty::IPV4, ty::PROTO, ty::PORT, ty::MARK]);
-        t.set(&SetSpec::map(list.endpoints(), numbered, KEY_LEN + 4, BACKEND, BACKEND_LEN));
+        t.set(&SetSpec::map(
+            list.endpoints(),
+            numbered,
+            KEY_LEN + 4,
+            BACKEND,
+            BACKEND_LEN,
+        ));
         let live = ty::concat([ty::IPV4, ty::PROTO, ty::PORT, ty::IPV4, ty::PORT]);
         t.set(&SetSpec::set(list.live(), live, KEY_LEN + BACKEND_LEN));
         let client = (ty::concat([ty::IPV4, ty::IPV4, ty::PROTO, ty::PORT]), KEY_LEN + 4);
         let backend = (BACKEND, BACKEND_LEN);
-        t.set(&SetSpec::dynamic_map(list.affinity(), client, backend, MAX_AFFINITY_CLIENTS));
+        t.set(&SetSpec::dynamic_map(
+            list.affinity(),
+            client,
+            backend,
+            MAX_AFFINITY_CLIENTS,
+        ));
     }
 }
 
@@ -79,7 +90,10 @@ fn translation(t: &mut Transaction, config: &Config) {
     let pods = config.cluster.veth_prefix().into_bytes();
     let from_pod = [
         Expr::InputInterface(Reg(0)),
-        Expr::Equal { reg: Reg(0), value: pods },
+        Expr::Equal {
+            reg: Reg(0),
+            value: pods,
+        },
         Expr::Then(Verdict::Goto("inside".into())),
     ];
     t.rule("prerouting", &from_pod);
@@ -93,8 +107,15 @@ fn translation(t: &mut Transaction, config: &Config) {
 }
 
 fn dispatch(mut rule: Vec<Expr>, map: &'static str) -> Vec<Expr> {
-    rule.push(Expr::Map { map, key: Reg(0), to: Reg(3) });
-    rule.push(Expr::VerdictMap { map: DISPATCH, key: Reg(3) });
+    rule.push(Expr::Map {
+        map,
+        key: Reg(0),
+        to: Reg(3),
+    });
+    rule.push(Expr::VerdictMap {
+        map: DISPATCH,
+        key: Reg(3),
+    });
     rule
 }
 
@@ -102,10 +123,20 @@ fn dispatch(mut rule: Vec<Expr>, map: &'static str) -> Vec<Expr> {
 fn node_port_key() -> Vec<Expr> {
     let mut rule = vec![
         Expr::DestinationAddress(Reg(0)),
-        Expr::Bits { reg: Reg(0), mask: [255, 0, 0, 0], xor: [0; 4] },
-        Expr::NotEqual { reg: Reg(0), value: vec![127, 0, 0, 0] },
+        Expr::Bits {
+            reg: Reg(0),
+            mask: [255, 0, 0, 0],
+            xor: [0; 4],
+        },
+        Expr::NotEqual {
+            reg: Reg(0),
+            value: vec![127, 0, 0, 0],
+        },
         Expr::DestinationType(Reg(1)),
-        Expr::Equal { reg: Reg(1), value: RTN_LOCAL.to_ne_bytes().to_vec() },
+        Expr::Equal {
+            reg: Reg(1),
+            value: RTN_LOCAL.to_ne_bytes().to_vec(),
+        },
     ];
     rule.extend(load_key(true, 0));
     rule
@@ -115,8 +146,15 @@ fn has_bits(load: Expr, bits: u32) -> [Expr; 3] {
     let reg = Reg(0);
     [
         load,
-        Expr::Bits { reg, mask: bits.to_ne_bytes(), xor: [0; 4] },
-        Expr::NotEqual { reg, value: vec![0; 4] },
+        Expr::Bits {
+            reg,
+            mask: bits.to_ne_bytes(),
+            xor: [0; 4],
+        },
+        Expr::NotEqual {
+            reg,
+            value: vec![0; 4],
+        },
     ]
 }
 
@@ -129,12 +167,19 @@ fn masquerading(t: &mut Transaction, config: &Config) {
     hairpin.extend([
         Expr::SourceAddress(Reg(0)),
         Expr::DestinationAddress(Reg(1)),
-        Expr::InSet { set: HAIRPIN, key: Reg(0) },
+        Expr::InSet {
+            set: HAIRPIN,
+            key: Reg(0),
+        },
         Expr::Masquerade,
     ]);
     t.rule("postrouting", &hairpin);
     let mut stranger = translated();
-    stranger.extend(in_range(Expr::CtOriginalDestination(Reg(0)), config.service_cidr, true));
+    stranger.extend(in_range(
+        Expr::CtOriginalDestination(Reg(0)),
+        config.service_cidr,
+        true,
+    ));
     stranger.extend(in_range(Expr::SourceAddress(Reg(0)), config.cluster_cidr, false));
     stranger.push(Expr::Masquerade);
     t.rule("postrouting", &stranger);
@@ -149,7 +194,10 @@ fn refusal(t: &mut Transaction, config: &Config) {
         t.rule(chain, &new);
     }
     let refuse = |mut rule: Vec<Expr>| {
-        rule.push(Expr::InSet { set: REFUSE, key: Reg(0) });
+        rule.push(Expr::InSet {
+            set: REFUSE,
+            key: Reg(0),
+        });
         rule.push(Expr::Then(Verdict::Goto("reject".into())));
         rule
     };
@@ -158,11 +206,17 @@ fn refusal(t: &mut Transaction, config: &Config) {
     let mut unserved = in_range(Expr::DestinationAddress(Reg(0)), config.service_cidr, true).to_vec();
     unserved.extend([
         Expr::DestinationType(Reg(0)),
-        Expr::NotEqual { reg: Reg(0), value: RTN_LOCAL.to_ne_bytes().to_vec() },
+        Expr::NotEqual {
+            reg: Reg(0),
+            value: RTN_LOCAL.to_ne_bytes().to_vec(),
+        },
         Expr::Then(Verdict::Goto("reject".into())),
     ]);
     t.rule("refused", &unserved);
-    let tcp = Expr::Equal { reg: Reg(0), value: vec![6] };
+    let tcp = Expr::Equal {
+        reg: Reg(0),
+        value: vec![6],
+    };
     t.rule("reject", &[Expr::Protocol(Reg(0)), tcp, Expr::RejectTcpReset]);
     t.rule("reject", &[Expr::RejectPortUnreachable]);
 }

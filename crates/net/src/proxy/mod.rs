@@ -69,7 +69,12 @@ impl Proxy {
             Some(path) => NetNs::open(path)?.run(open)?,
             None => open()?,
         };
-        Ok(Self { config, nft, conntrack, installed: None })
+        Ok(Self {
+            config,
+            nft,
+            conntrack,
+            installed: None,
+        })
     }
 
     /// Makes the kernel serve exactly these services. Atomic: a connection sees the old state or the new one. If

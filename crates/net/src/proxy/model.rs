@@ -93,7 +93,11 @@ pub struct Chosen {
 pub fn choose(endpoints: &[Endpoint]) -> Chosen {
     let cluster = usable(endpoints, |_| true);
     let local = usable(endpoints, |e| e.local);
-    Chosen { any: !cluster.is_empty(), cluster, local }
+    Chosen {
+        any: !cluster.is_empty(),
+        cluster,
+        local,
+    }
 }
 
 /// Sorted and without duplicates.
@@ -112,7 +116,11 @@ fn usable(endpoints: &[Endpoint], which: impl Fn(&Endpoint) -> bool) -> Vec<Back
         backends
     };
     let ready = pick(|e| e.ready);
-    if ready.is_empty() { pick(|e| e.serving && e.terminating) } else { ready }
+    if ready.is_empty() {
+        pick(|e| e.serving && e.terminating)
+    } else {
+        ready
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +130,15 @@ mod tests {
 
     fn endpoint(last: u8, ready: bool, serving: bool, terminating: bool, local: bool) -> Endpoint {
         let address = IpAddr::from([10, 244, 0, last]);
-        Endpoint { address, port: 80, ready, serving, terminating, local, node: None }
+        Endpoint {
+            address,
+            port: 80,
+            ready,
+            serving,
+            terminating,
+            local,
+            node: None,
+        }
     }
 
     fn last_octets(backends: &[Backend]) -> Vec<u8> {
@@ -146,7 +162,10 @@ mod tests {
 
     #[test]
     fn endpoints_that_neither_are_ready_nor_serve_are_none() {
-        let all = [endpoint(4, false, false, true, true), endpoint(5, false, true, false, true)];
+        let all = [
+            endpoint(4, false, false, true, true),
+            endpoint(5, false, true, false, true),
+        ];
         assert_eq!(choose(&all), Chosen::default());
     }
 }

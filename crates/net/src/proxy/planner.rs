@@ -53,7 +53,10 @@ pub struct Batch {
 impl Batch {
     /// Nothing in the kernel has to change.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.add.is_empty() && self.add_kinds.is_empty() && self.remove_kinds.is_empty()
+        self.remove.is_empty()
+            && self.add.is_empty()
+            && self.add_kinds.is_empty()
+            && self.remove_kinds.is_empty()
     }
 
     /// Addresses and ports of services that change.
@@ -64,7 +67,12 @@ impl Batch {
 
 /// What must change so that `installed` becomes `desired`.
 pub fn plan(installed: &Installed, desired: &ServiceMap) -> Batch {
-    let mut planner = Planner { installed, desired, batch: Batch::default(), work: BTreeSet::new() };
+    let mut planner = Planner {
+        installed,
+        desired,
+        batch: Batch::default(),
+        work: BTreeSet::new(),
+    };
     planner.batch.services = changed_services(&installed.services, desired);
     planner.release_fronts();
     planner.claim_fronts();
@@ -73,10 +81,7 @@ pub fn plan(installed: &Installed, desired: &ServiceMap) -> Batch {
 }
 
 /// Both maps are sorted: one walk. Unchanged services are mostly the same `Arc`.
-fn changed_services(
-    old: &ServiceMap,
-    new: &ServiceMap,
-) -> Vec<(ServicePortName, Option<Arc<ServicePort>>)> {
+fn changed_services(old: &ServiceMap, new: &ServiceMap) -> Vec<(ServicePortName, Option<Arc<ServicePort>>)> {
     let mut changed = Vec::new();
     let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
     loop {
@@ -115,10 +120,14 @@ impl Planner<'_> {
 
     /// Takes from every changed service the front ends that it no longer has; who waited for one is looked at.
     fn release_fronts(&mut self) {
-        let changed: Vec<_> = self.batch.services.iter().map(|(name, s)| (name.clone(), s.clone())).collect();
+        let changed: Vec<_> = self
+            .batch
+            .services
+            .iter()
+            .map(|(name, s)| (name.clone(), s.clone()))
+            .collect();
         for (name, after) in changed {
-            let keeps: BTreeSet<Key> =
-                after.iter().flat_map(|s| fronts(s)).map(|(key, _)| key).collect();
+            let keeps: BTreeSet<Key> = after.iter().flat_map(|s| fronts(s)).map(|(key, _)| key).collect();
             if let Some(before) = self.installed.services.get(&name) {
                 for (key, _) in fronts(before).into_iter().filter(|(key, _)| !keeps.contains(key)) {
                     self.release(key, &name);
@@ -131,7 +140,9 @@ impl Planner<'_> {
     }
 
     fn release(&mut self, key: Key, name: &ServicePortName) {
-        let Some(mut owned) = self.current(&key).cloned() else { return };
+        let Some(mut owned) = self.current(&key).cloned() else {
+            return;
+        };
         if owned.owner != *name {
             owned.waiting.remove(name);
             self.batch.fronts.insert(key, Some(owned));
@@ -140,14 +151,20 @@ impl Planner<'_> {
         let heir = owned.waiting.pop_first();
         let planned = heir.map(|heir| {
             self.work.insert(heir.clone());
-            Owned { owner: heir, front: Front::default(), waiting: owned.waiting }
+            Owned {
+                owner: heir,
+                front: Front::default(),
+                waiting: owned.waiting,
+            }
         });
         self.batch.fronts.insert(key, planned);
     }
 
     fn claim_fronts(&mut self) {
         while let Some(name) = self.work.pop_first() {
-            let Some(service) = self.desired.get(&name) else { continue };
+            let Some(service) = self.desired.get(&name) else {
+                continue;
+            };
             for (key, front) in fronts(service) {
                 self.claim(key, front, &name);
             }
@@ -169,7 +186,14 @@ impl Planner<'_> {
             front.main = keep_places(&before.front.main, &front.main);
             front.local = keep_places(&before.front.local, &front.local);
         }
-        self.batch.fronts.insert(key, Some(Owned { owner: name.clone(), front, waiting }));
+        self.batch.fronts.insert(
+            key,
+            Some(Owned {
+                owner: name.clone(),
+                front,
+                waiting,
+            }),
+        );
     }
 
     /// From planned front ends to elements, kinds and stale connections.
@@ -268,7 +292,11 @@ impl Installed {
 
 fn count<K: Ord>(counts: &mut BTreeMap<K, usize>, deltas: BTreeMap<K, isize>) {
     for (key, delta) in deltas {
-        let after = counts.get(&key).copied().unwrap_or(0).saturating_add_signed(delta);
+        let after = counts
+            .get(&key)
+            .copied()
+            .unwrap_or(0)
+            .saturating_add_signed(delta);
         match after {
             0 => counts.remove(&key),
             n => counts.insert(key, n),

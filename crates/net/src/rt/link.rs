@@ -47,7 +47,13 @@ impl Link {
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let index = wire::u32_at(payload, 4)?;
         let flags = wire::u32_at(payload, 8)?;
-        let mut link = Link { index, name: String::new(), mtu: 0, up: flags & IFF_UP != 0, forwarding: false };
+        let mut link = Link {
+            index,
+            name: String::new(),
+            mtu: 0,
+            up: flags & IFF_UP != 0,
+            forwarding: false,
+        };
         for (kind, value) in wire::attrs(payload.get(16..)?) {
             match kind {
                 IFLA_IFNAME => link.name = wire::text(value)?.to_owned(),
@@ -68,7 +74,7 @@ fn forwarding_of(af_spec: &[u8]) -> bool {
         .is_some_and(|v| v != 0)
 }
 
-/// A veth pair whose peer is born, up, in another namespace: moving it there afterwards costs 30 ms.
+/// A veth pair whose peer is born in another namespace: moving it there afterwards costs 30 ms.
 #[derive(Debug, Clone)]
 pub struct Veth<'a> {
     pub name: &'a str,
@@ -82,32 +88,43 @@ pub struct Veth<'a> {
     pub peer_netns: RawFd,
 }
 
-/// Creates the pair, both ends up.
+/// Creates the pair, the near end up. (An end cannot come up before it has its peer, so the far one cannot.)
 pub fn veth(m: &mut Messages, v: &Veth<'_>) {
-    m.push(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &header(0, true), |a| {
-        a.str(IFLA_IFNAME, v.name);
-        a.bytes(IFLA_ADDRESS, &v.mac);
-        a.u32(IFLA_MTU, v.mtu);
-        if let Some(master) = v.master {
-            a.u32(IFLA_MASTER, master);
-        }
-        kind(a, "veth", |a| {
-            a.nest_after(VETH_INFO_PEER, &header(0, true), |a| {
-                a.str(IFLA_IFNAME, v.peer_name);
-                a.bytes(IFLA_ADDRESS, &v.peer_mac);
-                a.u32(IFLA_MTU, v.mtu);
-                a.u32(IFLA_NET_NS_FD, v.peer_netns as u32);
+    m.push(
+        RTM_NEWLINK,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        &header(0, true),
+        |a| {
+            a.str(IFLA_IFNAME, v.name);
+            a.bytes(IFLA_ADDRESS, &v.mac);
+            a.u32(IFLA_MTU, v.mtu);
+            if let Some(master) = v.master {
+                a.u32(IFLA_MASTER, master);
+            }
+            kind(a, "veth", |a| {
+                a.nest_after(VETH_INFO_PEER, &header(0, false), |a| {
+                    a.str(IFLA_IFNAME, v.peer_name);
+                    a.bytes(IFLA_ADDRESS, &v.peer_mac);
+                    a.u32(IFLA_MTU, v.mtu);
+                    a.u32(IFLA_NET_NS_FD, v.peer_netns as u32);
+                });
             });
-        });
-    });
+        },
+    );
 }
 
-/// Creates a bridge, up.
-pub fn bridge(m: &mut Messages, name: &str) {
-    m.push(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &header(0, true), |a| {
-        a.str(IFLA_IFNAME, name);
-        kind(a, "bridge", |_| {});
-    });
+/// Creates a bridge, up. Given an address, it keeps it; else it changes with the ports, and neighbours lose it.
+pub fn bridge(m: &mut Messages, name: &str, mac: [u8; 6]) {
+    m.push(
+        RTM_NEWLINK,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        &header(0, true),
+        |a| {
+            a.str(IFLA_IFNAME, name);
+            a.bytes(IFLA_ADDRESS, &mac);
+            kind(a, "bridge", |_| {});
+        },
+    );
 }
 
 /// Brings an interface up and sets its IPv4 settings: through netlink, since `/proc/sys/net` would show the

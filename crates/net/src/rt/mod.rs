@@ -10,7 +10,8 @@ use nix::errno::Errno;
 
 pub use link::{Link, LinkConf, Veth, bridge, delete_link, set_conf, set_link, veth};
 pub use route::{
-    Address, Kind, Neighbour, PROTOCOL, Route, address, delete_address, delete_route, neighbour, replace_route,
+    Address, Kind, Neighbour, PROTOCOL, Route, address, delete_address, delete_route, neighbour,
+    replace_route,
 };
 
 use crate::error::{Error, Result};
@@ -40,7 +41,9 @@ pub struct Rt {
 
 impl Rt {
     pub fn open() -> Result<Self> {
-        Ok(Self { socket: Socket::open(Family::Route)? })
+        Ok(Self {
+            socket: Socket::open(Family::Route)?,
+        })
     }
 
     /// Sends a batch; the first refusal is the error. Earlier messages of the batch stay in effect.
@@ -50,13 +53,17 @@ impl Rt {
 
     /// As [`apply`](Self::apply), where these errors mean that there was nothing to do.
     pub fn apply_unless(&mut self, what: &str, messages: Messages, accepted: &[Errno]) -> Result<()> {
-        self.socket.request(what, messages, |_, errno| accepted.contains(&errno))
+        self.socket
+            .request(what, messages, |_, errno| accepted.contains(&errno))
     }
 
     pub fn link(&mut self, name: &str) -> Result<Option<Link>> {
         let mut messages = Messages::new();
         link::get(&mut messages, name);
-        match self.socket.query(&format!("looking up interface {name}"), messages) {
+        match self
+            .socket
+            .query(&format!("looking up interface {name}"), messages)
+        {
             Ok(parts) => Ok(parts.iter().find_map(|m| Link::parse(&m.payload))),
             Err(e) if e.errno() == Some(Errno::ENODEV as i32) => Ok(None),
             Err(e) => Err(e),
@@ -70,8 +77,9 @@ impl Rt {
     }
 
     pub fn links(&mut self) -> Result<Vec<Link>> {
-        let parts =
-            self.socket.dump("listing interfaces", |m| m.push(RTM_GETLINK, NLM_F_DUMP, &[0; 16], |_| {}))?;
+        let parts = self.socket.dump("listing interfaces", |m| {
+            m.push(RTM_GETLINK, NLM_F_DUMP, &[0; 16], |_| {})
+        })?;
         Ok(parts.iter().filter_map(|m| Link::parse(&m.payload)).collect())
     }
 
@@ -79,16 +87,18 @@ impl Rt {
     pub fn routes(&mut self) -> Result<Vec<Route>> {
         let mut header = [0; 12];
         header[0] = AF_INET;
-        let parts =
-            self.socket.dump("listing routes", |m| m.push(RTM_GETROUTE, NLM_F_DUMP, &header, |_| {}))?;
+        let parts = self.socket.dump("listing routes", |m| {
+            m.push(RTM_GETROUTE, NLM_F_DUMP, &header, |_| {})
+        })?;
         Ok(parts.iter().filter_map(|m| Route::parse(&m.payload)).collect())
     }
 
     /// All IPv4 addresses.
     pub fn addresses(&mut self) -> Result<Vec<Address>> {
         let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0];
-        let parts =
-            self.socket.dump("listing addresses", |m| m.push(RTM_GETADDR, NLM_F_DUMP, &header, |_| {}))?;
+        let parts = self.socket.dump("listing addresses", |m| {
+            m.push(RTM_GETADDR, NLM_F_DUMP, &header, |_| {})
+        })?;
         Ok(parts.iter().filter_map(|m| Address::parse(&m.payload)).collect())
     }
 

@@ -120,7 +120,20 @@ impl Route {
 fn push_route(m: &mut Messages, kind: u16, flags: u16, r: &Route) {
     let direct = r.kind == Kind::Unicast && r.gateway.is_none();
     let scope = if direct { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
-    let mut header = [AF_INET, r.to.prefix_len(), 0, 0, RT_TABLE_MAIN, r.protocol, scope, r.kind.number(), 0, 0, 0, 0];
+    let mut header = [
+        AF_INET,
+        r.to.prefix_len(),
+        0,
+        0,
+        RT_TABLE_MAIN,
+        r.protocol,
+        scope,
+        r.kind.number(),
+        0,
+        0,
+        0,
+        0,
+    ];
     if r.onlink {
         header[8..].copy_from_slice(&RTNH_F_ONLINK.to_ne_bytes());
     }
@@ -175,12 +188,25 @@ impl Address {
                 _ => {}
             }
         }
-        Some(Address { net: Ipv4Net::new(local?, prefix).ok()?, interface, label })
+        Some(Address {
+            net: Ipv4Net::new(local?, prefix).ok()?,
+            interface,
+            label,
+        })
     }
 }
 
 fn push_address(m: &mut Messages, kind: u16, flags: u16, address: &Address) {
-    let mut header = [AF_INET, address.net.prefix_len(), 0, RT_SCOPE_UNIVERSE, 0, 0, 0, 0];
+    let mut header = [
+        AF_INET,
+        address.net.prefix_len(),
+        0,
+        RT_SCOPE_UNIVERSE,
+        0,
+        0,
+        0,
+        0,
+    ];
     header[4..].copy_from_slice(&address.interface.to_ne_bytes());
     m.push(kind, flags | NLM_F_ACK, &header, |a| {
         a.addr(IFA_LOCAL, address.net.addr());
@@ -212,8 +238,13 @@ pub fn neighbour(m: &mut Messages, n: &Neighbour) {
     let mut header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     header[4..8].copy_from_slice(&n.interface.to_ne_bytes());
     header[8..10].copy_from_slice(&NUD_PERMANENT.to_ne_bytes());
-    m.push(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &header, |a| {
-        a.addr(NDA_DST, n.address);
-        a.bytes(NDA_LLADDR, &n.mac);
-    });
+    m.push(
+        RTM_NEWNEIGH,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+        &header,
+        |a| {
+            a.addr(NDA_DST, n.address);
+            a.bytes(NDA_LLADDR, &n.mac);
+        },
+    );
 }

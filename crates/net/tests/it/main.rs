@@ -1,0 +1,9 @@
+//! Real packets in throw-away network namespaces. Needs root; nothing here has a route to the outside.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod lab;
+mod node;
+mod node_port;
+mod proxy;
+mod services;

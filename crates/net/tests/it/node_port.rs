@@ -1,0 +1,130 @@
+//! Node ports and external IPs, from another machine (a second node's namespace).
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use corten_net::netns::NetNs;
+use corten_net::node::{Config, NodeNet};
+use corten_net::proxy::{Protocol, ServicePort, TrafficPolicy};
+
+use crate::cluster::cluster;
+use crate::lab::{Lab, ask, ask_udp, ask_within, udp_client};
+use crate::services::{only, proxy, service};
+
+const NODE_PORT: u16 = 30_080;
+
+struct World {
+    lab: Lab,
+    config: Config,
+    node: NodeNet,
+    node_ns: NetNs,
+    node_ip: Ipv4Addr,
+    client: NetNs,
+    client_ip: Ipv4Addr,
+}
+
+fn world() -> World {
+    let lab = Lab::new();
+    let net = cluster(&lab);
+    let (here, there) = (net.add_node(0).unwrap(), net.add_node(1).unwrap());
+    let config = lab.node_config_at(here.path.clone(), "node", 1);
+    let node = NodeNet::open(config.clone()).unwrap();
+    // Packets from the second machine come in on eth0, which forwards only once there are other nodes.
+    let other = corten_net::node::NodeRoute {
+        cidr: "10.244.2.0/24".parse().unwrap(),
+        node_ip: there.ip,
+    };
+    node.set_routes(&[("other".to_owned(), other)].into()).unwrap();
+    World {
+        lab,
+        config,
+        node,
+        node_ns: here.netns,
+        node_ip: here.ip,
+        client: there.netns,
+        client_ip: there.ip,
+    }
+}
+
+fn node_port(endpoint: IpAddr, policy: TrafficPolicy) -> ServicePort {
+    let mut service = service(Protocol::Tcp, &[endpoint]);
+    service.node_port = Some(NODE_PORT);
+    service.external_policy = policy;
+    service
+}
+
+#[test]
+fn a_node_port_answers_from_everywhere() {
+    let mut w = world();
+    let (a, b) = (w.lab.pod(&w.node, "a"), w.lab.pod(&w.node, "b"));
+    let mut proxy = proxy(&w.config);
+    proxy
+        .apply(&only(node_port(a.ip, TrafficPolicy::Cluster)))
+        .unwrap();
+    let reply = ask(&w.client, (w.node_ip, NODE_PORT)).unwrap();
+    assert_eq!(reply.name, "a");
+    assert_ne!(reply.client, IpAddr::V4(w.client_ip));
+    for from in [&w.node_ns, &a.ns, &b.ns] {
+        assert_eq!(ask(from, (w.node_ip, NODE_PORT)).unwrap().name, "a");
+    }
+    let mut udp = node_port(a.ip, TrafficPolicy::Cluster);
+    udp.protocol = Protocol::Udp;
+    proxy.apply(&only(udp.clone())).unwrap();
+    let client = udp_client(&w.client, (w.node_ip, NODE_PORT));
+    assert_eq!(ask_udp(&client).unwrap().name, "a");
+    udp.endpoints[0].address = b.ip;
+    proxy.apply(&only(udp)).unwrap();
+    assert_eq!(ask_udp(&client).unwrap().name, "b");
+}
+
+#[test]
+fn external_policy_local_keeps_the_client_address_and_drops_without_local_endpoints() {
+    let mut w = world();
+    let a = w.lab.pod(&w.node, "a");
+    let mut proxy = proxy(&w.config);
+    let mut service = node_port(a.ip, TrafficPolicy::Local);
+    service.affinity_timeout_s = Some(10);
+    proxy.apply(&only(service.clone())).unwrap();
+    for _ in 0..3 {
+        assert_eq!(
+            ask(&w.client, (w.node_ip, NODE_PORT)).unwrap().client,
+            IpAddr::V4(w.client_ip)
+        );
+    }
+    service.endpoints[0].local = false;
+    proxy.apply(&only(service)).unwrap();
+    let brief = Duration::from_millis(300);
+    let error = ask_within(&w.client, (w.node_ip, NODE_PORT), brief).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(ask(&w.node_ns, (w.node_ip, NODE_PORT)).unwrap().name, "a");
+}
+
+#[test]
+fn a_node_port_without_endpoints_refuses() {
+    let mut w = world();
+    let a = w.lab.pod(&w.node, "a");
+    let mut proxy = proxy(&w.config);
+    let mut service = node_port(a.ip, TrafficPolicy::Cluster);
+    service.endpoints[0].ready = false;
+    service.endpoints[0].serving = false;
+    proxy.apply(&only(service)).unwrap();
+    for from in [&w.client, &w.node_ns, &a.ns] {
+        let error = ask(from, (w.node_ip, NODE_PORT)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
+fn an_external_ip_is_served_where_it_arrives() {
+    let mut w = world();
+    let a = w.lab.pod(&w.node, "a");
+    let external = Ipv4Addr::new(203, 0, 113, 7);
+    let mut proxy = proxy(&w.config);
+    let mut service = node_port(a.ip, TrafficPolicy::Cluster);
+    service.external_ips = vec![external.into()];
+    w.node.add_local_address(external).unwrap();
+    proxy.apply(&only(service)).unwrap();
+    assert_eq!(ask(&a.ns, (external, 8080)).unwrap().name, "a");
+    assert_eq!(ask(&w.node_ns, (external, 8080)).unwrap().name, "a");
+}
