@@ -7,12 +7,14 @@
 //! Read first: `types.rs` for the model, then `typed.rs` for how a document is read against it.
 
 pub mod decode;
+pub mod defaults;
 pub mod encode;
 pub mod resources;
 pub mod typed;
 pub mod types;
 mod wire;
 
+pub use defaults::default;
 pub use resources::Resource;
 pub use typed::{Mode, normalize};
 pub use types::{TypeId, type_of};

@@ -46,7 +46,7 @@ fn check(what: &str, run: impl Fn(&Golden) -> Result<(), String>) {
     );
 }
 
-fn differs(got: &Value, want: &Value, path: &str) -> Option<String> {
+pub fn differs(got: &Value, want: &Value, path: &str) -> Option<String> {
     match (got, want) {
         (Value::Object(a), Value::Object(b)) => {
             let keys = a.keys().chain(b.keys());
