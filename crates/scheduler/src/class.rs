@@ -33,7 +33,12 @@ pub struct Class {
 impl Class {
     #[must_use]
     pub fn new(snapshot: &Snapshot, pod: &PodInfo) -> Self {
-        let mut class = Self { verdicts: Vec::new(), ranked: BTreeSet::new(), version: 0, used: 0 };
+        let mut class = Self {
+            verdicts: Vec::new(),
+            ranked: BTreeSet::new(),
+            version: 0,
+            used: 0,
+        };
         class.rebuild(snapshot, pod);
         class
     }

@@ -24,7 +24,11 @@ pub enum Outcome {
     /// The pod is assumed on the node and is to be bound.
     Bind { pod: Arc<Pod>, node: String },
     /// No node does. `preemption` says whose removal would make room.
-    Unschedulable { pod: Arc<Pod>, message: String, preemption: Option<Preemption> },
+    Unschedulable {
+        pod: Arc<Pod>,
+        message: String,
+        preemption: Option<Preemption>,
+    },
 }
 
 /// See the module.
@@ -47,7 +51,9 @@ impl Core {
     /// A node is new or changed.
     pub fn set_node(&mut self, old: Option<&Node>, node: &Arc<Node>, now: Timestamp) {
         self.snapshot.set_node(node);
-        let Some(old) = old else { return self.queue.happened(Cause::NodeAdded, now) };
+        let Some(old) = old else {
+            return self.queue.happened(Cause::NodeAdded, now);
+        };
         let spec = |n: &Node| n.spec.clone().map(|s| (s.taints, s.unschedulable));
         let alloc = |n: &Node| n.status.as_ref().and_then(|s| s.allocatable.clone());
         for (changed, cause) in [
@@ -68,8 +74,16 @@ impl Core {
     /// A pod is new or changed. `mine`: it names this scheduler.
     pub fn set_pod(&mut self, pod: &Arc<Pod>, mine: bool, now: Timestamp) {
         let meta = &pod.metadata;
-        let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+        let node = pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.node_name.as_deref())
+            .unwrap_or_default();
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|s| s.phase.as_deref())
+            .unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {
             return self.remove_pod(meta.uid(), now);
         }
@@ -111,9 +125,17 @@ impl Core {
     }
 
     fn forget_nomination(&mut self, uid: &str) {
-        let Some(node) = self.nominated.remove(uid) else { return };
-        let Some(place) = self.snapshot.find(&node) else { return };
-        let found = self.snapshot.nodes[place].nominated.iter().find(|p| p.pod.metadata.uid() == uid).cloned();
+        let Some(node) = self.nominated.remove(uid) else {
+            return;
+        };
+        let Some(place) = self.snapshot.find(&node) else {
+            return;
+        };
+        let found = self.snapshot.nodes[place]
+            .nominated
+            .iter()
+            .find(|p| p.pod.metadata.uid() == uid)
+            .cloned();
         if let Some(info) = found {
             self.snapshot.nominate(&node, &info, false);
         }
@@ -145,12 +167,23 @@ impl Core {
         }
     }
 
-    fn unschedulable(&mut self, info: &Arc<PodInfo>, error: &FitError, places: &[usize], now: Timestamp) -> Outcome {
+    fn unschedulable(
+        &mut self,
+        info: &Arc<PodInfo>,
+        error: &FitError,
+        places: &[usize],
+        now: Timestamp,
+    ) -> Outcome {
         let (pod, uid) = (Arc::clone(&info.pod), info.pod.metadata.uid().to_owned());
         if error.nodes == 0 {
             // Any node that appears may do.
-            self.queue.refuse(&uid, [crate::plugins::Plugin::NodeName].into(), now);
-            return Outcome::Unschedulable { pod, message: "no nodes available to schedule pods".into(), preemption: None };
+            self.queue
+                .refuse(&uid, [crate::plugins::Plugin::NodeName].into(), now);
+            return Outcome::Unschedulable {
+                pod,
+                message: "no nodes available to schedule pods".into(),
+                preemption: None,
+            };
         }
         let attempt = preempt::attempt(&mut self.snapshot, info, places, &self.budgets);
         let (message, preemption) = match attempt {
@@ -163,7 +196,11 @@ impl Core {
             Err(why) => (error.with_preemption(&why), None),
         };
         self.queue.refuse(&uid, error.plugins.clone(), now);
-        Outcome::Unschedulable { pod, message, preemption }
+        Outcome::Unschedulable {
+            pod,
+            message,
+            preemption,
+        }
     }
 
     fn find(&mut self, pod: &PodInfo) -> Result<usize, (FitError, Vec<usize>)> {
@@ -181,7 +218,9 @@ impl Core {
             self.make_room();
             self.classes.insert(pod.class, Class::new(&self.snapshot, pod));
         }
-        let Some(class) = self.classes.get_mut(&pod.class) else { return self.find_among_all(pod) };
+        let Some(class) = self.classes.get_mut(&pod.class) else {
+            return self.find_among_all(pod);
+        };
         class.used = self.uses;
         class.catch_up(&self.snapshot, pod);
         class.best().ok_or_else(|| class.refusals(&self.snapshot))
@@ -200,8 +239,11 @@ impl Core {
     /// The long way: every node is looked at, with the pods around.
     fn find_among_all(&self, pod: &PodInfo) -> Result<usize, (FitError, Vec<usize>)> {
         let snapshot = &self.snapshot;
-        let (mut best, mut error, mut preemptable) =
-            (None::<(f64, usize)>, FitError::new(snapshot.live().count()), Vec::new());
+        let (mut best, mut error, mut preemptable) = (
+            None::<(f64, usize)>,
+            FitError::new(snapshot.live().count()),
+            Vec::new(),
+        );
         let mut refuse = |refusal: &Refusal, place: usize| {
             error.add(refusal, 1);
             if refusal.preemptable {

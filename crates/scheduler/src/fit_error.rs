@@ -18,7 +18,10 @@ pub struct FitError {
 impl FitError {
     #[must_use]
     pub fn new(nodes: usize) -> Self {
-        Self { nodes, ..Self::default() }
+        Self {
+            nodes,
+            ..Self::default()
+        }
     }
     /// Counts one node's refusal.
     pub fn add(&mut self, refusal: &Refusal, nodes: usize) {
@@ -32,7 +35,11 @@ impl FitError {
     pub fn message(&self) -> String {
         let mut text = format!("0/{} nodes are available:", self.nodes);
         if self.pre_filter.is_empty() {
-            let mut parts: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            let mut parts: Vec<_> = self
+                .reasons
+                .iter()
+                .map(|(reason, count)| format!("{count} {reason}"))
+                .collect();
             parts.sort();
             if !parts.is_empty() {
                 text += &format!(" {}.", parts.join(", "));
@@ -46,6 +53,9 @@ impl FitError {
     #[must_use]
     pub fn with_preemption(&self, preemption: &str) -> String {
         // DynamicResources speaks before DefaultPreemption; it never finds a claim to free for a pod without claims.
-        format!("{} no new claims to deallocate, preemption: {preemption}", self.message())
+        format!(
+            "{} no new claims to deallocate, preemption: {preemption}",
+            self.message()
+        )
     }
 }

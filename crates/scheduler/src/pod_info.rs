@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
-use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, Pod, PodAffinityTerm, PodSpec, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{
+    Affinity, NodeAffinity, Pod, PodAffinityTerm, PodSpec, TopologySpreadConstraint,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::resources::{Amounts, Names, requests, scored_requests};
@@ -67,11 +69,19 @@ impl PodInfo {
         let spec = pod.spec.clone().unwrap_or_default();
         let asked = requests(&spec);
         let scored = scored_requests(&spec, &asked);
-        let asked: Amounts = asked.iter().filter_map(|(n, v)| Some((names.column(n)?, *v))).collect();
+        let asked: Amounts = asked
+            .iter()
+            .filter_map(|(n, v)| Some((names.column(n)?, *v)))
+            .collect();
         let affinity = spec.affinity.clone().unwrap_or_default();
         let class = class_of(&pod, &spec);
         let (required_affinity, required_anti_affinity, preferred) = pod_terms(&pod, affinity);
-        let spread = spec.topology_spread_constraints.iter().flatten().map(|c| spread(c, &pod)).collect();
+        let spread = spec
+            .topology_spread_constraints
+            .iter()
+            .flatten()
+            .map(|c| spread(c, &pod))
+            .collect();
         Self {
             requests: asked,
             scored,
@@ -115,9 +125,16 @@ impl PodInfo {
     /// The one node this pod is pinned to by affinity to a node's name, as DaemonSet pods are.
     #[must_use]
     pub fn pinned(&self) -> Option<&str> {
-        let terms = &self.node_affinity()?.required_during_scheduling_ignored_during_execution.as_ref()?;
-        let [term] = terms.node_selector_terms.as_slice() else { return None };
-        let [field] = term.match_fields.as_deref()? else { return None };
+        let terms = &self
+            .node_affinity()?
+            .required_during_scheduling_ignored_during_execution
+            .as_ref()?;
+        let [term] = terms.node_selector_terms.as_slice() else {
+            return None;
+        };
+        let [field] = term.match_fields.as_deref()? else {
+            return None;
+        };
         match field.values.as_deref() {
             Some([name]) if field.key == "metadata.name" && field.operator == "In" => Some(name),
             _ => None,
@@ -132,22 +149,48 @@ fn class_of(pod: &Pod, spec: &PodSpec) -> u64 {
     // Labels matter only to those who select pods, and all that do look at them themselves.
     pod.metadata.labels.hash(&mut hasher);
     spec.priority.hash(&mut hasher);
-    let relevant = (&spec.node_selector, &spec.affinity, &spec.tolerations, &spec.node_name, &spec.overhead);
+    let relevant = (
+        &spec.node_selector,
+        &spec.affinity,
+        &spec.tolerations,
+        &spec.node_name,
+        &spec.overhead,
+    );
     format!("{relevant:?}").hash(&mut hasher);
     format!("{:?}{:?}", spec.topology_spread_constraints, spec.resources).hash(&mut hasher);
-    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+    for container in spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+    {
         let restart = &container.restart_policy;
-        format!("{:?}{:?}{restart:?}{:?}", container.resources, container.ports, container.image).hash(&mut hasher);
+        format!(
+            "{:?}{:?}{restart:?}{:?}",
+            container.resources, container.ports, container.image
+        )
+        .hash(&mut hasher);
     }
     hasher.finish()
 }
 
 fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let all = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let all = spec
+        .containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|c| c.ports.iter().flatten());
     all.filter_map(|p| {
         let port = p.host_port.filter(|p| *p > 0)?;
-        let ip = p.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into());
+        let ip = p
+            .host_ip
+            .clone()
+            .filter(|ip| !ip.is_empty())
+            .unwrap_or_else(|| "0.0.0.0".into());
         Some((p.protocol.clone().unwrap_or_else(|| "TCP".into()), ip, port))
     })
     .collect()
@@ -155,11 +198,16 @@ fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
 
 /// Adds the pod's own values of `matchLabelKeys` to a selector.
 fn with_keys(selector: Option<&LabelSelector>, keys: Option<&Vec<String>>, pod: &Pod) -> Selector {
-    let Some(selector) = selector else { return Selector::nothing() };
+    let Some(selector) = selector else {
+        return Selector::nothing();
+    };
     let mut selector = selector.clone();
     for key in keys.into_iter().flatten() {
         if let Some(value) = pod.metadata.label(key) {
-            selector.match_labels.get_or_insert_with(BTreeMap::new).insert(key.clone(), value.into());
+            selector
+                .match_labels
+                .get_or_insert_with(BTreeMap::new)
+                .insert(key.clone(), value.into());
         }
     }
     Selector::new(Some(&selector)).unwrap_or_else(|_| Selector::nothing())
@@ -189,10 +237,17 @@ fn pod_terms(pod: &Pod, affinity: Affinity) -> Terms {
     let hard = |terms: Option<Vec<PodAffinityTerm>>| -> Vec<PodTerm> {
         terms.iter().flatten().map(|t| pod_term(t, 0, pod)).collect()
     };
-    let near = toward.preferred_during_scheduling_ignored_during_execution.into_iter().flatten();
-    let far = away.preferred_during_scheduling_ignored_during_execution.into_iter().flatten();
-    let mut soft: Vec<PodTerm> =
-        near.map(|t| pod_term(&t.pod_affinity_term, i64::from(t.weight), pod)).collect();
+    let near = toward
+        .preferred_during_scheduling_ignored_during_execution
+        .into_iter()
+        .flatten();
+    let far = away
+        .preferred_during_scheduling_ignored_during_execution
+        .into_iter()
+        .flatten();
+    let mut soft: Vec<PodTerm> = near
+        .map(|t| pod_term(&t.pod_affinity_term, i64::from(t.weight), pod))
+        .collect();
     soft.extend(far.map(|t| pod_term(&t.pod_affinity_term, -i64::from(t.weight), pod)));
     (
         hard(toward.required_during_scheduling_ignored_during_execution),
@@ -206,7 +261,11 @@ fn spread(constraint: &TopologySpreadConstraint, pod: &Pod) -> Spread {
         max_skew: i64::from(constraint.max_skew),
         topology_key: constraint.topology_key.clone(),
         hard: constraint.when_unsatisfiable != "ScheduleAnyway",
-        selector: with_keys(constraint.label_selector.as_ref(), constraint.match_label_keys.as_ref(), pod),
+        selector: with_keys(
+            constraint.label_selector.as_ref(),
+            constraint.match_label_keys.as_ref(),
+            pod,
+        ),
         min_domains: i64::from(constraint.min_domains.unwrap_or(1)),
         ignore_affinity: constraint.node_affinity_policy.as_deref() == Some("Ignore"),
         honor_taints: constraint.node_taints_policy.as_deref() == Some("Honor"),

@@ -64,7 +64,10 @@ pub fn attempt(
             break;
         }
     }
-    match found.into_iter().min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal)) {
+    match found
+        .into_iter()
+        .min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))
+    {
         Some(best) => Ok(Preemption {
             node: snapshot.nodes[best.place].name.to_string(),
             victims: best.victims.iter().map(|v| Arc::clone(&v.pod)).collect(),
@@ -93,9 +96,18 @@ pub fn attempt(
 
 /// Whether pods this one preempted earlier are still going.
 fn waits_for_victims(snapshot: &Snapshot, pod: &PodInfo) -> bool {
-    let nominated = pod.pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
-    let Some(place) = nominated.and_then(|n| snapshot.find(n)) else { return false };
-    snapshot.nodes[place].pods.iter().any(|p| p.priority < pod.priority && p.pod.metadata.terminating())
+    let nominated = pod
+        .pod
+        .status
+        .as_ref()
+        .and_then(|s| s.nominated_node_name.as_deref());
+    let Some(place) = nominated.and_then(|n| snapshot.find(n)) else {
+        return false;
+    };
+    snapshot.nodes[place]
+        .pods
+        .iter()
+        .any(|p| p.priority < pod.priority && p.pod.metadata.terminating())
 }
 
 fn fits(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> bool {
@@ -107,8 +119,12 @@ fn fits(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> bool {
 
 fn candidate(snapshot: &mut Snapshot, pod: &PodInfo, place: usize, budgets: &[Budget]) -> Option<Candidate> {
     let node = snapshot.nodes[place].name.to_string();
-    let mut lower: Vec<Arc<PodInfo>> =
-        snapshot.nodes[place].pods.iter().filter(|p| p.priority < pod.priority).cloned().collect();
+    let mut lower: Vec<Arc<PodInfo>> = snapshot.nodes[place]
+        .pods
+        .iter()
+        .filter(|p| p.priority < pod.priority)
+        .cloned()
+        .collect();
     if lower.is_empty() {
         return None;
     }
@@ -117,10 +133,18 @@ fn candidate(snapshot: &mut Snapshot, pod: &PodInfo, place: usize, budgets: &[Bu
     }
     let possible = fits(snapshot, pod, place);
     // The most important get back first; those a budget protects before others.
-    lower.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| started(a).cmp(&started(b))));
+    lower.sort_by(|a, b| {
+        b.priority
+            .cmp(&a.priority)
+            .then_with(|| started(a).cmp(&started(b)))
+    });
     let (protected, free) = by_budget(&lower, budgets);
     let (mut victims, mut violations) = (Vec::new(), 0);
-    for (victim, guarded) in protected.into_iter().map(|v| (v, true)).chain(free.into_iter().map(|v| (v, false))) {
+    for (victim, guarded) in protected
+        .into_iter()
+        .map(|v| (v, true))
+        .chain(free.into_iter().map(|v| (v, false)))
+    {
         snapshot.add_pod(&node, &victim);
         if possible && !fits(snapshot, pod, place) {
             snapshot.remove_pod(&node, victim.pod.metadata.uid());
@@ -131,7 +155,11 @@ fn candidate(snapshot: &mut Snapshot, pod: &PodInfo, place: usize, budgets: &[Bu
     for victim in &victims {
         snapshot.add_pod(&node, victim);
     }
-    (possible && !victims.is_empty()).then_some(Candidate { place, victims, violations })
+    (possible && !victims.is_empty()).then_some(Candidate {
+        place,
+        victims,
+        violations,
+    })
 }
 
 type Pods = Vec<Arc<PodInfo>>;
@@ -143,12 +171,19 @@ fn by_budget(pods: &[Arc<PodInfo>], budgets: &[Budget]) -> (Pods, Pods) {
         let mut violates = false;
         for (budget, left) in budgets.iter().zip(&mut left) {
             let meta = &pod.pod.metadata;
-            if budget.ns == meta.ns() && meta.labels.is_some() && budget.selector.matches(meta.labels.as_ref()) {
+            if budget.ns == meta.ns()
+                && meta.labels.is_some()
+                && budget.selector.matches(meta.labels.as_ref())
+            {
                 *left -= 1;
                 violates |= *left < 0;
             }
         }
-        if violates { split.0.push(Arc::clone(pod)) } else { split.1.push(Arc::clone(pod)) }
+        if violates {
+            split.0.push(Arc::clone(pod))
+        } else {
+            split.1.push(Arc::clone(pod))
+        }
     }
     split
 }
@@ -162,6 +197,17 @@ fn rank(candidate: &Candidate) -> (usize, i32, i64, usize, i64) {
     let priorities = candidate.victims.iter().map(|v| v.priority);
     let highest = priorities.clone().max().unwrap_or(i32::MIN);
     let sum = priorities.map(i64::from).sum();
-    let earliest = candidate.victims.iter().filter(|v| v.priority == highest).filter_map(|v| started(v)).min();
-    (candidate.violations, highest, sum, candidate.victims.len(), -earliest.map_or(0, |t| t.as_second()))
+    let earliest = candidate
+        .victims
+        .iter()
+        .filter(|v| v.priority == highest)
+        .filter_map(|v| started(v))
+        .min();
+    (
+        candidate.violations,
+        highest,
+        sum,
+        candidate.victims.len(),
+        -earliest.map_or(0, |t| t.as_second()),
+    )
 }

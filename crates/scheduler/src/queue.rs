@@ -43,9 +43,15 @@ impl Cause {
             Self::All => plugin != SchedulingGates,
             Self::NodeAdded => plugin != SchedulingGates,
             Self::NodeResources => plugin == NodeResourcesFit,
-            Self::NodeLabels => matches!(plugin, NodeAffinity | PodTopologySpread | InterPodAffinity | NodeName),
+            Self::NodeLabels => matches!(
+                plugin,
+                NodeAffinity | PodTopologySpread | InterPodAffinity | NodeName
+            ),
             Self::NodeTaints => matches!(plugin, TaintToleration | NodeUnschedulable | PodTopologySpread),
-            Self::PodLeft => matches!(plugin, NodeResourcesFit | NodePorts | PodTopologySpread | InterPodAffinity),
+            Self::PodLeft => matches!(
+                plugin,
+                NodeResourcesFit | NodePorts | PodTopologySpread | InterPodAffinity
+            ),
             Self::PodBound => matches!(plugin, PodTopologySpread | InterPodAffinity),
             Self::Volume => plugin == VolumeBinding,
         }
@@ -65,9 +71,14 @@ struct Entry {
 enum Place {
     Active,
     BackingOff((Timestamp, u64)),
-    Waiting { refused: BTreeSet<Plugin>, until: Timestamp },
+    Waiting {
+        refused: BTreeSet<Plugin>,
+        until: Timestamp,
+    },
     /// Handed out; `moved` says whether something happened meanwhile that may help it.
-    InFlight { moved: bool },
+    InFlight {
+        moved: bool,
+    },
 }
 
 /// See the module.
@@ -92,10 +103,16 @@ impl SchedulingQueue {
     /// A pod without a node appeared or changed.
     pub fn put(&mut self, pod: Arc<Pod>, now: Timestamp) {
         let uid = pod.metadata.uid().to_owned();
-        let gated = pod.spec.as_ref().is_some_and(|s| s.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()));
+        let gated = pod
+            .spec
+            .as_ref()
+            .is_some_and(|s| s.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()));
         let Some(mut entry) = self.entries.remove(&uid) else {
             if self.entries.len() >= MAX_PODS {
-                tracing::error!(bound = MAX_PODS, "the scheduling queue is full; a pod was left out");
+                tracing::error!(
+                    bound = MAX_PODS,
+                    "the scheduling queue is full; a pod was left out"
+                );
                 return;
             }
             return self.start(uid, pod, gated, now);
@@ -118,17 +135,30 @@ impl SchedulingQueue {
         let priority = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
         let order = (Reverse(priority), now, self.sequence);
         let place = if gated {
-            Place::Waiting { refused: [Plugin::SchedulingGates].into(), until: now }
+            Place::Waiting {
+                refused: [Plugin::SchedulingGates].into(),
+                until: now,
+            }
         } else {
             self.active.insert(order, uid.clone());
             Place::Active
         };
-        self.entries.insert(uid, Entry { pod, attempts: 0, order, place });
+        self.entries.insert(
+            uid,
+            Entry {
+                pod,
+                attempts: 0,
+                order,
+                place,
+            },
+        );
     }
 
     /// The pod is gone or has a node.
     pub fn remove(&mut self, uid: &str) {
-        let Some(entry) = self.entries.remove(uid) else { return };
+        let Some(entry) = self.entries.remove(uid) else {
+            return;
+        };
         match entry.place {
             Place::Active => drop(self.active.remove(&entry.order)),
             Place::BackingOff(slot) => drop(self.backing_off.remove(&slot)),
@@ -138,7 +168,12 @@ impl SchedulingQueue {
 
     /// The next pod to try; it is in flight until [`SchedulingQueue::refuse`] or [`SchedulingQueue::remove`].
     pub fn next(&mut self, now: Timestamp) -> Option<Arc<Pod>> {
-        while let Some(slot) = self.backing_off.first_key_value().map(|(slot, _)| *slot).filter(|s| s.0 <= now) {
+        while let Some(slot) = self
+            .backing_off
+            .first_key_value()
+            .map(|(slot, _)| *slot)
+            .filter(|s| s.0 <= now)
+        {
             if let Some(uid) = self.backing_off.remove(&slot) {
                 self.activate(&uid);
             }
@@ -159,7 +194,9 @@ impl SchedulingQueue {
 
     /// A pod in flight found no node, or could not be bound (`refused` empty): it waits.
     pub fn refuse(&mut self, uid: &str, refused: BTreeSet<Plugin>, now: Timestamp) {
-        let Some(mut entry) = self.entries.remove(uid) else { return };
+        let Some(mut entry) = self.entries.remove(uid) else {
+            return;
+        };
         let until = now + backoff(entry.attempts);
         let moved = matches!(entry.place, Place::InFlight { moved: true });
         if moved || refused.is_empty() {
@@ -195,7 +232,11 @@ impl SchedulingQueue {
         }
         for uid in moved {
             if let Some(entry) = self.entries.remove(&uid) {
-                let until = if let Place::Waiting { until, .. } = &entry.place { *until } else { now };
+                let until = if let Place::Waiting { until, .. } = &entry.place {
+                    *until
+                } else {
+                    now
+                };
                 self.retry(uid, entry, until, now);
             }
         }
@@ -215,7 +256,9 @@ impl SchedulingQueue {
 
 /// 1 s, 2 s, 4 s … 10 s.
 fn backoff(attempts: u32) -> Duration {
-    BACKOFF_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(BACKOFF_MAX)
+    BACKOFF_FIRST
+        .saturating_mul(1 << attempts.saturating_sub(1).min(10))
+        .min(BACKOFF_MAX)
 }
 
 /// Whether a change of a pod can change where it fits.

@@ -33,7 +33,11 @@ impl Names {
             return Some(found);
         }
         if self.0.len() >= MAX_RESOURCES {
-            tracing::error!(name, bound = MAX_RESOURCES, "too many extended resources; one is ignored");
+            tracing::error!(
+                name,
+                bound = MAX_RESOURCES,
+                "too many extended resources; one is ignored"
+            );
             return None;
         }
         self.0.push(name.to_owned());
@@ -57,7 +61,11 @@ type ResourceList = BTreeMap<String, Quantity>;
 #[must_use]
 pub fn amount(name: &str, quantity: &Quantity) -> i64 {
     let parsed = Amount::parse(&quantity.0).unwrap_or_else(|_| Amount::zero());
-    if name == "cpu" { parsed.milli_value() } else { parsed.value() }
+    if name == "cpu" {
+        parsed.milli_value()
+    } else {
+        parsed.value()
+    }
 }
 
 fn add(total: &mut BTreeMap<String, i64>, list: Option<&ResourceList>) {
@@ -104,11 +112,17 @@ pub fn requests(spec: &PodSpec) -> BTreeMap<String, i64> {
 #[must_use]
 pub fn scored_requests(spec: &PodSpec, requests: &BTreeMap<String, i64>) -> (i64, i64) {
     let lacks = |name: &str| {
-        let lists = spec.containers.iter().map(|c| c.resources.as_ref().and_then(|r| r.requests.as_ref()));
+        let lists = spec
+            .containers
+            .iter()
+            .map(|c| c.resources.as_ref().and_then(|r| r.requests.as_ref()));
         i64::try_from(lists.filter(|l| l.is_none_or(|l| !l.contains_key(name))).count()).unwrap_or(0)
     };
     let get = |name: &str| requests.get(name).copied().unwrap_or(0);
-    (get("cpu") + lacks("cpu") * DEFAULT_CPU_MILLI, get("memory") + lacks("memory") * DEFAULT_MEMORY)
+    (
+        get("cpu") + lacks("cpu") * DEFAULT_CPU_MILLI,
+        get("memory") + lacks("memory") * DEFAULT_MEMORY,
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use corten_client::events::{Level, Recorder, timestamp};
 use corten_client::object::{MetaExt, path, reference};
 use corten_client::request::STRATEGIC_PATCH;
 use corten_client::selector::Selector;
-use corten_client::{CancellationToken, Caller, Error, Event, Factory, Informer};
+use corten_client::{Caller, CancellationToken, Error, Event, Factory, Informer};
 use corten_stdx::SharedClock;
 use http::Method;
 use jiff::Timestamp;
@@ -37,7 +37,10 @@ pub struct Config {
 impl Config {
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
-        Self { name: "default-scheduler".into(), clock }
+        Self {
+            name: "default-scheduler".into(),
+            clock,
+        }
     }
 }
 
@@ -54,7 +57,13 @@ struct Scheduler {
 /// Schedules pods until `stop`. `factory` may be shared with the controllers of the process.
 pub async fn run(factory: Factory, config: Config, stop: CancellationToken) {
     let client = factory.client().clone();
-    let recorder = Recorder::new(client.clone(), "default-scheduler", "", config.clock.clone(), stop.clone());
+    let recorder = Recorder::new(
+        client.clone(),
+        "default-scheduler",
+        "",
+        config.clock.clone(),
+        stop.clone(),
+    );
     let this = Arc::new(Scheduler {
         core: Mutex::default(),
         woken: Notify::new(),
@@ -110,7 +119,11 @@ impl Scheduler {
         pods.on_event(move |event| {
             let now = this.now();
             let pod = event.object();
-            let wanted = pod.spec.as_ref().and_then(|s| s.scheduler_name.as_deref()).unwrap_or("default-scheduler");
+            let wanted = pod
+                .spec
+                .as_ref()
+                .and_then(|s| s.scheduler_name.as_deref())
+                .unwrap_or("default-scheduler");
             let mut core = this.core.lock();
             match &event {
                 Event::Deleted(pod) => core.remove_pod(pod.metadata.uid(), now),
@@ -151,7 +164,9 @@ impl Scheduler {
             tokio::pin!(woken);
             woken.as_mut().enable();
             for _ in 0..BATCH {
-                let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
+                let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else {
+                    return;
+                };
                 let outcome = self.core.lock().schedule_one(self.now());
                 let Some(outcome) = outcome else { break };
                 let this = Arc::clone(&self);
@@ -181,7 +196,11 @@ impl Scheduler {
     async fn settle(&self, outcome: Outcome) {
         match outcome {
             Outcome::Bind { pod, node } => self.bind(&pod, &node).await,
-            Outcome::Unschedulable { pod, message, preemption } => self.refuse(&pod, message, preemption).await,
+            Outcome::Unschedulable {
+                pod,
+                message,
+                preemption,
+            } => self.refuse(&pod, message, preemption).await,
         }
     }
 
@@ -193,11 +212,20 @@ impl Scheduler {
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         });
         let target = path::<Pod>(meta.ns(), meta.name(), "binding");
-        let sent = self.caller.send(Method::POST, &target, "application/json", body.to_string().into_bytes()).await;
+        let sent = self
+            .caller
+            .send(
+                Method::POST,
+                &target,
+                "application/json",
+                body.to_string().into_bytes(),
+            )
+            .await;
         match sent {
             Ok(_) => {
                 let message = format!("Successfully assigned {}/{} to {node}", meta.ns(), meta.name());
-                self.recorder.acted(reference(&**pod), Level::Normal, "Scheduled", "Binding", message);
+                self.recorder
+                    .acted(reference(&**pod), Level::Normal, "Scheduled", "Binding", message);
             }
             Err(error) => {
                 let now = self.now();
@@ -207,7 +235,13 @@ impl Scheduler {
                     tracing::warn!(pod = %format!("{}/{}", meta.ns(), meta.name()), %error, "binding failed");
                     self.core.lock().bind_failed(meta.uid(), now);
                     let message = format!("binding rejected: {error}");
-                    self.recorder.acted(reference(&**pod), Level::Warning, "FailedScheduling", "Scheduling", message);
+                    self.recorder.acted(
+                        reference(&**pod),
+                        Level::Warning,
+                        "FailedScheduling",
+                        "Scheduling",
+                        message,
+                    );
                 }
                 self.woken.notify_one();
             }
@@ -216,7 +250,13 @@ impl Scheduler {
 
     async fn refuse(&self, pod: &Arc<Pod>, message: String, preemption: Option<Preemption>) {
         let about = reference(&**pod);
-        self.recorder.acted(about, Level::Warning, "FailedScheduling", "Scheduling", message.clone());
+        self.recorder.acted(
+            about,
+            Level::Warning,
+            "FailedScheduling",
+            "Scheduling",
+            message.clone(),
+        );
         let nominated = preemption.as_ref().map(|p| p.node.clone());
         if let Some(preemption) = preemption {
             self.preempt(pod, &preemption).await;
@@ -228,9 +268,18 @@ impl Scheduler {
         }
     }
 
-    async fn say_unschedulable(&self, pod: &Pod, message: &str, nominated: Option<&str>) -> Result<(), Error> {
+    async fn say_unschedulable(
+        &self,
+        pod: &Pod,
+        message: &str,
+        nominated: Option<&str>,
+    ) -> Result<(), Error> {
         let status = pod.status.clone().unwrap_or_default();
-        let old = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled");
+        let old = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|c| c.type_ == "PodScheduled");
         let same = old.is_some_and(|c| {
             (c.status.as_str(), c.reason.as_deref(), c.message.as_deref())
                 == ("False", Some("Unschedulable"), Some(message))
@@ -242,7 +291,8 @@ impl Scheduler {
             Some(old) if old.status == "False" => old.last_transition_time.as_ref().map(|t| t.0),
             _ => None,
         };
-        let since = Timestamp::from_second(since.unwrap_or_else(|| self.now()).as_second()).unwrap_or_default();
+        let since =
+            Timestamp::from_second(since.unwrap_or_else(|| self.now()).as_second()).unwrap_or_default();
         let mut patch = json!({"metadata": {"uid": pod.metadata.uid()}, "status": {"conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
             "lastProbeTime": null, "lastTransitionTime": since.to_string(),
@@ -252,7 +302,10 @@ impl Scheduler {
             patch["status"]["nominatedNodeName"] = json!(node);
         }
         let target = path::<Pod>(pod.metadata.ns(), pod.metadata.name(), "status");
-        self.caller.patch(&target, STRATEGIC_PATCH, &patch).await.map(drop)
+        self.caller
+            .patch(&target, STRATEGIC_PATCH, &patch)
+            .await
+            .map(drop)
     }
 
     async fn preempt(&self, pod: &Pod, preemption: &Preemption) {
@@ -267,12 +320,25 @@ impl Scheduler {
             let target = path::<Pod>(meta.ns(), meta.name(), "status");
             let patched = self.caller.patch(&target, STRATEGIC_PATCH, &condition).await;
             let target = path::<Pod>(meta.ns(), meta.name(), "");
-            let deleted = self.caller.delete(&target, &json!({"preconditions": {"uid": meta.uid()}})).await;
+            let deleted = self
+                .caller
+                .delete(&target, &json!({"preconditions": {"uid": meta.uid()}}))
+                .await;
             match patched.and(deleted) {
                 Err(error) if !error.is_not_found() => tracing::warn!(%error, "a pod was not preempted"),
                 _ => {
-                    let message = format!("Preempted by pod {} on node {}", pod.metadata.uid(), preemption.node);
-                    self.recorder.acted(reference(&**victim), Level::Normal, "Preempted", "Preempting", message);
+                    let message = format!(
+                        "Preempted by pod {} on node {}",
+                        pod.metadata.uid(),
+                        preemption.node
+                    );
+                    self.recorder.acted(
+                        reference(&**victim),
+                        Level::Normal,
+                        "Preempted",
+                        "Preempting",
+                        message,
+                    );
                 }
             }
         }
@@ -295,7 +361,11 @@ fn unbound_claim(pod: &Pod, claims: &Informer<PersistentVolumeClaim>) -> Option<
         if claim.metadata.terminating() {
             return Some(format!("persistentvolumeclaim \"{name}\" is being deleted"));
         }
-        let bound = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).is_some_and(|v| !v.is_empty());
+        let bound = claim
+            .spec
+            .as_ref()
+            .and_then(|s| s.volume_name.as_deref())
+            .is_some_and(|v| !v.is_empty());
         if !bound {
             return Some("pod has unbound immediate PersistentVolumeClaims".into());
         }

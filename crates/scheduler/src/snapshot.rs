@@ -128,7 +128,9 @@ impl Snapshot {
 
     /// Removes a node. Pods that are still bound to it are remembered in case it comes back.
     pub fn remove_node(&mut self, name: &str) {
-        let Some(place) = self.index.remove(name) else { return };
+        let Some(place) = self.index.remove(name) else {
+            return;
+        };
         self.nodes[place].live = false;
         self.nodes[place].node = None;
         if self.nodes[place].pods.is_empty() {
@@ -145,14 +147,18 @@ impl Snapshot {
             return *place;
         }
         let place = self.free.pop().unwrap_or(self.nodes.len());
-        let state = NodeState { name: name.into(), ..NodeState::default() };
+        let state = NodeState {
+            name: name.into(),
+            ..NodeState::default()
+        };
         if place == self.nodes.len() {
             self.nodes.push(state);
         } else {
             self.nodes[place] = state;
         }
         let (nodes, width) = (self.nodes.len(), self.names.len());
-        self.columns.resize_with(width.max(self.columns.len()), Column::default);
+        self.columns
+            .resize_with(width.max(self.columns.len()), Column::default);
         for column in &mut self.columns {
             column.alloc.resize(nodes, 0);
             column.used.resize(nodes, 0);
@@ -172,7 +178,10 @@ impl Snapshot {
     fn widen(&mut self) {
         while self.columns.len() < self.names.len() {
             let zeros = vec![0; self.nodes.len()];
-            self.columns.push(Column { alloc: zeros.clone(), used: zeros });
+            self.columns.push(Column {
+                alloc: zeros.clone(),
+                used: zeros,
+            });
         }
     }
 
@@ -194,7 +203,10 @@ impl Snapshot {
     /// A pod has left a node.
     pub fn remove_pod(&mut self, node: &str, uid: &str) -> Option<Arc<PodInfo>> {
         let place = self.find(node)?;
-        let position = self.nodes[place].pods.iter().position(|p| p.pod.metadata.uid() == uid)?;
+        let position = self.nodes[place]
+            .pods
+            .iter()
+            .position(|p| p.pod.metadata.uid() == uid)?;
         let pod = self.nodes[place].pods.swap_remove(position);
         self.charge(place, &pod.requests, -1);
         let state = &mut self.nodes[place];
@@ -239,6 +251,9 @@ impl Snapshot {
     #[must_use]
     pub fn scored(&self, place: usize) -> [(i64, i64); 2] {
         let scored = self.nodes[place].scored;
-        [(self.columns[CPU].alloc[place], scored.0), (self.columns[MEMORY].alloc[place], scored.1)]
+        [
+            (self.columns[CPU].alloc[place], scored.0),
+            (self.columns[MEMORY].alloc[place], scored.1),
+        ]
     }
 }

@@ -27,7 +27,10 @@ pub fn resources(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(),
     let node = &snapshot.nodes[place];
     // Room is kept for pods that preempted others here, unless this one is more important.
     let uid = pod.pod.metadata.uid();
-    let reserved = node.nominated.iter().filter(|n| n.priority >= pod.priority && n.pod.metadata.uid() != uid);
+    let reserved = node
+        .nominated
+        .iter()
+        .filter(|n| n.priority >= pod.priority && n.pod.metadata.uid() != uid);
     let reserved: Vec<_> = reserved.collect();
     let (mut reasons, mut preemptable) = (Vec::new(), true);
     if (node.pods.len() + reserved.len() + 1) as i64 > node.max_pods {
@@ -39,7 +42,11 @@ pub fn resources(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(),
             preemptable = false;
             continue;
         };
-        let held = reserved.iter().flat_map(|n| &n.requests).filter(|(c, _)| c == column).map(|(_, v)| v);
+        let held = reserved
+            .iter()
+            .flat_map(|n| &n.requests)
+            .filter(|(c, _)| c == column)
+            .map(|(_, v)| v);
         let free = numbers.alloc[place] - numbers.used[place] - held.sum::<i64>();
         if *asked > 0 && *asked > free {
             reasons.push(format!("Insufficient {}", snapshot.names.name(*column)));
@@ -49,5 +56,9 @@ pub fn resources(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(),
     if reasons.is_empty() {
         return Ok(());
     }
-    Err(Refusal { plugin: Plugin::NodeResourcesFit, reasons, preemptable })
+    Err(Refusal {
+        plugin: Plugin::NodeResourcesFit,
+        reasons,
+        preemptable,
+    })
 }

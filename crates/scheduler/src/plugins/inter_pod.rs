@@ -24,21 +24,34 @@ pub struct Around {
 /// Looks at all pods once.
 #[must_use]
 pub fn look(snapshot: &Snapshot, pod: &PodInfo) -> Around {
-    let mut around = Around { affinity: vec![HashSet::new(); pod.required_affinity.len()], ..Around::default() };
+    let mut around = Around {
+        affinity: vec![HashSet::new(); pod.required_affinity.len()],
+        ..Around::default()
+    };
     around.self_affine = pod.required_affinity.iter().all(|t| t.matches(&pod.pod));
     for place in snapshot.live() {
         let node = &snapshot.nodes[place];
         let domain = |term: &PodTerm| {
-            node.labels.get(&term.topology_key).map(|value| (term.topology_key.clone(), value.clone()))
+            node.labels
+                .get(&term.topology_key)
+                .map(|value| (term.topology_key.clone(), value.clone()))
         };
         for other in &node.pods {
             for (term, found) in pod.required_affinity.iter().zip(&mut around.affinity) {
                 found.extend(term.matches(&other.pod).then(|| domain(term)).flatten());
             }
-            for term in pod.required_anti_affinity.iter().filter(|t| t.matches(&other.pod)) {
+            for term in pod
+                .required_anti_affinity
+                .iter()
+                .filter(|t| t.matches(&other.pod))
+            {
                 around.anti_affinity.extend(domain(term));
             }
-            for term in other.required_anti_affinity.iter().filter(|t| t.matches(&pod.pod)) {
+            for term in other
+                .required_anti_affinity
+                .iter()
+                .filter(|t| t.matches(&pod.pod))
+            {
                 around.refused.extend(domain(term));
             }
             for term in pod.preferred.iter().filter(|t| t.matches(&other.pod)) {
@@ -63,19 +76,35 @@ pub fn look(snapshot: &Snapshot, pod: &PodInfo) -> Around {
 pub fn filter(snapshot: &Snapshot, pod: &PodInfo, around: &Around, place: usize) -> Result<(), Refusal> {
     let labels = &snapshot.nodes[place].labels;
     let holds = |set: &HashSet<Domain>, key: &str| {
-        labels.get(key).is_some_and(|value| set.contains(&(key.to_owned(), value.clone())))
+        labels
+            .get(key)
+            .is_some_and(|value| set.contains(&(key.to_owned(), value.clone())))
     };
     let nobody = around.affinity.iter().all(HashSet::is_empty);
     for (term, found) in pod.required_affinity.iter().zip(&around.affinity) {
         let first = nobody && around.self_affine && labels.contains_key(&term.topology_key);
         if !first && !holds(found, &term.topology_key) {
-            return Err(Refusal::new(Plugin::InterPodAffinity, "node(s) didn't match pod affinity rules", false));
+            return Err(Refusal::new(
+                Plugin::InterPodAffinity,
+                "node(s) didn't match pod affinity rules",
+                false,
+            ));
         }
     }
-    if pod.required_anti_affinity.iter().any(|t| holds(&around.anti_affinity, &t.topology_key)) {
-        return Err(Refusal::new(Plugin::InterPodAffinity, "node(s) didn't match pod anti-affinity rules", true));
+    if pod
+        .required_anti_affinity
+        .iter()
+        .any(|t| holds(&around.anti_affinity, &t.topology_key))
+    {
+        return Err(Refusal::new(
+            Plugin::InterPodAffinity,
+            "node(s) didn't match pod anti-affinity rules",
+            true,
+        ));
     }
-    let refused = labels.iter().any(|(k, v)| around.refused.contains(&(k.clone(), v.clone())));
+    let refused = labels
+        .iter()
+        .any(|(k, v)| around.refused.contains(&(k.clone(), v.clone())));
     if refused {
         let reason = "node(s) didn't satisfy existing pods anti-affinity rules";
         return Err(Refusal::new(Plugin::InterPodAffinity, reason, true));
@@ -90,9 +119,15 @@ pub fn score(snapshot: &Snapshot, around: &Around, place: usize) -> f64 {
         return 0.0;
     }
     let labels = &snapshot.nodes[place].labels;
-    let met = labels.iter().filter_map(|(k, v)| around.scores.get(&(k.clone(), v.clone())));
+    let met = labels
+        .iter()
+        .filter_map(|(k, v)| around.scores.get(&(k.clone(), v.clone())));
     let sum: i64 = met.sum();
     let least: i64 = around.scores.values().filter(|s| **s < 0).sum();
     let most: i64 = around.scores.values().filter(|s| **s > 0).sum();
-    if most == least { 0.0 } else { (sum - least) as f64 * 100.0 / (most - least) as f64 }
+    if most == least {
+        0.0
+    } else {
+        (sum - least) as f64 * 100.0 / (most - least) as f64
+    }
 }

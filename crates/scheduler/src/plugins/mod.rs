@@ -37,7 +37,11 @@ pub struct Refusal {
 impl Refusal {
     #[must_use]
     pub fn new(plugin: Plugin, reason: &str, preemptable: bool) -> Self {
-        Self { plugin, reasons: vec![reason.to_owned()], preemptable }
+        Self {
+            plugin,
+            reasons: vec![reason.to_owned()],
+            preemptable,
+        }
     }
 }
 

@@ -39,7 +39,11 @@ fn least_and_balanced(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> f64 {
     if count == 0.0 {
         return 0.0;
     }
-    let balanced = if count > 1.0 { (1.0 - (fractions[0] - fractions[1]).abs() / 2.0) * 100.0 } else { 100.0 };
+    let balanced = if count > 1.0 {
+        (1.0 - (fractions[0] - fractions[1]).abs() / 2.0) * 100.0
+    } else {
+        100.0
+    };
     least / count + balanced
 }
 
@@ -48,7 +52,11 @@ fn apart(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> f64 {
     if pod.owner().is_empty() || !pod.spread.is_empty() {
         return 0.0;
     }
-    let here = snapshot.nodes[place].owners.get(pod.owner()).copied().unwrap_or(0);
+    let here = snapshot.nodes[place]
+        .owners
+        .get(pod.owner())
+        .copied()
+        .unwrap_or(0);
     (1.0 - here.min(CROWDED) as f64 / CROWDED as f64) * 100.0
 }
 
@@ -59,18 +67,29 @@ fn image_locality(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> f64 {
         return 0.0;
     }
     let spec = pod.spec();
-    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let all = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten());
     let (mut have, mut count) = (0.0, 0.0);
     for image in all.filter_map(|c| c.image.as_deref()) {
         have += images.get(&normalized(image)).copied().unwrap_or(0) as f64;
         count += 1.0;
     }
     let (low, high) = (IMAGE_BYTES.0, IMAGE_BYTES.1 * count);
-    if high <= low { 0.0 } else { (have.clamp(low, high) - low) * 100.0 / (high - low) }
+    if high <= low {
+        0.0
+    } else {
+        (have.clamp(low, high) - low) * 100.0 / (high - low)
+    }
 }
 
 /// Image names without a tag mean `latest`.
 fn normalized(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains(':') || last.contains('@') { image.to_owned() } else { format!("{image}:latest") }
+    if last.contains(':') || last.contains('@') {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
+    }
 }

@@ -18,14 +18,19 @@ pub struct Counts {
 /// Counts for every constraint of a pod, over the nodes it could go to.
 #[must_use]
 pub fn count(snapshot: &Snapshot, pod: &PodInfo) -> Vec<Counts> {
-    pod.spread.iter().map(|constraint| count_one(snapshot, pod, constraint)).collect()
+    pod.spread
+        .iter()
+        .map(|constraint| count_one(snapshot, pod, constraint))
+        .collect()
 }
 
 fn count_one(snapshot: &Snapshot, pod: &PodInfo, constraint: &Spread) -> Counts {
     let mut by_domain: HashMap<String, i64> = HashMap::new();
     for place in snapshot.live() {
         let node = &snapshot.nodes[place];
-        let Some(domain) = node.labels.get(&constraint.topology_key) else { continue };
+        let Some(domain) = node.labels.get(&constraint.topology_key) else {
+            continue;
+        };
         let eligible = (constraint.ignore_affinity || affinity::matches(snapshot, pod, place))
             && !(constraint.honor_taints && taints::untolerated(snapshot, pod, place));
         if !eligible {
@@ -39,9 +44,17 @@ fn count_one(snapshot: &Snapshot, pod: &PodInfo, constraint: &Spread) -> Counts 
         *by_domain.entry(domain.clone()).or_default() += matching.count() as i64;
     }
     let enough = by_domain.len() as i64 >= constraint.min_domains;
-    let least = if enough { by_domain.values().copied().min().unwrap_or(0) } else { 0 };
+    let least = if enough {
+        by_domain.values().copied().min().unwrap_or(0)
+    } else {
+        0
+    };
     let most = by_domain.values().copied().max().unwrap_or(0);
-    Counts { by_domain, least, most }
+    Counts {
+        by_domain,
+        least,
+        most,
+    }
 }
 
 /// Whether the hard constraints allow the node.
@@ -72,7 +85,9 @@ pub fn score(snapshot: &Snapshot, pod: &PodInfo, counts: &[Counts], place: usize
     let (mut sum, mut soft) = (0.0, 0.0);
     for (constraint, count) in pod.spread.iter().zip(counts) {
         soft += 1.0;
-        let Some(domain) = labels.get(&constraint.topology_key) else { continue };
+        let Some(domain) = labels.get(&constraint.topology_key) else {
+            continue;
+        };
         let here = count.by_domain.get(domain).copied().unwrap_or(0);
         sum += 100.0 * (count.most - here + 1) as f64 / (count.most + 1) as f64;
     }

@@ -14,7 +14,10 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
         return false;
     }
-    let (wanted, value) = (toleration.value.as_deref().unwrap_or_default(), taint.value.as_deref().unwrap_or_default());
+    let (wanted, value) = (
+        toleration.value.as_deref().unwrap_or_default(),
+        taint.value.as_deref().unwrap_or_default(),
+    );
     match toleration.operator.as_deref().unwrap_or("Equal") {
         "Exists" => true,
         "Equal" | "" => !key.is_empty() && wanted == value,
@@ -25,7 +28,11 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 fn tolerated(pod: &PodInfo, taint: &Taint) -> bool {
-    pod.spec().tolerations.iter().flatten().any(|t| tolerates(t, taint))
+    pod.spec()
+        .tolerations
+        .iter()
+        .flatten()
+        .any(|t| tolerates(t, taint))
 }
 
 pub fn unschedulable(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(), Refusal> {
@@ -40,12 +47,20 @@ pub fn unschedulable(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result
     if tolerated(pod, &taint) {
         return Ok(());
     }
-    Err(Refusal::new(Plugin::NodeUnschedulable, "node(s) were unschedulable", false))
+    Err(Refusal::new(
+        Plugin::NodeUnschedulable,
+        "node(s) were unschedulable",
+        false,
+    ))
 }
 
 pub fn filter(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(), Refusal> {
     if untolerated(snapshot, pod, place) {
-        return Err(Refusal::new(Plugin::TaintToleration, "node(s) had untolerated taint(s)", false));
+        return Err(Refusal::new(
+            Plugin::TaintToleration,
+            "node(s) had untolerated taint(s)",
+            false,
+        ));
     }
     Ok(())
 }
@@ -53,14 +68,20 @@ pub fn filter(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(), Re
 /// Whether a taint keeps the pod off the node.
 #[must_use]
 pub fn untolerated(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> bool {
-    let hard = snapshot.nodes[place].taints.iter().filter(|t| t.effect != "PreferNoSchedule");
+    let hard = snapshot.nodes[place]
+        .taints
+        .iter()
+        .filter(|t| t.effect != "PreferNoSchedule");
     hard.into_iter().any(|t| !tolerated(pod, t))
 }
 
 /// 100 less ten for each PreferNoSchedule taint the pod does not tolerate.
 #[must_use]
 pub fn score(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> f64 {
-    let soft = snapshot.nodes[place].taints.iter().filter(|t| t.effect == "PreferNoSchedule");
+    let soft = snapshot.nodes[place]
+        .taints
+        .iter()
+        .filter(|t| t.effect == "PreferNoSchedule");
     let count = soft.filter(|t| !tolerated(pod, t)).count();
     100.0 - 10.0 * count.min(10) as f64
 }
