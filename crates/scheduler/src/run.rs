@@ -141,7 +141,7 @@ impl Scheduler {
                 Some(Budget {
                     ns: b.metadata.ns().to_owned(),
                     selector: Selector::new(b.spec.as_ref()?.selector.as_ref()).ok()?,
-                    allowed: b.status.as_ref().map_or(0, |s| s.disruptions_allowed),
+                    allowed: b.status.as_ref().and_then(|s| s.disruptions_allowed).unwrap_or(0),
                 })
             });
             this.core.lock().budgets = list.collect();

@@ -1,1 +1,5 @@
+//! The scheduler's core by table, and the whole against the server in memory.
+#![allow(clippy::unwrap_used)]
 
+mod placing;
+mod serving;
