@@ -6,7 +6,10 @@ use corten_meta::status::Details;
 use crate::call::Call;
 use crate::negotiate::{self, Accepted, MEDIA_TYPES, Refused};
 
-const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const STREAMS: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 
 impl Call {
     /// Encoding and shape of an answer that is an API object or list.
@@ -28,14 +31,20 @@ impl Call {
     fn negotiated(&self, tables: bool) -> Result<Accepted, Status> {
         let types = MEDIA_TYPES.map(|(m, _)| m);
         match negotiate::accept(self.accept(), tables) {
-            Ok(a) => Ok(Accepted { pretty: a.pretty || self.pretty(), ..a }),
+            Ok(a) => Ok(Accepted {
+                pretty: a.pretty || self.pretty(),
+                ..a
+            }),
             Err(Refused::Conversion) => Err(Status::not_acceptable(&types)),
             Err(Refused::Type) => {
                 let mut all = types.to_vec();
                 if matches!(self.info.verb.as_str(), "list" | "watch") {
                     all.extend(STREAMS);
                 }
-                let text = format!("406: Not Acceptable\n\nAvailable representations: {}", all.join(", "));
+                let text = format!(
+                    "406: Not Acceptable\n\nAvailable representations: {}",
+                    all.join(", ")
+                );
                 Err(Status::new(406, "NotAcceptable", text).with_details(Details::default()))
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use corten_auth::UserInfo;
+use corten_auth::authn::{ClientCertificates, Credentials, bearer_token};
 use corten_auth::token::{Verified, Verifier};
 use corten_registry::Registry;
 use serde_json::Value;
@@ -17,6 +18,8 @@ struct StaticToken {
 
 /// Turns `Authorization: Bearer` into a user.
 pub struct Authenticator {
+    /// Judges client certificates.
+    pub certificates: ClientCertificates,
     fixed: Vec<StaticToken>,
     verifier: Arc<Verifier>,
     registry: Arc<Registry>,
@@ -32,9 +35,22 @@ pub struct Authenticated {
 
 impl Authenticator {
     /// `fixed`: tokens with their users (the admin token of tests, later bootstrap tokens).
-    pub fn new(fixed: Vec<(String, UserInfo)>, verifier: Arc<Verifier>, registry: Arc<Registry>) -> Self {
-        let fixed = fixed.into_iter().map(|(token, user)| StaticToken { digest: digest(&token), user: user.authenticated() });
-        Self { fixed: fixed.collect(), verifier, registry }
+    pub fn new(
+        certificates: ClientCertificates,
+        fixed: Vec<(String, UserInfo)>,
+        verifier: Arc<Verifier>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let fixed = fixed.into_iter().map(|(token, user)| StaticToken {
+            digest: digest(&token),
+            user: user.authenticated(),
+        });
+        Self {
+            certificates,
+            fixed: fixed.collect(),
+            verifier,
+            registry,
+        }
     }
 
     /// The verifier of service-account tokens.
@@ -42,17 +58,15 @@ impl Authenticator {
         &self.verifier
     }
 
-    /// Reads an Authorization header. `None`: it holds no bearer token.
+    /// Reads the headers that may hold a bearer token. `None`: they hold none.
     ///
     /// # Errors
     /// Why the token is not good, for the log; clients read `Unauthorized`.
-    pub async fn bearer(&self, header: Option<&str>) -> Result<Option<UserInfo>, String> {
-        let Some((scheme, token)) = header.and_then(|h| h.trim().split_once(' ')) else { return Ok(None) };
-        let token = token.trim();
-        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+    pub async fn bearer(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, String> {
+        let Some(token) = bearer_token(credentials) else {
             return Ok(None);
-        }
-        match self.token(token, &[]).await {
+        };
+        match self.token(&token, &[]).await {
             Some(Ok(a)) => Ok(Some(a.user)),
             Some(Err(e)) => Err(e),
             None => Err("invalid bearer token".to_owned()),
@@ -64,7 +78,10 @@ impl Authenticator {
         let d = digest(token);
         if let Some(known) = self.fixed.iter().find(|t| t.digest == d) {
             let audiences = self.verifier.audiences().to_vec();
-            return Some(Ok(Authenticated { user: known.user.clone(), audiences }));
+            return Some(Ok(Authenticated {
+                user: known.user.clone(),
+                audiences,
+            }));
         }
         let now_s = unix_seconds();
         match self.verifier.verify(token, audiences, now_s)? {
@@ -76,14 +93,24 @@ impl Authenticator {
     async fn bound(&self, verified: Verified, token: &str, now_s: i64) -> Result<Authenticated, String> {
         for object in verified.bound_objects() {
             let found = self.find(object.resource, &object.namespace, &object.name).await;
-            object.check(found.as_ref(), token, now_s).map_err(|e| e.to_string())?;
+            object
+                .check(found.as_ref(), token, now_s)
+                .map_err(|e| e.to_string())?;
         }
-        Ok(Authenticated { user: verified.user(), audiences: verified.audiences })
+        Ok(Authenticated {
+            user: verified.user(),
+            audiences: verified.audiences,
+        })
     }
 
     async fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
         let resource = self.registry.resource("", plural)?;
-        self.registry.get(&resource, namespace, name, "").await.ok()?.value().ok()
+        self.registry
+            .get(&resource, namespace, name, "")
+            .await
+            .ok()?
+            .value()
+            .ok()
     }
 }
 

@@ -13,15 +13,11 @@ use crate::server::Inner;
 pub fn authorize(call: &Call) -> Result<(), Status> {
     let info = &call.info;
     let selector = match info.verb.as_str() {
-        "list" | "watch" | "deletecollection" => fields::Selector::parse(call.query.text("fieldSelector")).ok(),
+        "list" | "watch" | "deletecollection" => {
+            fields::Selector::parse(call.query.text("fieldSelector")).ok()
+        }
         _ => None,
     };
-    let exact: Vec<(&str, &str)> = selector
-        .iter()
-        .flat_map(|s| s.requirements())
-        .filter(|r| r.equal)
-        .map(|r| (r.field.as_str(), r.value.as_str()))
-        .collect();
     let attributes = Attributes {
         user: &call.user,
         verb: &info.verb,
@@ -31,7 +27,7 @@ pub fn authorize(call: &Call) -> Result<(), Status> {
         subresource: &info.subresource,
         namespace: &info.namespace,
         name: &info.name,
-        field_selector: &exact,
+        field_selector: selector.as_ref(),
         path: &info.path,
         resource_request: info.is_resource,
     };
@@ -48,7 +44,11 @@ pub fn check(server: &Inner, attributes: &Attributes<'_>) -> Result<(), Status> 
         Decision::Allow(_) => Ok(()),
         Decision::Deny(_) | Decision::NoOpinion(_) => {
             let gr = GroupResource::new(attributes.group.to_owned(), attributes.resource.to_owned());
-            Err(Status::forbidden(&gr, attributes.name, forbidden_message(attributes, decision.reason())))
+            Err(Status::forbidden(
+                &gr,
+                attributes.name,
+                forbidden_message(attributes, decision.reason()),
+            ))
         }
     }
 }

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::future::BoxFuture;
+use futures::{Stream, TryFutureExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 
@@ -26,7 +27,21 @@ where
 
 /// A request body with nothing in it.
 pub fn empty_body() -> RequestBody {
-    http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// Reads a body to its end; one longer than `limit` bytes gives `LengthLimitError`.
+pub fn read_whole<B>(body: B, limit: usize) -> BoxFuture<'static, Result<Bytes, BoxError>>
+where
+    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    Box::pin(
+        http_body_util::Limited::new(body, limit)
+            .collect()
+            .map_ok(http_body_util::Collected::to_bytes),
+    )
 }
 
 type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
@@ -89,7 +104,8 @@ pub fn next_chunk(parts: &mut VecDeque<Bytes>) -> Option<Bytes> {
     }
     let mut frame = Vec::with_capacity(FRAME_BYTES);
     frame.extend_from_slice(&first);
-    while let Some(b) = parts.pop_front_if(|b| b.len() < SMALL_BYTES && frame.len() + b.len() <= FRAME_BYTES) {
+    while let Some(b) = parts.pop_front_if(|b| b.len() < SMALL_BYTES && frame.len() + b.len() <= FRAME_BYTES)
+    {
         frame.extend_from_slice(&b);
     }
     Some(Bytes::from(frame))
@@ -106,7 +122,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Full(b) => {

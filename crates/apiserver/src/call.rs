@@ -9,10 +9,10 @@ use corten_meta::Status;
 use corten_registry::WriteContext;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::LengthLimitError;
 use parking_lot::Mutex;
 
-use crate::body::RequestBody;
+use crate::body::{RequestBody, read_whole};
 use crate::limits::MAX_BODY_BYTES;
 use crate::peer::Peer;
 use crate::query::Query;
@@ -42,8 +42,8 @@ pub struct Call {
     pub peer: Arc<Peer>,
     /// Present where the connection can be taken over.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
-    /// Unread body.
-    pub body: Option<RequestBody>,
+    /// Unread body. Behind a lock only because bodies cannot be shared between threads and calls are.
+    pub body: Mutex<Option<RequestBody>>,
     /// Texts for `Warning` headers.
     pub warnings: Warnings,
 }
@@ -88,9 +88,11 @@ impl Call {
     /// # Errors
     /// 413 over [`MAX_BODY_BYTES`], 400 where the client stops half way.
     pub async fn read_body(&mut self) -> Result<Bytes, Status> {
-        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
-        match Limited::new(body, MAX_BODY_BYTES).collect().await {
-            Ok(whole) => Ok(whole.to_bytes()),
+        let Some(body) = self.body.get_mut().take() else {
+            return Ok(Bytes::new());
+        };
+        match read_whole(body, MAX_BODY_BYTES).await {
+            Ok(whole) => Ok(whole),
             Err(e) if e.is::<LengthLimitError>() => {
                 Err(Status::request_too_large(format!("limit is {MAX_BODY_BYTES}")))
             }
@@ -106,8 +108,14 @@ impl Call {
             groups: self.user.groups.clone(),
             extra: self.user.extra.clone(),
         };
-        let manager = if field_manager.is_empty() { manager_of(self.user_agent()) } else { field_manager };
-        WriteContext::new(user, SystemTime::now()).with_dry_run(dry_run).with_field_manager(manager)
+        let manager = if field_manager.is_empty() {
+            manager_of(self.user_agent())
+        } else {
+            field_manager
+        };
+        WriteContext::new(user, SystemTime::now())
+            .with_dry_run(dry_run)
+            .with_field_manager(manager)
     }
 
     /// Moves what the write gathered into the answer's warnings.

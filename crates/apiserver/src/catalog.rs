@@ -24,19 +24,33 @@ pub struct Served {
 impl Served {
     fn new(schema: &'static corten_schema::Resource, registry: &Registry) -> Self {
         let at = schema.storage_resource();
-        let stored = if schema.has_verb("list") { registry.resource(at.group, at.plural) } else { None };
+        let stored = if schema.has_verb("list") {
+            registry.resource(at.group, at.plural)
+        } else {
+            None
+        };
         let api_version = schema.api_version();
         let list_head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{api_version}\",\"metadata\":{{\"resourceVersion\":\"",
             schema.list_kind
         );
         let item_head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{api_version}\",", schema.kind);
-        Self { schema, stored, list_head, item_head, api_version }
+        Self {
+            schema,
+            stored,
+            list_head,
+            item_head,
+            api_version,
+        }
     }
 
     /// True where objects are stored in another version than this one.
     pub fn converts(&self) -> bool {
-        self.schema.storage != ServedVersion { group: self.schema.group, version: self.schema.version }
+        self.schema.storage
+            != ServedVersion {
+                group: self.schema.group,
+                version: self.schema.version,
+            }
     }
 }
 
@@ -52,16 +66,26 @@ impl Catalog {
     /// Every built-in resource.
     pub fn builtin(registry: &Registry) -> Self {
         let served = resources::all().iter().map(|schema| {
-            let key = (schema.group.to_owned(), schema.version.to_owned(), schema.plural.to_owned());
+            let key = (
+                schema.group.to_owned(),
+                schema.version.to_owned(),
+                schema.plural.to_owned(),
+            );
             (key, Arc::new(Served::new(schema, registry)))
         });
-        let versions = resources::versions().iter().map(|v| (v.group.to_owned(), v.version.to_owned()));
-        Self { by_path: served.collect(), versions: versions.collect() }
+        let versions = resources::versions()
+            .iter()
+            .map(|v| (v.group.to_owned(), v.version.to_owned()));
+        Self {
+            by_path: served.collect(),
+            versions: versions.collect(),
+        }
     }
 
     /// The resource of a path.
     pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
-        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.by_path
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     /// True where the path names a resource.
@@ -71,7 +95,8 @@ impl Catalog {
 
     /// True where the path names a subresource of a resource.
     pub fn has_sub(&self, group: &str, version: &str, plural: &str, sub: &str) -> bool {
-        self.lookup(group, version, plural).is_some_and(|r| r.schema.subresource(sub).is_some())
+        self.lookup(group, version, plural)
+            .is_some_and(|r| r.schema.subresource(sub).is_some())
     }
 
     /// True where the group is served in this version.

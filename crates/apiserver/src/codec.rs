@@ -57,7 +57,7 @@ fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
         call.warn(text);
     }
     let mut value = decoded.value;
-    corten_schema::default(gvk, &mut value);
+    crate::gap::default(gvk, &mut value);
     value
 }
 
@@ -65,13 +65,21 @@ fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
 ///
 /// # Errors
 /// 422 about `patch`, in upstream's words.
-pub fn patched(call: &Call, gvk: &GroupVersionKind, value: Value, validation: Validation) -> Result<Value, Status> {
+pub fn patched(
+    call: &Call,
+    gvk: &GroupVersionKind,
+    value: Value,
+    validation: Validation,
+) -> Result<Value, Status> {
     let text = value.to_string();
     match decode::as_kind(value, gvk, validation.into()) {
         Ok(decoded) => Ok(accept(call, gvk, decoded)),
         Err(status) => {
             let wrapping = format!("cannot be handled as a {}: ", gvk.kind);
-            let error = status.message.split_once(&wrapping).map_or(status.message.as_str(), |(_, e)| e);
+            let error = status
+                .message
+                .split_once(&wrapping)
+                .map_or(status.message.as_str(), |(_, e)| e);
             let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, error)]);
             Err(Status::invalid(&GroupKind::new("", ""), "", errors))
         }
@@ -83,7 +91,11 @@ pub fn patched(call: &Call, gvk: &GroupVersionKind, value: Value, validation: Va
 /// # Errors
 /// 400.
 pub fn decode_options(body: &[u8], format: Format, kind: &'static str) -> Result<Value, Status> {
-    decode::options(body, format.into(), &GroupVersionKind::new("meta.k8s.io", "v1", kind))
+    decode::options(
+        body,
+        format.into(),
+        &GroupVersionKind::new("meta.k8s.io", "v1", kind),
+    )
 }
 
 impl Call {

@@ -51,19 +51,24 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         })
     } else {
-        let groups: Vec<Value> = groups().filter(|g| !g.is_empty()).filter_map(group_document).collect();
+        let groups: Vec<Value> = groups()
+            .filter(|g| !g.is_empty())
+            .filter_map(group_document)
+            .collect();
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
     let mut answer = respond::object(StatusCode::OK, &value, call.plain_answer()?)?;
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    answer
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
     Ok(answer)
 }
 
 /// The version of apidiscovery.k8s.io asked for, where the best clause asks for that at all.
 fn wants_aggregated(accept: Option<&str>) -> Option<&'static str> {
     for clause in negotiate::clauses(accept.unwrap_or_default()) {
-        let aggregated =
-            clause.param("as") == Some("APIGroupDiscoveryList") && clause.param("g") == Some("apidiscovery.k8s.io");
+        let aggregated = clause.param("as") == Some("APIGroupDiscoveryList")
+            && clause.param("g") == Some("apidiscovery.k8s.io");
         match clause.param("v") {
             _ if !clause.admits("application/json") => {}
             Some("v2") if aggregated => return Some("v2"),
@@ -89,7 +94,9 @@ fn aggregated(call: &Call, core: bool, version: &'static str) -> Answer {
     } else {
         respond::bytes(StatusCode::OK, content_type, text)
     };
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    answer
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         answer.headers_mut().insert(ETAG, tag);
     }
@@ -97,10 +104,12 @@ fn aggregated(call: &Call, core: bool, version: &'static str) -> Answer {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-        let _ = std::fmt::Write::write_fmt(&mut out, format_args!("{b:02X}"));
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+            let _ = std::fmt::Write::write_fmt(&mut out, format_args!("{b:02X}"));
+            out
+        })
 }
 
 /// The document of `/api` or `/apis` for clients that take it whole.
@@ -109,7 +118,11 @@ pub fn aggregated_document(core: bool, version: &str) -> Bytes {
         .filter(|g| g.is_empty() == core)
         .map(|group| {
             let versions: Vec<Value> = versions_of(group).map(|v| aggregated_version(group, v)).collect();
-            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            let metadata = if group.is_empty() {
+                json!({})
+            } else {
+                json!({"name": group})
+            };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -161,15 +174,23 @@ fn add_names(out: &mut Value, r: &Resource) {
 /// Groups in discovery order, each once.
 fn groups() -> impl Iterator<Item = &'static str> {
     let all = resources::versions();
-    all.iter().enumerate().filter(|(i, v)| all[..*i].iter().all(|w| w.group != v.group)).map(|(_, v)| v.group)
+    all.iter()
+        .enumerate()
+        .filter(|(i, v)| all[..*i].iter().all(|w| w.group != v.group))
+        .map(|(_, v)| v.group)
 }
 
 fn versions_of(group: &str) -> impl Iterator<Item = &'static str> {
-    resources::versions().iter().filter(move |v| v.group == group).map(|v| v.version)
+    resources::versions()
+        .iter()
+        .filter(move |v| v.group == group)
+        .map(|v| v.version)
 }
 
 fn of_version(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
-    resources::all().iter().filter(move |r| r.group == group && r.version == version)
+    resources::all()
+        .iter()
+        .filter(move |r| r.group == group && r.version == version)
 }
 
 fn group_document(group: &str) -> Option<Value> {
@@ -185,7 +206,9 @@ fn group_document(group: &str) -> Option<Value> {
 
 /// The APIResourceList of a version.
 pub fn resource_list(group: &str, version: &str) -> Option<Value> {
-    resources::versions().iter().find(|v| v.group == group && v.version == version)?;
+    resources::versions()
+        .iter()
+        .find(|v| v.group == group && v.version == version)?;
     let mut list = Vec::new();
     for r in of_version(group, version) {
         let mut out = json!({
@@ -198,7 +221,8 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
         list.push(out);
         list.extend(r.subresources.iter().map(|s| legacy_subresource(r, s)));
     }
-    let mut out = json!({"kind": "APIResourceList", "groupVersion": api_version(group, version), "resources": list});
+    let mut out =
+        json!({"kind": "APIResourceList", "groupVersion": api_version(group, version), "resources": list});
     if !group.is_empty() {
         out["apiVersion"] = json!("v1");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corten_auth::UserInfo;
+use corten_auth::authn::Credentials;
 use corten_meta::Status;
 use futures::FutureExt;
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
@@ -14,7 +15,7 @@ use http::request::Parts;
 use crate::body::RequestBody;
 use crate::call::{Call, Warnings};
 use crate::limits;
-use crate::peer::Peer;
+use crate::peer::{Peer, Proof};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::respond::{self, Answer};
@@ -27,6 +28,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
     let started = Instant::now();
     let audit_id = audit_id(&parts);
     let accept = parts.headers.get(ACCEPT).cloned();
+    let gzip = crate::gzip::accepted(&parts.headers);
     let query = Query::parse(parts.uri.query());
     let warnings = Warnings::default();
     let mut answer = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
@@ -43,18 +45,25 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 query,
                 headers: parts.headers,
                 peer,
-                body: Some(body),
+                body: parking_lot::Mutex::new(Some(body)),
                 warnings: warnings.clone(),
             };
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
             let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
+            let answer = if gzip && !answer.status().is_informational() {
+                crate::gzip::compress(answer)
+            } else {
+                answer
+            };
             observed.answered(answer, started.elapsed())
         }
     };
     let headers = answer.headers_mut();
     headers.insert(AUDIT_ID, audit_id);
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache, private"));
     for text in warnings.lock().drain(..) {
         if let Ok(v) = HeaderValue::from_str(&warning_header(&text)) {
             headers.append(WARNING, v);
@@ -80,7 +89,9 @@ fn warning_header(text: &str) -> String {
 fn audit_id(parts: &Parts) -> HeaderValue {
     match parts.headers.get(&AUDIT_ID) {
         Some(v) if !v.is_empty() => v.clone(),
-        _ => HeaderValue::from_str(&corten_meta::object::new_uid()).unwrap_or(HeaderValue::from_static("none")),
+        _ => {
+            HeaderValue::from_str(&corten_meta::object::new_uid()).unwrap_or(HeaderValue::from_static("none"))
+        }
     }
 }
 
@@ -89,7 +100,10 @@ fn audit_id(parts: &Parts) -> HeaderValue {
 async fn guarded(call: Call) -> Result<Answer, Status> {
     let server = call.server.clone();
     let outcome = if call.info.read_only() || call.info.long_running() {
-        AssertUnwindSafe(admitted(call)).catch_unwind().await.map_err(drop)
+        AssertUnwindSafe(admitted(call))
+            .catch_unwind()
+            .await
+            .map_err(drop)
     } else {
         tokio::spawn(admitted(call)).await.map_err(drop)
     };
@@ -120,18 +134,29 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
     }
 }
 
-/// Certificate first, then bearer token; without either, anonymous.
+/// Certificate first, then bearer token; without either, anonymous. Wrong credentials are never taken for none.
 async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
-    if let Some(user) = &call.peer.user {
+    if let Proof::User(user) = &call.peer.proof {
         return Ok(user.clone());
     }
-    let outcome = call.server.authenticator.bearer(call.header(http::header::AUTHORIZATION)).await;
-    let result = match &outcome {
-        Ok(Some(_)) => "success",
-        Ok(None) => "failure",
-        Err(_) => "error",
+    let credentials = Credentials {
+        certificates: &[],
+        authorization: call.header(http::header::AUTHORIZATION),
+        websocket_protocols: call.header(http::header::SEC_WEBSOCKET_PROTOCOL),
     };
-    call.server.metrics.authentications.get_or_create(&crate::metrics::ResultLabel { result }).inc();
+    let outcome = match (
+        call.server.authenticator.bearer(&credentials).await,
+        &call.peer.proof,
+    ) {
+        (Ok(None), Proof::Refused(error)) => Err(error.clone()),
+        (outcome, _) => outcome,
+    };
+    let result = if outcome.is_ok() { "success" } else { "failure" };
+    call.server
+        .metrics
+        .authentications
+        .get_or_create(&crate::metrics::ResultLabel { result })
+        .inc();
     match outcome {
         Ok(Some(user)) => Ok(Arc::new(user)),
         Ok(None) => Ok(call.server.anonymous.clone()),
@@ -144,10 +169,18 @@ async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
 
 /// The time a request has: `?timeout=` where given (never more than the server's own), else the server's own.
 fn deadline(call: &Call) -> Result<Duration, Status> {
-    let most = if call.info.read_only() { limits::REQUEST_TIMEOUT } else { limits::WRITE_TIMEOUT };
-    let Some(text) = call.query.get("timeout").filter(|t| !t.is_empty()) else { return Ok(most) };
+    let most = if call.info.read_only() {
+        limits::REQUEST_TIMEOUT
+    } else {
+        limits::WRITE_TIMEOUT
+    };
+    let Some(text) = call.query.get("timeout").filter(|t| !t.is_empty()) else {
+        return Ok(most);
+    };
     let Some(asked) = parse_duration(text) else {
-        return Err(Status::bad_request(format!("invalid timeout specified in the request URL - time: invalid duration {text:?}")));
+        return Err(Status::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+        )));
     };
     Ok(if asked.is_zero() { most } else { asked.min(most) })
 }
@@ -191,6 +224,9 @@ mod tests {
 
     #[test]
     fn warnings_are_quoted() {
-        assert_eq!(warning_header("unknown field \"spec\""), "299 - \"unknown field \\\"spec\\\"\"");
+        assert_eq!(
+            warning_header("unknown field \"spec\""),
+            "299 - \"unknown field \\\"spec\\\"\""
+        );
     }
 }

@@ -35,8 +35,17 @@ pub struct Health {
 
 impl Health {
     /// Adds a check. Names are upstream's where upstream has the check.
-    pub fn add(&self, name: impl Into<String>, kind: Kind, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        self.checks.write().push(Named { name: name.into(), kind, check: Arc::new(check) });
+    pub fn add(
+        &self,
+        name: impl Into<String>,
+        kind: Kind,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.checks.write().push(Named {
+            name: name.into(),
+            kind,
+            check: Arc::new(check),
+        });
     }
 
     /// Ok where every check of `/readyz` passes.
@@ -60,10 +69,15 @@ impl Health {
 
     fn one(&self, name: &str, ready: bool) -> Option<Answer> {
         let checks = self.checks.read();
-        let found = checks.iter().find(|c| c.name == name && (ready || c.kind == Kind::All))?;
+        let found = checks
+            .iter()
+            .find(|c| c.name == name && (ready || c.kind == Kind::All))?;
         Some(match (found.check)() {
             Ok(()) => respond::text(StatusCode::OK, "ok"),
-            Err(e) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {e}\n")),
+            Err(e) => respond::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("internal server error: {e}\n"),
+            ),
         })
     }
 
@@ -93,7 +107,10 @@ impl Health {
             );
         }
         if failed {
-            return respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{out}{endpoint} check failed\n"));
+            return respond::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("{out}{endpoint} check failed\n"),
+            );
         }
         if query.get("verbose").is_none() {
             return respond::text(StatusCode::OK, "ok");
@@ -121,10 +138,22 @@ mod tests {
         h.add("ping", Kind::All, || Ok(()));
         h.add("informer-sync", Kind::Ready, || Err("not yet".into()));
         assert_eq!(get(&h, "/livez", "").await, (200, "ok".into()));
-        assert_eq!(get(&h, "/livez", "verbose").await, (200, "[+]ping ok\nlivez check passed\n".into()));
+        assert_eq!(
+            get(&h, "/livez", "verbose").await,
+            (200, "[+]ping ok\nlivez check passed\n".into())
+        );
         let (code, text) = get(&h, "/readyz", "").await;
-        assert_eq!((code, text.as_str()), (500, "[+]ping ok\n[-]informer-sync failed: reason withheld\nreadyz check failed\n"));
-        assert_eq!(get(&h, "/readyz", "exclude=informer-sync").await, (200, "ok".into()));
+        assert_eq!(
+            (code, text.as_str()),
+            (
+                500,
+                "[+]ping ok\n[-]informer-sync failed: reason withheld\nreadyz check failed\n"
+            )
+        );
+        assert_eq!(
+            get(&h, "/readyz", "exclude=informer-sync").await,
+            (200, "ok".into())
+        );
         assert_eq!(get(&h, "/readyz/informer-sync", "").await.0, 500);
         assert!(h.answer("/livez/informer-sync", &Query::default()).is_none());
     }

@@ -23,17 +23,33 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 /// 403 where one of the identities asked for may not be taken, 400 where groups or extras come without a user.
 pub fn apply(call: &mut Call) -> Result<(), Status> {
     let texts = |name: &str| -> Vec<String> {
-        call.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
+        call.headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .map(str::to_owned)
+            .collect()
     };
-    let (user, groups, uid) = (call.header(USER).unwrap_or_default(), texts(GROUP), call.header(UID).unwrap_or_default());
+    let (user, groups, uid) = (
+        call.header(USER).unwrap_or_default(),
+        texts(GROUP),
+        call.header(UID).unwrap_or_default(),
+    );
     let extra = extras(call);
     if user.is_empty() {
         if groups.is_empty() && uid.is_empty() && extra.is_empty() {
             return Ok(());
         }
-        return Err(Status::bad_request("requested impersonation of groups, uid or extras without impersonating a user"));
+        return Err(Status::bad_request(
+            "requested impersonation of groups, uid or extras without impersonating a user",
+        ));
     }
-    let wanted = UserInfo { username: user.to_owned(), uid: uid.to_owned(), groups, extra };
+    let wanted = UserInfo {
+        username: user.to_owned(),
+        uid: uid.to_owned(),
+        groups,
+        extra,
+    };
     permitted(call, &wanted)?;
     call.user = Arc::new(completed(wanted));
     Ok(())
@@ -54,19 +70,38 @@ fn permitted(call: &Call, wanted: &UserInfo) -> Result<(), Status> {
     let ask = |a: Attributes<'_>| check(&call.server, &a);
     let question = |group, resource| Attributes::resource(&call.user, "impersonate", group, resource);
     match split_service_account(&wanted.username) {
-        Some((namespace, name)) => ask(Attributes { namespace, name, ..question("", "serviceaccounts") })?,
-        None => ask(Attributes { name: &wanted.username, ..question("", "users") })?,
+        Some((namespace, name)) => ask(Attributes {
+            namespace,
+            name,
+            ..question("", "serviceaccounts")
+        })?,
+        None => ask(Attributes {
+            name: &wanted.username,
+            ..question("", "users")
+        })?,
     }
     for name in &wanted.groups {
-        ask(Attributes { name, ..question("", "groups") })?;
+        ask(Attributes {
+            name,
+            ..question("", "groups")
+        })?;
     }
     if !wanted.uid.is_empty() {
-        ask(Attributes { name: &wanted.uid, version: "v1", ..question(AUTHENTICATION, "uids") })?;
+        ask(Attributes {
+            name: &wanted.uid,
+            version: "v1",
+            ..question(AUTHENTICATION, "uids")
+        })?;
     }
     for (key, values) in &wanted.extra {
         for name in values {
             let subresource = key.as_str();
-            ask(Attributes { name, subresource, version: "v1", ..question(AUTHENTICATION, "userextras") })?;
+            ask(Attributes {
+                name,
+                subresource,
+                version: "v1",
+                ..question(AUTHENTICATION, "userextras")
+            })?;
         }
     }
     Ok(())

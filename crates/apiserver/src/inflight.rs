@@ -43,7 +43,11 @@ impl Drop for Turn {
 impl Bound {
     fn new(size: usize, request_kind: &'static str) -> Self {
         let slots = Arc::new(Semaphore::new(size));
-        Self { slots, waiting: AtomicUsize::new(0), label: KindLabel { request_kind } }
+        Self {
+            slots,
+            waiting: AtomicUsize::new(0),
+            label: KindLabel { request_kind },
+        }
     }
 
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
@@ -51,7 +55,10 @@ impl Bound {
             return Some(p);
         }
         let _place = Waiting::enter(&self.waiting)?;
-        tokio::time::timeout(TURN_TIMEOUT, self.slots.clone().acquire_owned()).await.ok()?.ok()
+        tokio::time::timeout(TURN_TIMEOUT, self.slots.clone().acquire_owned())
+            .await
+            .ok()?
+            .ok()
     }
 }
 
@@ -94,6 +101,9 @@ impl InFlight {
         };
         let gauge = self.metrics.in_flight.get_or_create_owned(&bound.label);
         gauge.inc();
-        Ok(Turn { _permit: permit, gauge })
+        Ok(Turn {
+            _permit: permit,
+            gauge,
+        })
     }
 }

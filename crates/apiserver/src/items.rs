@@ -92,7 +92,10 @@ mod tests {
         let mut m = Members { bytes: text, at: 1 };
         let mut names = Vec::new();
         while let Some((name, start, end)) = m.next() {
-            names.push((String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(&text[start..end]).into_owned()));
+            names.push((
+                String::from_utf8_lossy(name).into_owned(),
+                String::from_utf8_lossy(&text[start..end]).into_owned(),
+            ));
         }
         assert_eq!(names[0], ("action".into(), r#""action":"a\"}""#.into()));
         assert_eq!(names[2].1, r#""metadata":{"a":[1,{"b":"}"}]}"#);

@@ -20,7 +20,12 @@ use crate::server::ApiServer;
 
 /// Serves `server` on every listener until `stop` is cancelled, then lets requests under way end (at most
 /// [`limits::DRAIN_TIMEOUT`]).
-pub async fn serve(server: ApiServer, listeners: Vec<TcpListener>, tls: Arc<ServerConfig>, stop: CancellationToken) {
+pub async fn serve(
+    server: ApiServer,
+    listeners: Vec<TcpListener>,
+    tls: Arc<ServerConfig>,
+    stop: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
     let (alive, _) = watch::channel(());
     let mut loops = tokio::task::JoinSet::new();
@@ -31,20 +36,25 @@ pub async fn serve(server: ApiServer, listeners: Vec<TcpListener>, tls: Arc<Serv
             http: http_builder(),
             slots: slots.clone(),
             stop: stop.clone(),
-            alive: alive.subscribe(),
+            _alive: alive.subscribe(),
         };
         loops.spawn(front.accept(listener));
     }
     while loops.join_next().await.is_some() {}
     // Every connection holds a receiver of `alive`: when the last is dropped the channel is closed.
-    if tokio::time::timeout(limits::DRAIN_TIMEOUT, alive.closed()).await.is_err() {
+    if tokio::time::timeout(limits::DRAIN_TIMEOUT, alive.closed())
+        .await
+        .is_err()
+    {
         tracing::info!("connections still open after the drain timeout; leaving them");
     }
 }
 
 fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(limits::HEADER_TIMEOUT);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_TIMEOUT);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::MAX_H2_STREAMS)
@@ -61,13 +71,16 @@ struct Front {
     http: auto::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
     stop: CancellationToken,
-    alive: watch::Receiver<()>,
+    /// Held so that draining can see when the last connection is gone.
+    _alive: watch::Receiver<()>,
 }
 
 impl Front {
     async fn accept(self, listener: TcpListener) {
         loop {
-            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+            let Ok(slot) = self.slots.clone().acquire_owned().await else {
+                return;
+            };
             let accepted = tokio::select! {
                 a = listener.accept() => a,
                 () = self.stop.cancelled() => return,
@@ -97,7 +110,8 @@ impl Front {
             Err(_) => return tracing::debug!(%remote, "TLS handshake timed out"),
         };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = Arc::new(Peer::from_connection(remote, certificates));
+        let authorities = &self.server.inner().authenticator.certificates;
+        let peer = Arc::new(Peer::from_connection(remote, certificates, authorities));
         let server = self.server.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer) = (server.clone(), peer.clone());

@@ -81,7 +81,8 @@ pub struct ResultLabel {
 }
 
 const BUCKETS_SECONDS: [f64; 21] = [
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0, 60.0,
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
+    30.0, 60.0,
 ];
 
 fn latency() -> Histogram {
@@ -135,15 +136,51 @@ impl Metrics {
             started_seconds: unix_seconds(),
         };
         let r = &mut m.registry;
-        r.register("apiserver_request", "Requests by verb, resource and answer code", m.requests.clone());
-        r.register("apiserver_request_duration_seconds", "Time from head read to answer ready", m.durations.clone());
-        r.register("apiserver_current_inflight_requests", "Requests being served", m.in_flight.clone());
-        r.register("apiserver_longrunning_requests", "Watches and streams open", m.long_running.clone());
-        r.register("apiserver_watch_events", "Events sent to watchers", m.watch_events.clone());
-        r.register("apiserver_watch_events_bytes", "Bytes of events sent to watchers", m.watch_bytes.clone());
-        r.register("apiserver_rejected_requests", "Requests turned away with 429", m.rejected.clone());
-        r.register("authentication_attempts", "Authentications by result", m.authentications.clone());
-        r.register("apiserver_request_terminations", "Requests cut off by the server", m.terminations.clone());
+        r.register(
+            "apiserver_request",
+            "Requests by verb, resource and answer code",
+            m.requests.clone(),
+        );
+        r.register(
+            "apiserver_request_duration_seconds",
+            "Time from head read to answer ready",
+            m.durations.clone(),
+        );
+        r.register(
+            "apiserver_current_inflight_requests",
+            "Requests being served",
+            m.in_flight.clone(),
+        );
+        r.register(
+            "apiserver_longrunning_requests",
+            "Watches and streams open",
+            m.long_running.clone(),
+        );
+        r.register(
+            "apiserver_watch_events",
+            "Events sent to watchers",
+            m.watch_events.clone(),
+        );
+        r.register(
+            "apiserver_watch_events_bytes",
+            "Bytes of events sent to watchers",
+            m.watch_bytes.clone(),
+        );
+        r.register(
+            "apiserver_rejected_requests",
+            "Requests turned away with 429",
+            m.rejected.clone(),
+        );
+        r.register(
+            "authentication_attempts",
+            "Authentications by result",
+            m.authentications.clone(),
+        );
+        r.register(
+            "apiserver_request_terminations",
+            "Requests cut off by the server",
+            m.terminations.clone(),
+        );
         m
     }
 
@@ -165,7 +202,9 @@ impl Metrics {
             let _ = writeln!(out, "# TYPE {name} {kind}\n{name} {value}");
         };
         gauge("process_start_time_seconds", "gauge", self.started_seconds);
-        let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+        let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+            return;
+        };
         // Fields after the parenthesised command name: see proc(5).
         let fields: Vec<f64> = stat
             .rsplit(')')
@@ -178,7 +217,9 @@ impl Metrics {
         gauge("process_cpu_seconds_total", "counter", (at(11) + at(12)) / 100.0);
         gauge("process_virtual_memory_bytes", "gauge", at(20));
         gauge("process_resident_memory_bytes", "gauge", at(21) * 4096.0);
-        let open = std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0);
+        let open = std::fs::read_dir("/proc/self/fd")
+            .map(Iterator::count)
+            .unwrap_or(0);
         gauge("process_open_fds", "gauge", open as f64);
     }
 }
@@ -194,17 +235,49 @@ pub fn registry_counters(m: &corten_registry::metrics::Metrics, out: &mut String
         let _ = writeln!(out, "# TYPE {name} {kind}\n{name} {value}");
     };
     line("apiserver_registered_watchers", "gauge", m.watches_open.get());
-    line("apiserver_watch_cache_events_received_total", "counter", m.events_received.get());
-    line("apiserver_watch_cache_events_dispatched_total", "counter", m.events_delivered.get());
-    line("apiserver_terminated_watchers_total", "counter", m.watches_ended_slow.get());
+    line(
+        "apiserver_watch_cache_events_received_total",
+        "counter",
+        m.events_received.get(),
+    );
+    line(
+        "apiserver_watch_cache_events_dispatched_total",
+        "counter",
+        m.events_delivered.get(),
+    );
+    line(
+        "apiserver_terminated_watchers_total",
+        "counter",
+        m.watches_ended_slow.get(),
+    );
     line("corten_registry_creates_total", "counter", m.creates.get());
     line("corten_registry_updates_total", "counter", m.updates.get());
-    line("corten_registry_updates_unchanged_total", "counter", m.updates_unchanged.get());
+    line(
+        "corten_registry_updates_unchanged_total",
+        "counter",
+        m.updates_unchanged.get(),
+    );
     line("corten_registry_deletes_total", "counter", m.deletes.get());
     line("corten_registry_gets_total", "counter", m.gets.get());
     line("corten_registry_lists_total", "counter", m.lists.get());
-    line("corten_registry_conflicts_retried_total", "counter", m.conflicts_retried.get());
-    line("corten_registry_watches_started_total", "counter", m.watches_started.get());
-    line("corten_registry_watches_expired_total", "counter", m.watches_too_old.get());
-    line("corten_registry_lists_expired_total", "counter", m.lists_expired.get());
+    line(
+        "corten_registry_conflicts_retried_total",
+        "counter",
+        m.conflicts_retried.get(),
+    );
+    line(
+        "corten_registry_watches_started_total",
+        "counter",
+        m.watches_started.get(),
+    );
+    line(
+        "corten_registry_watches_expired_total",
+        "counter",
+        m.watches_too_old.get(),
+    );
+    line(
+        "corten_registry_lists_expired_total",
+        "counter",
+        m.lists_expired.get(),
+    );
 }

@@ -63,7 +63,12 @@ pub struct Accepted {
 
 impl Accepted {
     /// Plain JSON, for callers that say nothing.
-    pub const JSON: Self = Self { format: Format::Json, shape: Shape::Plain, meta_version: "v1", pretty: false };
+    pub const JSON: Self = Self {
+        format: Format::Json,
+        shape: Shape::Plain,
+        meta_version: "v1",
+        pretty: false,
+    };
 }
 
 /// Why nothing fits.
@@ -115,7 +120,12 @@ fn clause(text: &str) -> Option<Clause<'_>> {
         None if range == "*" => ("*", "*"),
         _ => return None,
     };
-    let mut c = Clause { main, sub, q: 1.0, params: Vec::new() };
+    let mut c = Clause {
+        main,
+        sub,
+        q: 1.0,
+        params: Vec::new(),
+    };
     for (k, v) in pieces.filter_map(|p| p.split_once('=')) {
         match k.trim() {
             "q" => c.q = v.trim().parse().unwrap_or(0.0),
@@ -150,13 +160,20 @@ pub fn accept(header: Option<&str>, tables: bool) -> Result<Accepted, Refused> {
 }
 
 fn accept_clause(clause: &Clause<'_>, format: Format, tables: bool) -> Option<Accepted> {
-    if clause.param("stream").is_some_and(|s| !s.is_empty() && s != "watch") {
+    if clause
+        .param("stream")
+        .is_some_and(|s| !s.is_empty() && s != "watch")
+    {
         return None;
     }
     let pretty = clause.param("pretty") == Some("1");
     let (kind, group, version) = (clause.param("as"), clause.param("g"), clause.param("v"));
     if kind.is_none() && group.is_none() && version.is_none() {
-        return Some(Accepted { pretty, format, ..Accepted::JSON });
+        return Some(Accepted {
+            pretty,
+            format,
+            ..Accepted::JSON
+        });
     }
     let meta_version = match (group, version) {
         (Some("meta.k8s.io"), Some("v1")) => "v1",
@@ -169,23 +186,38 @@ fn accept_clause(clause: &Clause<'_>, format: Format, tables: bool) -> Option<Ac
         "PartialObjectMetadataList" => Shape::PartialList,
         _ => return None,
     };
-    Some(Accepted { format, shape, meta_version, pretty })
+    Some(Accepted {
+        format,
+        shape,
+        meta_version,
+        pretty,
+    })
 }
 
 /// The encoding of a request body; no header means JSON.
 pub fn content_format(header: Option<&str>) -> Option<Format> {
-    let media_type = header.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let media_type = header
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if media_type.is_empty() {
         return Some(Format::Json);
     }
-    MEDIA_TYPES.iter().find(|(m, _)| m.eq_ignore_ascii_case(media_type)).map(|(_, f)| *f)
+    MEDIA_TYPES
+        .iter()
+        .find(|(m, _)| m.eq_ignore_ascii_case(media_type))
+        .map(|(_, f)| *f)
 }
 
 /// True where JSON is to be indented: `?pretty` says, else clients that people type.
 pub fn pretty(query: Option<&str>, user_agent: &str) -> bool {
     match query {
         Some(v) if !v.is_empty() => matches!(v, "1" | "t" | "T" | "TRUE" | "true" | "True"),
-        _ => ["curl", "Wget", "Mozilla/5.0"].iter().any(|p| user_agent.starts_with(p)),
+        _ => ["curl", "Wget", "Mozilla/5.0"]
+            .iter()
+            .any(|p| user_agent.starts_with(p)),
     }
 }
 
@@ -214,8 +246,14 @@ mod tests {
     #[test]
     fn refusals() {
         assert_eq!(accept(Some("text/html"), true), Err(Refused::Type));
-        assert_eq!(accept(Some("application/json;as=Chair;v=v1;g=meta.k8s.io"), true), Err(Refused::Conversion));
+        assert_eq!(
+            accept(Some("application/json;as=Chair;v=v1;g=meta.k8s.io"), true),
+            Err(Refused::Conversion)
+        );
         assert_eq!(content_format(Some("text/plain")), None);
-        assert_eq!(content_format(Some("application/json; charset=utf-8")), Some(Format::Json));
+        assert_eq!(
+            content_format(Some("application/json; charset=utf-8")),
+            Some(Format::Json)
+        );
     }
 }

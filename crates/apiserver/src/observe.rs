@@ -34,9 +34,19 @@ impl Observed {
     /// Reads the labels. Only resources the server knows become label values, so that clients cannot grow the families.
     pub fn new(server: &Inner, info: &RequestInfo, query: &Query) -> Self {
         let known = info.is_resource && server.catalog.has(&info.group, &info.version, &info.resource);
-        let text = |s: &str| -> Text { if known { Cow::Owned(s.to_owned()) } else { Cow::Borrowed("") } };
+        let text = |s: &str| -> Text {
+            if known {
+                Cow::Owned(s.to_owned())
+            } else {
+                Cow::Borrowed("")
+            }
+        };
         let sub = match (known, info.is_resource) {
-            (true, _) if server.catalog.has_sub(&info.group, &info.version, &info.resource, &info.subresource) => {
+            (true, _)
+                if server
+                    .catalog
+                    .has_sub(&info.group, &info.version, &info.resource, &info.subresource) =>
+            {
                 text(&info.subresource)
             }
             (false, false) => Cow::Borrowed(plain_path(&info.path)),
@@ -44,7 +54,11 @@ impl Observed {
         };
         let labels = RequestLabels {
             verb: upper(&info.verb, info.is_resource),
-            dry_run: if query.get("dryRun") == Some("All") { "All" } else { "" },
+            dry_run: if query.get("dryRun") == Some("All") {
+                "All"
+            } else {
+                ""
+            },
             group: text(&info.group),
             version: text(&info.version),
             resource: text(&info.resource),
@@ -53,7 +67,11 @@ impl Observed {
             component: "apiserver",
             code: 0,
         };
-        Self { metrics: server.metrics.clone(), labels, long_running: info.long_running() }
+        Self {
+            metrics: server.metrics.clone(),
+            labels,
+            long_running: info.long_running(),
+        }
     }
 
     /// Counts the answer.
@@ -62,7 +80,11 @@ impl Observed {
         self.metrics.requests.get_or_create(&self.labels).inc();
         let l = self.labels;
         if self.long_running {
-            let open = WatchLabels { group: l.group, version: l.version, resource: l.resource };
+            let open = WatchLabels {
+                group: l.group,
+                version: l.version,
+                resource: l.resource,
+            };
             let gauge = self.metrics.long_running.get_or_create_owned(&open);
             return if answer.body().is_end_stream() {
                 answer
@@ -80,15 +102,30 @@ impl Observed {
             scope: l.scope,
             component: l.component,
         };
-        self.metrics.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        self.metrics
+            .durations
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
         answer
     }
 }
 
 fn plain_path(path: &str) -> &'static str {
-    const PATHS: [&str; 9] =
-        ["/healthz", "/livez", "/readyz", "/version", "/metrics", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
-    PATHS.into_iter().find(|p| path.trim_end_matches('/') == *p).unwrap_or("")
+    const PATHS: [&str; 9] = [
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/version",
+        "/metrics",
+        "/api",
+        "/apis",
+        "/openapi/v2",
+        "/openapi/v3",
+    ];
+    PATHS
+        .into_iter()
+        .find(|p| path.trim_end_matches('/') == *p)
+        .unwrap_or("")
 }
 
 /// Upstream's verbs for metrics: HTTP's, but LIST, WATCH, APPLY and DELETECOLLECTION by name.

@@ -19,10 +19,16 @@ fn document(text: String, content_type: &'static str) -> Answer {
 pub fn configuration(call: &Call) -> Answer {
     let server = &call.server;
     let keys = server.authenticator.verifier().keys();
-    document(oidc::configuration(server.issuer.name(), &server.options.advertise, keys), "application/json")
+    document(
+        oidc::configuration(server.issuer.name(), &server.options.advertise, keys),
+        "application/json",
+    )
 }
 
 /// The public keys.
 pub fn keys(call: &Call) -> Answer {
-    document(oidc::keys(call.server.authenticator.verifier().keys()), oidc::KEYS_CONTENT_TYPE)
+    document(
+        oidc::keys(call.server.authenticator.verifier().keys()),
+        oidc::KEYS_CONTENT_TYPE,
+    )
 }

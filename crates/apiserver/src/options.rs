@@ -62,10 +62,16 @@ impl WriteOptions {
         let (manager, force) = (query.text("fieldManager"), query.flag("force"));
         match purpose {
             For::Apply if manager.is_empty() => {
-                errors.push(Error::required(&Path::new("fieldManager"), "is required for apply patch"));
+                errors.push(Error::required(
+                    &Path::new("fieldManager"),
+                    "is required for apply patch",
+                ));
             }
             For::Patch if force.is_some() => {
-                errors.push(Error::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
+                errors.push(Error::forbidden(
+                    &Path::new("force"),
+                    "may not be specified for non-apply patch",
+                ));
             }
             _ => {}
         }
@@ -78,7 +84,11 @@ impl WriteOptions {
             "Strict" => Validation::Strict,
             _ => {
                 let known = ["", "Ignore", "Strict", "Warn"];
-                errors.push(Error::not_supported(&Path::new("fieldValidation"), directive, &known));
+                errors.push(Error::not_supported(
+                    &Path::new("fieldValidation"),
+                    directive,
+                    &known,
+                ));
                 Validation::Warn
             }
         };
@@ -88,7 +98,12 @@ impl WriteOptions {
             For::Patch | For::Apply => "PatchOptions",
         };
         invalid(kind, errors)?;
-        Ok(Self { dry_run, field_manager: manager.to_owned(), validation, force })
+        Ok(Self {
+            dry_run,
+            field_manager: manager.to_owned(),
+            validation,
+            force,
+        })
     }
 }
 
@@ -107,7 +122,11 @@ fn check_manager(manager: &str, errors: &mut ErrorList) {
 
 fn check_dry_run(values: Vec<&str>, errors: &mut ErrorList) -> bool {
     if values.iter().any(|v| *v != "All") {
-        errors.push(Error::not_supported(&Path::new("dryRun"), json!(values), &["All"]));
+        errors.push(Error::not_supported(
+            &Path::new("dryRun"),
+            json!(values),
+            &["All"],
+        ));
     }
     !values.is_empty()
 }
@@ -128,12 +147,21 @@ impl Deletion {
     /// 400 for wrong types, 422 for bad values.
     pub fn from_body(body: &Value) -> Result<Self, Status> {
         let text = |v: &Value| v.as_str().map(str::to_owned);
-        let wrong = |f: &str| Status::bad_request(format!("json: cannot unmarshal into Go struct field DeleteOptions.{f}"));
+        let wrong = |f: &str| {
+            Status::bad_request(format!(
+                "json: cannot unmarshal into Go struct field DeleteOptions.{f}"
+            ))
+        };
         let grace = match &body["gracePeriodSeconds"] {
             Value::Null => None,
             v => Some(v.as_i64().ok_or_else(|| wrong("gracePeriodSeconds"))?),
         };
-        let dry: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let dry: Vec<&str> = body["dryRun"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let preconditions = Preconditions {
             uid: text(&body["preconditions"]["uid"]),
             resource_version: text(&body["preconditions"]["resourceVersion"]),
@@ -170,7 +198,11 @@ impl Deletion {
                 errors.push(Error::invalid(&path, word(policy), text));
             }
             if let Propagation::Invalid(p) = policy {
-                errors.push(Error::not_supported(&path, p.as_str(), &["Foreground", "Background", "Orphan", "nil"]));
+                errors.push(Error::not_supported(
+                    &path,
+                    p.as_str(),
+                    &["Foreground", "Background", "Orphan", "nil"],
+                ));
             }
         }
         let dry_run = check_dry_run(dry, &mut errors);
@@ -220,7 +252,9 @@ impl Listing {
         if !name.is_empty() {
             match &field_selector {
                 Some(s) if s.exact("metadata.name") != Some(name) => {
-                    return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+                    return Err(Status::bad_request(
+                        "fieldSelector metadata.name doesn't match requested name",
+                    ));
                 }
                 Some(_) => {}
                 None => field_selector = Some(fields::Selector::equal("metadata.name", name)),
@@ -243,7 +277,11 @@ impl Listing {
             timeout_seconds: int("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()),
         };
         let matching = query.text("resourceVersionMatch");
-        let errors = if watch { listing.watch_errors(matching) } else { listing.list_errors(matching) };
+        let errors = if watch {
+            listing.watch_errors(matching)
+        } else {
+            listing.list_errors(matching)
+        };
         invalid("ListOptions", errors)?;
         Ok(listing)
     }
@@ -263,7 +301,11 @@ impl Listing {
                 no("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
             }
             if self.version_match.is_none() {
-                errors.push(Error::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
+                errors.push(Error::not_supported(
+                    &path,
+                    matching,
+                    &["Exact", "NotOlderThan", ""],
+                ));
             }
         }
         if self.send_initial_events.is_some() {

@@ -4,34 +4,54 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corten_auth::UserInfo;
+use corten_auth::authn::ClientCertificates;
 use rustls_pki_types::CertificateDer;
+
+use crate::authn::unix_seconds;
+
+/// What the connection itself proves.
+#[derive(Debug)]
+pub enum Proof {
+    /// This user: by client certificate, or given by the process.
+    User(Arc<UserInfo>),
+    /// A certificate that is not good, and why. A good token makes up for it.
+    Refused(String),
+    /// Nothing.
+    None,
+}
 
 /// The far end of a connection.
 #[derive(Debug)]
 pub struct Peer {
     /// Its address; none for calls from inside the process.
     pub remote: Option<SocketAddr>,
-    /// The user the connection itself proves: by verified client certificate, or given by the process.
-    pub user: Option<Arc<UserInfo>>,
-    /// True for calls from inside the process.
-    pub in_process: bool,
+    /// See [`Proof`].
+    pub proof: Proof,
 }
 
 impl Peer {
-    /// A TLS connection. The handshake has verified `certificates` against the client CA.
-    pub fn from_connection(remote: SocketAddr, certificates: &[CertificateDer<'_>]) -> Self {
-        let user = certificates.first().and_then(|leaf| match corten_auth::authn::x509_user(leaf) {
-            Ok(user) => Some(Arc::new(user)),
-            Err(e) => {
-                tracing::debug!(%remote, error = %e, "client certificate names no user");
-                None
-            }
-        });
-        Self { remote: Some(remote), user, in_process: false }
+    /// A TLS connection; the handshake has shown that the client holds the key of `certificates`.
+    pub fn from_connection(
+        remote: SocketAddr,
+        certificates: &[CertificateDer<'_>],
+        authorities: &ClientCertificates,
+    ) -> Self {
+        let proof = match authorities.user(certificates, unix_seconds()) {
+            Ok(Some(user)) => Proof::User(Arc::new(user)),
+            Ok(None) => Proof::None,
+            Err(e) => Proof::Refused(e.to_string()),
+        };
+        Self {
+            remote: Some(remote),
+            proof,
+        }
     }
 
     /// A caller in this process, acting as `user`.
     pub fn in_process(user: UserInfo) -> Self {
-        Self { remote: None, user: Some(Arc::new(user)), in_process: true }
+        Self {
+            remote: None,
+            proof: Proof::User(Arc::new(user)),
+        }
     }
 }

@@ -8,10 +8,13 @@ impl Query {
     /// Decodes `a=b&c=d`. Pairs with bad escapes are dropped, as Go's `url.Query` does.
     pub fn parse(raw: Option<&str>) -> Self {
         let Some(raw) = raw else { return Self::default() };
-        let pairs = raw.split('&').filter(|p| !p.is_empty() && !p.contains(';')).filter_map(|pair| {
-            let (k, v) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((unescape(k, true)?, unescape(v, true)?))
-        });
+        let pairs = raw
+            .split('&')
+            .filter(|p| !p.is_empty() && !p.contains(';'))
+            .filter_map(|pair| {
+                let (k, v) = pair.split_once('=').unwrap_or((pair, ""));
+                Some((unescape(k, true)?, unescape(v, true)?))
+            });
         Self(pairs.collect())
     }
 
@@ -27,12 +30,16 @@ impl Query {
 
     /// All values of a key.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .filter(move |(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
     }
 
     /// Upstream's query booleans: absent is `None`, `false` and `0` are false, whatever else is true.
     pub fn flag(&self, key: &str) -> Option<bool> {
-        self.get(key).map(|v| !(v.eq_ignore_ascii_case("false") || v == "0"))
+        self.get(key)
+            .map(|v| !(v.eq_ignore_ascii_case("false") || v == "0"))
     }
 
     /// A decimal integer.
@@ -114,7 +121,13 @@ mod tests {
     #[test]
     fn integers_fail_in_gos_words() {
         let q = Query::parse(Some("limit=x&big=99999999999999999999"));
-        assert_eq!(q.int("limit").unwrap_err(), "strconv.ParseInt: parsing \"x\": invalid syntax");
-        assert_eq!(q.int("big").unwrap_err(), "strconv.ParseInt: parsing \"99999999999999999999\": value out of range");
+        assert_eq!(
+            q.int("limit").unwrap_err(),
+            "strconv.ParseInt: parsing \"x\": invalid syntax"
+        );
+        assert_eq!(
+            q.int("big").unwrap_err(),
+            "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"
+        );
     }
 }

@@ -43,7 +43,10 @@ impl RequestInfo {
     /// A path of `/api/v1/watch` alone; the text is upstream's.
     pub fn parse(method: &Method, path: &str, query: &Query) -> Result<Self, String> {
         let path = unescape(path, false).unwrap_or_else(|| path.to_owned());
-        let mut info = Self { verb: method.as_str().to_ascii_lowercase(), ..Self::default() };
+        let mut info = Self {
+            verb: method.as_str().to_ascii_lowercase(),
+            ..Self::default()
+        };
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let grouped = match parts[0] {
             "api" => false,
@@ -153,26 +156,79 @@ mod tests {
     #[track_caller]
     fn check(method: &str, url: &str, want: [&str; 7]) {
         let i = info(method, url);
-        let got = [&i.verb, &i.group, &i.version, &i.namespace, &i.resource, &i.subresource, &i.name];
+        let got = [
+            &i.verb,
+            &i.group,
+            &i.version,
+            &i.namespace,
+            &i.resource,
+            &i.subresource,
+            &i.name,
+        ];
         assert_eq!(got.map(String::as_str), want);
     }
 
     #[test]
     fn resources() {
-        check("GET", "/api/v1/namespaces", ["list", "", "v1", "", "namespaces", "", ""]);
-        check("GET", "/api/v1/namespaces/a", ["get", "", "v1", "a", "namespaces", "", "a"]);
-        check("PUT", "/api/v1/namespaces/a/finalize", ["update", "", "v1", "a", "namespaces", "finalize", "a"]);
-        check("POST", "/api/v1/namespaces/a/pods", ["create", "", "v1", "a", "pods", "", ""]);
-        check("GET", "/apis/apps/v1/deployments?watch=1", ["watch", "apps", "v1", "", "deployments", "", ""]);
-        check("DELETE", "/api/v1/namespaces/a/pods", ["deletecollection", "", "v1", "a", "pods", "", ""]);
-        check("POST", "/api/v1/namespaces/a/pods/p/exec", ["create", "", "v1", "a", "pods", "exec", "p"]);
-        check("GET", "/api/v1/watch/namespaces/a/pods/p", ["watch", "", "v1", "a", "pods", "", "p"]);
-        check("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dp", ["list", "", "v1", "", "pods", "", "p"]);
+        check(
+            "GET",
+            "/api/v1/namespaces",
+            ["list", "", "v1", "", "namespaces", "", ""],
+        );
+        check(
+            "GET",
+            "/api/v1/namespaces/a",
+            ["get", "", "v1", "a", "namespaces", "", "a"],
+        );
+        check(
+            "PUT",
+            "/api/v1/namespaces/a/finalize",
+            ["update", "", "v1", "a", "namespaces", "finalize", "a"],
+        );
+        check(
+            "POST",
+            "/api/v1/namespaces/a/pods",
+            ["create", "", "v1", "a", "pods", "", ""],
+        );
+        check(
+            "GET",
+            "/apis/apps/v1/deployments?watch=1",
+            ["watch", "apps", "v1", "", "deployments", "", ""],
+        );
+        check(
+            "DELETE",
+            "/api/v1/namespaces/a/pods",
+            ["deletecollection", "", "v1", "a", "pods", "", ""],
+        );
+        check(
+            "POST",
+            "/api/v1/namespaces/a/pods/p/exec",
+            ["create", "", "v1", "a", "pods", "exec", "p"],
+        );
+        check(
+            "GET",
+            "/api/v1/watch/namespaces/a/pods/p",
+            ["watch", "", "v1", "a", "pods", "", "p"],
+        );
+        check(
+            "GET",
+            "/api/v1/pods?fieldSelector=metadata.name%3Dp",
+            ["list", "", "v1", "", "pods", "", "p"],
+        );
     }
 
     #[test]
     fn others() {
-        for path in ["/", "/healthz", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/openapi/v3"] {
+        for path in [
+            "/",
+            "/healthz",
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/openapi/v3",
+        ] {
             let i = info("GET", path);
             assert!(!i.is_resource && i.verb == "get" && i.path == path, "{path}");
         }

@@ -19,7 +19,12 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     if !call.server.catalog.has_version(&info.group, &info.version) {
         return Ok(respond::not_found_text());
     }
-    let Some(served) = call.server.catalog.lookup(&info.group, &info.version, &info.resource).cloned() else {
+    let Some(served) = call
+        .server
+        .catalog
+        .lookup(&info.group, &info.version, &info.resource)
+        .cloned()
+    else {
         return Err(Status::unknown_path());
     };
     if !right_scope(&call, &served) {
@@ -34,7 +39,11 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     if served.stored().is_err() {
         return reviews::dispatch(call, &served).await;
     }
-    if info.named_by_path { item(call, served).await } else { collection(call, served).await }
+    if info.named_by_path {
+        item(call, served).await
+    } else {
+        collection(call, served).await
+    }
 }
 
 /// Cluster-scoped resources have no namespace in their path; items of namespaced ones need it.
@@ -43,7 +52,11 @@ fn right_scope(call: &Call, served: &Served) -> bool {
     if info.resource == "namespaces" {
         return true;
     }
-    if served.schema.namespaced { !info.namespace.is_empty() || !info.named_by_path } else { info.namespace.is_empty() }
+    if served.schema.namespaced {
+        !info.namespace.is_empty() || !info.named_by_path
+    } else {
+        info.namespace.is_empty()
+    }
 }
 
 async fn collection(call: Call, served: Arc<Served>) -> Result<Answer, Status> {

@@ -16,14 +16,16 @@ pub type Answer = Response<Body>;
 pub fn bytes(code: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Answer {
     let mut r = Response::new(body.into());
     *r.status_mut() = code;
-    r.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    r.headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     r
 }
 
 /// Plain text, as Go's `http.Error` and health checks send it.
 pub fn text(code: StatusCode, body: impl Into<String>) -> Answer {
     let mut r = bytes(code, "text/plain; charset=utf-8", body.into());
-    r.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    r.headers_mut()
+        .insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     r
 }
 
@@ -43,8 +45,12 @@ pub fn json(code: StatusCode, value: &Value) -> Answer {
 pub fn encode(value: &Value, accepted: Accepted) -> Result<Bytes, Status> {
     match accepted.format {
         Format::Json => {
-            let mut out = if accepted.pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) }
-                .map_err(Status::internal)?;
+            let mut out = if accepted.pretty {
+                serde_json::to_vec_pretty(value)
+            } else {
+                serde_json::to_vec(value)
+            }
+            .map_err(Status::internal)?;
             if !accepted.pretty {
                 out.push(b'\n');
             }
@@ -60,7 +66,11 @@ pub fn encode(value: &Value, accepted: Accepted) -> Result<Bytes, Status> {
 /// # Errors
 /// Where the encoding cannot express it.
 pub fn object(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Answer, Status> {
-    Ok(bytes(code, accepted.format.content_type(), encode(value, accepted)?))
+    Ok(bytes(
+        code,
+        accepted.format.content_type(),
+        encode(value, accepted)?,
+    ))
 }
 
 /// A failure, in the encoding the client asked for where that works for a Status, else JSON.

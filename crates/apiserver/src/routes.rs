@@ -25,7 +25,10 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         return discovery::answer(&call, &path);
     }
     if !get {
-        return Ok(respond::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"));
+        return Ok(respond::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method Not Allowed\n",
+        ));
     }
     match path.as_str() {
         "" => Ok(index(&call)),
@@ -42,7 +45,11 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
 
 /// `/`: every path there is.
 fn index(call: &Call) -> Answer {
-    let mut paths: Vec<String> = vec!["/.well-known/openid-configuration".into(), "/api".into(), "/apis".into()];
+    let mut paths: Vec<String> = vec![
+        "/.well-known/openid-configuration".into(),
+        "/api".into(),
+        "/apis".into(),
+    ];
     for (group, version) in call.server.catalog.group_versions() {
         if group.is_empty() {
             paths.push(format!("/api/{version}"));
@@ -51,7 +58,16 @@ fn index(call: &Call) -> Answer {
             paths.push(format!("/apis/{group}/{version}"));
         }
     }
-    let plain = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+    let plain = [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(plain.map(str::to_owned));
     paths.sort_unstable();
     paths.dedup();

@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use corten_auth::UserInfo;
+use corten_auth::authn::ClientCertificates;
 use corten_auth::authz::Authorizer;
 use corten_auth::rbac::RbacAuthorizer;
 use corten_auth::token::{Issuer, Verifier};
-use corten_auth::UserInfo;
 use corten_meta::{GroupResource, Status, labels};
 use corten_registry::{ListOptions, Registry};
 use http::Request;
@@ -41,6 +42,8 @@ pub struct Options {
 pub struct Config {
     /// The one door to state.
     pub registry: Arc<Registry>,
+    /// Judges client certificates.
+    pub certificates: ClientCertificates,
     /// Checks service-account tokens.
     pub verifier: Arc<Verifier>,
     /// Makes service-account tokens.
@@ -94,7 +97,12 @@ impl ApiServer {
         let fixed = config.options.static_tokens.clone();
         let inner = Inner {
             catalog: Catalog::builtin(&config.registry),
-            authenticator: Authenticator::new(fixed, config.verifier, config.registry.clone()),
+            authenticator: Authenticator::new(
+                config.certificates,
+                fixed,
+                config.verifier,
+                config.registry.clone(),
+            ),
             registry: config.registry,
             issuer: config.issuer,
             authorizer: config.authorizer,
@@ -109,7 +117,13 @@ impl ApiServer {
         };
         inner.health.add("ping", Kind::All, || Ok(()));
         inner.health.add("etcd", Kind::All, || Ok(()));
-        let stopping = move || if stop.is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) };
+        let stopping = move || {
+            if stop.is_cancelled() {
+                Err("process is shutting down".to_owned())
+            } else {
+                Ok(())
+            }
+        };
         inner.health.add("shutdown", Kind::Ready, stopping);
         Self(Arc::new(inner))
     }
@@ -136,7 +150,10 @@ impl ApiServer {
 
     /// A service for callers in this process, acting as `user`: no socket and no TLS, everything else as for any client.
     pub fn in_process(&self, user: UserInfo) -> InProcess {
-        InProcess { server: self.clone(), peer: Arc::new(Peer::in_process(user.authenticated())) }
+        InProcess {
+            server: self.clone(),
+            peer: Arc::new(Peer::in_process(user.authenticated())),
+        }
     }
 
     /// Readiness fails and watches end from here on; connections are drained by [`crate::serve`].
@@ -177,26 +194,43 @@ impl Inner {
     /// # Errors
     /// 503 before there is one.
     pub fn backends(&self) -> Result<Arc<Backends>, Status> {
-        self.backends.load_full().ok_or_else(|| Status::service_unavailable("no connection to nodes is configured"))
+        self.backends
+            .load_full()
+            .ok_or_else(|| Status::service_unavailable("no connection to nodes is configured"))
     }
 
     /// The registry's handle of a resource.
     ///
     /// # Errors
     /// 404 where it is not stored.
-    pub fn stored(&self, group: &'static str, plural: &'static str) -> Result<corten_registry::Resource, Status> {
-        self.registry.resource(group, plural).ok_or_else(Status::unknown_path)
+    pub fn stored(
+        &self,
+        group: &'static str,
+        plural: &'static str,
+    ) -> Result<corten_registry::Resource, Status> {
+        self.registry
+            .resource(group, plural)
+            .ok_or_else(Status::unknown_path)
     }
 
     /// One object of another kind, parsed.
     ///
     /// # Errors
     /// 404.
-    pub async fn fetch(&self, group: &'static str, plural: &'static str, ns: &str, name: &str) -> Result<Value, Status> {
+    pub async fn fetch(
+        &self,
+        group: &'static str,
+        plural: &'static str,
+        ns: &str,
+        name: &str,
+    ) -> Result<Value, Status> {
         if name.is_empty() {
             return Err(Status::not_found(&GroupResource::new(group, plural), name));
         }
-        self.registry.get(&self.stored(group, plural)?, ns, name, "").await?.value()
+        self.registry
+            .get(&self.stored(group, plural)?, ns, name, "")
+            .await?
+            .value()
     }
 
     /// Objects of another kind in a namespace, by label selector.
@@ -211,9 +245,16 @@ impl Inner {
         selector: &str,
     ) -> Result<Vec<Value>, Status> {
         let label_selector = Some(labels::Selector::parse(selector).map_err(Status::bad_request)?);
-        let options = ListOptions { label_selector, resource_version: "0".to_owned(), ..ListOptions::default() };
+        let options = ListOptions {
+            label_selector,
+            resource_version: "0".to_owned(),
+            ..ListOptions::default()
+        };
         let namespace = (!ns.is_empty()).then_some(ns);
-        let page = self.registry.list(&self.stored(group, plural)?, namespace, &options).await?;
+        let page = self
+            .registry
+            .list(&self.stored(group, plural)?, namespace, &options)
+            .await?;
         page.items.iter().map(|o| o.value()).collect()
     }
 

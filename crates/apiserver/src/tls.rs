@@ -1,61 +1,112 @@
-//! Server-side TLS: ALPN for HTTP/2 and HTTP/1.1, client certificates asked for and, where given, verified.
+//! Server-side TLS: ALPN for HTTP/2 and HTTP/1.1; client certificates are asked for, and judged after the handshake.
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
-use rustls::server::{ServerConfig, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use corten_auth::authn::ClientCertificates;
+use corten_auth::pki::{Identity, PkiError};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// A server certificate with its key.
-pub struct Identity {
-    /// Leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// PKCS#8, SEC1 or PKCS#1.
-    pub key: PrivateKeyDer<'static>,
-}
+use crate::connect::KubeletTls;
 
-/// Why the TLS configuration cannot be made.
+/// Why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The key or the chain is not usable.
-    #[error("serving certificate: {0}")]
+    #[error("certificate: {0}")]
     Identity(#[from] rustls::Error),
-    /// The client CA is not usable.
-    #[error("client CA: {0}")]
-    ClientCa(String),
+    /// The certificate or key file does not parse.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
 }
 
-/// Configuration for the API port. Certificates not signed by one of `client_cas` end the handshake, as upstream answers
-/// such a client with 401; a client without one goes on to its bearer token.
+/// Configuration for the API port.
 ///
 /// # Errors
-/// Where key, chain or CA do not parse.
-pub fn server_config(identity: Identity, client_cas: &[CertificateDer<'static>]) -> Result<Arc<ServerConfig>, TlsError> {
+/// Where key or chain do not parse.
+pub fn server_config(
+    serving: &Identity,
+    clients: &ClientCertificates,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = provider.key_provider.load_private_key(identity.key)?;
-    let certified = Arc::new(CertifiedKey::new(identity.chain, key));
-    let mut roots = RootCertStore::empty();
-    for ca in client_cas {
-        roots.add(ca.clone()).map_err(|e| TlsError::ClientCa(e.to_string()))?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| TlsError::ClientCa(e.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(OneCertificate(certified)));
+        .with_client_cert_verifier(clients.tls_verifier())
+        .with_single_cert(serving.chain()?, serving.key()?)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-#[derive(Debug)]
-struct OneCertificate(Arc<CertifiedKey>);
+/// How the server speaks to kubelets: it shows `identity` and trusts `authority`.
+///
+/// # Errors
+/// Where key, chain or CA do not parse.
+pub fn kubelet_tls(identity: &Identity, authority: &CertificateDer<'static>) -> Result<KubeletTls, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone())?;
+    let builder =
+        || ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let verified = builder()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(identity.chain()?, identity.key()?)?;
+    let anyone = Arc::new(Anyone(provider.clone()));
+    let unverified = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(anyone)
+        .with_no_client_auth();
+    Ok(KubeletTls {
+        verified: Arc::new(verified),
+        unverified: Arc::new(unverified),
+    })
+}
 
-impl rustls::server::ResolvesServerCert for OneCertificate {
-    fn resolve(&self, _hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+/// Takes any server, for `insecureSkipTLSVerifyBackend` and `https:` proxying, as upstream does.
+#[derive(Debug)]
+struct Anyone(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -108,7 +108,10 @@ impl Backends {
             Ok(Err(e)) => e.to_string(),
             Err(_) => "i/o timeout".to_owned(),
         };
-        let text = format!("error dialing backend: dial tcp {}:{}: {error}", target.host, target.port);
+        let text = format!(
+            "error dialing backend: dial tcp {}:{}: {error}",
+            target.host, target.port
+        );
         Err(Status::new(500, "", text))
     }
 
@@ -119,8 +122,11 @@ impl Backends {
     /// Where the backend cannot be reached or does not speak HTTP.
     pub async fn send(&self, request: Outgoing) -> Result<Answer, Status> {
         let io = self.open(&request.target, request.security).await?;
-        let bad = |e: hyper::Error| Status::service_unavailable(format!("error trying to reach service: {e}"));
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(bad)?;
+        let bad =
+            |e: hyper::Error| Status::service_unavailable(format!("error trying to reach service: {e}"));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(bad)?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "backend connection ended");
@@ -173,8 +179,11 @@ fn forwarded_headers(mut headers: HeaderMap, target: &Target, upgrading: bool) -
         headers.remove(name);
     }
     headers.remove(AUTHORIZATION);
-    let impersonation: Vec<HeaderName> =
-        headers.keys().filter(|k| k.as_str().starts_with("impersonate-")).cloned().collect();
+    let impersonation: Vec<HeaderName> = headers
+        .keys()
+        .filter(|k| k.as_str().starts_with("impersonate-"))
+        .cloned()
+        .collect();
     for name in impersonation {
         headers.remove(name);
     }
@@ -226,5 +235,7 @@ fn join(client: OnUpgrade, answer: Response<Incoming>) -> Answer {
 /// True where a request asks to switch protocols.
 pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok());
-    upgrade.flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case("upgrade"))
+    upgrade
+        .flat_map(|v| v.split(','))
+        .any(|t| t.trim().eq_ignore_ascii_case("upgrade"))
 }

@@ -20,7 +20,10 @@ use crate::respond::{self, Answer};
 pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
     let Some(id) = Id::parse(&call.info.name) else {
         let kind = call.info.resource.trim_end_matches('s');
-        return Err(Status::bad_request(format!("invalid {kind} request {:?}", call.info.name)));
+        return Err(Status::bad_request(format!(
+            "invalid {kind} request {:?}",
+            call.info.name
+        )));
     };
     // A directory without its slash: relative links in what the backend gives would break.
     if call.info.parts.len() == 3 && !call.uri.path().ends_with('/') && call.method == http::Method::GET {
@@ -31,14 +34,18 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
         "services" => service(&call, &id).await?,
         _ => node(&call, &id).await?,
     };
-    let upgrade = if wants_upgrade(&call.headers) { call.upgrade.take() } else { None };
+    let upgrade = if wants_upgrade(&call.headers) {
+        call.upgrade.take()
+    } else {
+        None
+    };
     let outgoing = Outgoing {
         target,
         security,
         method: call.method.clone(),
         path: backend_path(&call)?,
         headers: call.headers.clone(),
-        body: call.body.take().unwrap_or_else(empty_body),
+        body: call.body.get_mut().take().unwrap_or_else(empty_body),
         upgrade,
     };
     call.server.backends()?.send(outgoing).await
@@ -57,10 +64,17 @@ fn redirect(call: &Call) -> Answer {
 fn backend_path(call: &Call) -> Result<Uri, Status> {
     // Segments of the prefix: api/v1[/namespaces/NS]/RESOURCE/NAME/proxy.
     let prefix = if call.info.namespace.is_empty() { 5 } else { 7 };
-    let rest: Vec<&str> = call.uri.path().trim_start_matches('/').splitn(prefix + 1, '/').skip(prefix).collect();
+    let rest: Vec<&str> = call
+        .uri
+        .path()
+        .trim_start_matches('/')
+        .splitn(prefix + 1, '/')
+        .skip(prefix)
+        .collect();
     let query = call.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
     let text = format!("/{}{query}", rest.concat());
-    text.parse().map_err(|e| Status::bad_request(format!("invalid path {text:?}: {e}")))
+    text.parse()
+        .map_err(|e| Status::bad_request(format!("invalid path {text:?}: {e}")))
 }
 
 /// `SCHEME:NAME:PORT` with scheme and port left out at will.
@@ -81,11 +95,19 @@ impl<'a> Id<'a> {
             _ => return None,
         };
         let known = matches!(scheme, "" | "http" | "https");
-        (known && !name.is_empty()).then_some(Self { https: scheme == "https", name, port })
+        (known && !name.is_empty()).then_some(Self {
+            https: scheme == "https",
+            name,
+            port,
+        })
     }
 
     fn security(&self) -> Security {
-        if self.https { Security::Unchecked } else { Security::Plain }
+        if self.https {
+            Security::Unchecked
+        } else {
+            Security::Plain
+        }
     }
 
     fn default_port(&self) -> u16 {
@@ -94,22 +116,44 @@ impl<'a> Id<'a> {
 }
 
 fn pod_target(pod: &Value, port: u16) -> Result<Target, Status> {
-    let ip = pod["status"]["podIPs"][0]["ip"].as_str().unwrap_or(str_at(pod, &["status", "podIP"]));
-    let allowed = ip.parse().is_ok_and(|ip: std::net::IpAddr| !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast());
+    let ip = pod["status"]["podIPs"][0]["ip"]
+        .as_str()
+        .unwrap_or(str_at(pod, &["status", "podIP"]));
+    let allowed = ip
+        .parse()
+        .is_ok_and(|ip: std::net::IpAddr| !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast());
     if !allowed {
         return Err(Status::bad_request("address not allowed"));
     }
-    Ok(Target { node: str_at(pod, &["spec", "nodeName"]).to_owned(), host: ip.to_owned(), port })
+    Ok(Target {
+        node: str_at(pod, &["spec", "nodeName"]).to_owned(),
+        host: ip.to_owned(),
+        port,
+    })
 }
 
 async fn pod(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status> {
-    let pod = call.server.fetch("", "pods", &call.info.namespace, id.name).await?;
-    let containers = pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let declared = || containers.iter().find_map(|c| c["ports"][0]["containerPort"].as_u64());
+    let pod = call
+        .server
+        .fetch("", "pods", &call.info.namespace, id.name)
+        .await?;
+    let containers = pod["spec"]["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let declared = || {
+        containers
+            .iter()
+            .find_map(|c| c["ports"][0]["containerPort"].as_u64())
+    };
     let port = if id.port.is_empty() {
-        declared().and_then(|p| u16::try_from(p).ok()).unwrap_or_else(|| id.default_port())
+        declared()
+            .and_then(|p| u16::try_from(p).ok())
+            .unwrap_or_else(|| id.default_port())
     } else {
-        id.port.parse().map_err(|_| Status::bad_request(format!("invalid pod request {:?}", call.info.name)))?
+        id.port
+            .parse()
+            .map_err(|_| Status::bad_request(format!("invalid pod request {:?}", call.info.name)))?
     };
     Ok((pod_target(&pod, port)?, id.security()))
 }
@@ -120,7 +164,10 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
     let service = call.server.fetch("", "services", ns, id.name).await?;
     let port_name = match id.port.parse::<u64>() {
         Ok(number) => {
-            let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let ports = service["spec"]["ports"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let Some(port) = ports.iter().find(|p| p["port"] == number) else {
                 let text = format!("no service port {number} found for service {:?}", id.name);
                 return Err(Status::service_unavailable(text));
@@ -130,15 +177,31 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
         Err(_) => id.port.to_owned(),
     };
     let selector = format!("kubernetes.io/service-name={}", id.name);
-    let slices = call.server.fetch_all("discovery.k8s.io", "endpointslices", ns, &selector).await?;
-    let none = || Status::service_unavailable(format!("no endpoints available for service {:?}", call.info.name));
+    let slices = call
+        .server
+        .fetch_all("discovery.k8s.io", "endpointslices", ns, &selector)
+        .await?;
+    let none =
+        || Status::service_unavailable(format!("no endpoints available for service {:?}", call.info.name));
     let mut ready = Vec::new();
     for slice in &slices {
         let ports = slice["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let Some(port) = ports.iter().find(|p| p["name"].as_str().unwrap_or_default() == port_name) else { continue };
-        let Some(number) = port["port"].as_u64().and_then(|p| u16::try_from(p).ok()) else { continue };
-        let endpoints = slice["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let up = endpoints.iter().filter(|e| e["conditions"]["ready"] != false && e["targetRef"]["kind"] == "Pod");
+        let Some(port) = ports
+            .iter()
+            .find(|p| p["name"].as_str().unwrap_or_default() == port_name)
+        else {
+            continue;
+        };
+        let Some(number) = port["port"].as_u64().and_then(|p| u16::try_from(p).ok()) else {
+            continue;
+        };
+        let endpoints = slice["endpoints"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let up = endpoints
+            .iter()
+            .filter(|e| e["conditions"]["ready"] != false && e["targetRef"]["kind"] == "Pod");
         ready.extend(up.filter_map(|e| Some((e["targetRef"]["name"].as_str()?.to_owned(), number))));
     }
     if ready.is_empty() {
@@ -161,12 +224,17 @@ async fn node(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status> {
     let kubelet = kubelet_address(&node)?;
     let port: u16 = match id.port {
         "" => kubelet.port,
-        p => p.parse().map_err(|_| Status::bad_request(format!("invalid node request {:?}", call.info.name)))?,
+        p => p
+            .parse()
+            .map_err(|_| Status::bad_request(format!("invalid node request {:?}", call.info.name)))?,
     };
     if port == kubelet.port {
         return Ok((kubelet, Security::Kubelet));
     }
-    let local = kubelet.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified());
+    let local = kubelet
+        .host
+        .parse()
+        .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified());
     if local {
         let gr = GroupResource::new("", "nodes");
         return Err(Status::forbidden(&gr, id.name, "address not allowed"));

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Uri};
 use serde_json::Value;
 
 use super::backend::{Outgoing, Security, Target, wants_upgrade};
-use crate::body::{Body, empty_body};
+use crate::body::{Body, empty_body, read_whole};
 use crate::call::Call;
 use crate::query::{Query, escape};
 use crate::respond::{self, Answer};
@@ -45,26 +45,33 @@ pub async fn log(call: Call) -> Result<Answer, Status> {
     log_answer(answer, name).await
 }
 
+/// Bytes read of a kubelet's refusal.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
 /// A kubelet's refusal becomes a Status, as upstream's `GenericHttpResponseChecker` does.
 async fn log_answer(mut answer: Answer, name: &str) -> Result<Answer, Status> {
     let code = answer.status();
     if code.is_success() {
-        answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        answer.headers_mut().insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain"),
+        );
         return Ok(answer);
     }
-    let limited = http_body_util::Limited::new(answer.into_body(), 64 * 1024);
-    let text = match http_body_util::BodyExt::collect(limited).await {
-        Ok(b) => String::from_utf8_lossy(&b.to_bytes()).into_owned(),
-        Err(_) => String::new(),
-    };
+    let text = read_whole(answer.into_body(), MAX_ERROR_BYTES)
+        .await
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     Err(match code {
-        StatusCode::BAD_REQUEST => Status::bad_request(text),
+        StatusCode::BAD_REQUEST => Status::bad_request(text.trim_end()),
         StatusCode::NOT_FOUND => {
             let message = "the server could not find the requested resource";
             Status::new(404, "NotFound", format!("{message} ( pods/log {name})"))
         }
         _ => Status::new(code.as_u16(), "InternalError", {
-            format!("an error on the server ({text:?}) has prevented the request from succeeding ( pods/log {name})")
+            format!(
+                "an error on the server ({text:?}) has prevented the request from succeeding ( pods/log {name})"
+            )
         }),
     })
 }
@@ -89,7 +96,9 @@ pub async fn stream(mut call: Call) -> Result<Answer, Status> {
         format!("/{what}/{ns}/{name}/{container}{}", stream_query(&call.query))
     };
     if str_at(&pod, &["spec", "nodeName"]).is_empty() {
-        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
+        return Err(Status::bad_request(format!(
+            "pod {name} does not have a host assigned"
+        )));
     }
     if !wants_upgrade(&call.headers) || call.upgrade.is_none() {
         return Err(Status::bad_request("Upgrade request required"));
@@ -108,7 +117,9 @@ pub async fn stream(mut call: Call) -> Result<Answer, Status> {
 }
 
 async fn pod_of(call: &Call) -> Result<Value, Status> {
-    call.server.fetch("", "pods", &call.info.namespace, &call.info.name).await
+    call.server
+        .fetch("", "pods", &call.info.namespace, &call.info.name)
+        .await
 }
 
 async fn kubelet_of(call: &Call, pod: &Value) -> Result<Target, Status> {
@@ -123,20 +134,46 @@ async fn kubelet_of(call: &Call, pod: &Value) -> Result<Target, Status> {
 /// 500 where the node has no address.
 pub fn kubelet_address(node: &Value) -> Result<Target, Status> {
     let name = corten_meta::object::name(node);
-    let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of_type = |t: &str| addresses.iter().find(|a| a["type"] == t).and_then(|a| a["address"].as_str());
-    let host = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"].into_iter().find_map(of_type);
+    let addresses = node["status"]["addresses"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let of_type = |t: &str| {
+        addresses
+            .iter()
+            .find(|a| a["type"] == t)
+            .and_then(|a| a["address"].as_str())
+    };
+    let host = [
+        "InternalIP",
+        "ExternalIP",
+        "InternalDNS",
+        "ExternalDNS",
+        "Hostname",
+    ]
+    .into_iter()
+    .find_map(of_type);
     let Some(host) = host else {
-        let text = format!("no preferred addresses found; known addresses: {:?}", Vec::<String>::new());
+        let text = format!(
+            "no preferred addresses found; known addresses: {:?}",
+            Vec::<String>::new()
+        );
         return Err(Status::internal(text));
     };
-    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap_or(0);
+    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        .as_u64()
+        .unwrap_or(0);
     let port = u16::try_from(port).ok().filter(|p| *p != 0).unwrap_or(10250);
-    Ok(Target { node: name.to_owned(), host: host.to_owned(), port })
+    Ok(Target {
+        node: name.to_owned(),
+        host: host.to_owned(),
+        port,
+    })
 }
 
 fn uri(path: &str) -> Result<Uri, Status> {
-    path.parse().map_err(|e| Status::bad_request(format!("invalid path {path:?}: {e}")))
+    path.parse()
+        .map_err(|e| Status::bad_request(format!("invalid path {path:?}: {e}")))
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &str> {
@@ -154,16 +191,29 @@ fn container_of<'a>(pod: &'a Value, wanted: &str) -> Result<&'a str, Status> {
         let text = || Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}"));
         return containers(pod).find(|c| *c == wanted).ok_or_else(text);
     }
-    let main = pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let main = pod["spec"]["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     match main {
         [one] => Ok(one["name"].as_str().unwrap_or_default()),
-        [] => Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}"))),
+        [] => Err(Status::bad_request(format!(
+            "a container name must be specified for pod {pod_name}"
+        ))),
         _ => {
             // VisitContainers goes through init containers first.
-            let init = pod["spec"]["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let names: Vec<&str> = init.iter().chain(main).filter_map(|c| c["name"].as_str()).collect();
+            let init = pod["spec"]["initContainers"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let names: Vec<&str> = init
+                .iter()
+                .chain(main)
+                .filter_map(|c| c["name"].as_str())
+                .collect();
             let all = names.join(" ");
-            let text = format!("a container name must be specified for pod {pod_name}, choose one of: [{all}]");
+            let text =
+                format!("a container name must be specified for pod {pod_name}, choose one of: [{all}]");
             Err(Status::bad_request(text))
         }
     }
@@ -172,7 +222,12 @@ fn container_of<'a>(pod: &'a Value, wanted: &str) -> Result<&'a str, Status> {
 /// The kubelet's names for the stream options.
 fn stream_query(query: &Query) -> String {
     let mut out = String::new();
-    for (ours, kubelets) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+    for (ours, kubelets) in [
+        ("stdin", "input"),
+        ("stdout", "output"),
+        ("stderr", "error"),
+        ("tty", "tty"),
+    ] {
         if query.flag(ours).unwrap_or(false) {
             push(&mut out, kubelets, "1");
         }
@@ -221,20 +276,36 @@ impl<'a> LogQuery<'a> {
     fn validate(&self, name: &str) -> Result<(), Status> {
         let mut errors = ErrorList::new();
         if self.tail_lines.is_some_and(|n| n < 0) {
-            errors.push(Error::invalid(&Path::new("tailLines"), self.tail_lines, "must be greater than or equal to 0"));
+            errors.push(Error::invalid(
+                &Path::new("tailLines"),
+                self.tail_lines,
+                "must be greater than or equal to 0",
+            ));
         }
         if self.limit_bytes.is_some_and(|n| n < 1) {
-            errors.push(Error::invalid(&Path::new("limitBytes"), self.limit_bytes, "must be greater than 0"));
+            errors.push(Error::invalid(
+                &Path::new("limitBytes"),
+                self.limit_bytes,
+                "must be greater than 0",
+            ));
         }
         if self.since_seconds.is_some() && self.query.get("sinceTime").is_some() {
             let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
             errors.push(Error::forbidden(&Path::root(), text));
         } else if self.since_seconds.is_some_and(|n| n < 1) {
-            errors.push(Error::invalid(&Path::new("sinceSeconds"), self.since_seconds, "must be greater than 0"));
+            errors.push(Error::invalid(
+                &Path::new("sinceSeconds"),
+                self.since_seconds,
+                "must be greater than 0",
+            ));
         }
         let stream = self.query.get("stream").unwrap_or("All");
         if !["All", "Stdout", "Stderr"].contains(&stream) {
-            errors.push(Error::not_supported(&Path::new("stream"), stream, &["All", "Stderr", "Stdout"]));
+            errors.push(Error::not_supported(
+                &Path::new("stream"),
+                stream,
+                &["All", "Stderr", "Stdout"],
+            ));
         } else if stream != "All" && self.tail_lines.is_some() {
             let text = "`tailLines` and specific `stream` are mutually exclusive for now";
             errors.push(Error::forbidden(&Path::root(), text));
@@ -242,7 +313,11 @@ impl<'a> LogQuery<'a> {
         if errors.is_empty() {
             return Ok(());
         }
-        Err(Status::invalid(&GroupKind::new("", "PodLogOptions"), name, errors))
+        Err(Status::invalid(
+            &GroupKind::new("", "PodLogOptions"),
+            name,
+            errors,
+        ))
     }
 
     fn encode(&self) -> String {
@@ -252,9 +327,11 @@ impl<'a> LogQuery<'a> {
                 push(&mut out, key, "true");
             }
         }
-        for (key, n) in
-            [("sinceSeconds", self.since_seconds), ("tailLines", self.tail_lines), ("limitBytes", self.limit_bytes)]
-        {
+        for (key, n) in [
+            ("sinceSeconds", self.since_seconds),
+            ("tailLines", self.tail_lines),
+            ("limitBytes", self.limit_bytes),
+        ] {
             if let Some(n) = n {
                 push(&mut out, key, &n.to_string());
             }

@@ -46,12 +46,19 @@ pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     let ctx = call.write_context(deletion.dry_run, "");
     let deleted = {
         let (ns, name) = (served.namespace_of(&call), &call.info.name);
-        call.server.registry.delete(&ctx, served.stored()?, ns, name, &deletion.options).await
+        call.server
+            .registry
+            .delete(&ctx, served.stored()?, ns, name, &deletion.options)
+            .await
     };
     call.take_warnings(&ctx);
     let deleted = deleted?;
     let orphaning_refused = !deleted.gone && deletion.options.orphan_dependents == Some(false);
-    let code = if orphaning_refused { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let code = if orphaning_refused {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     if !deleted.gone || RETURNS_OBJECT.contains(&(served.schema.group, served.schema.plural)) {
         return answer_object(&call, &served, code, &deleted.object, accepted);
     }
@@ -62,7 +69,14 @@ pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
         uid: object::uid(&deleted.object.value()?).to_owned(),
         ..Details::default()
     };
-    respond::object(code, &Status::success_json(&details), Accepted { shape: negotiate::Shape::Plain, ..accepted })
+    respond::object(
+        code,
+        &Status::success_json(&details),
+        Accepted {
+            shape: negotiate::Shape::Plain,
+            ..accepted
+        },
+    )
 }
 
 /// `DELETE` of everything a selector finds.
@@ -77,7 +91,9 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
     let page = {
         let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
         let registry = &call.server.registry;
-        registry.delete_collection(&ctx, served.stored()?, namespace, &deletion.options, &selection).await
+        registry
+            .delete_collection(&ctx, served.stored()?, namespace, &deletion.options, &selection)
+            .await
     };
     call.take_warnings(&ctx);
     answer_list(&call, &served, &page?, accepted)

@@ -25,7 +25,11 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.object_answer()?;
     let options = Listing::read(&call.query, &call.info.name, false)?.into_list();
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
-    let page = call.server.registry.list(served.stored()?, namespace, &options).await?;
+    let page = call
+        .server
+        .registry
+        .list(served.stored()?, namespace, &options)
+        .await?;
     answer_list(&call, &served, &page, accepted)
 }
 
@@ -33,12 +37,21 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
 ///
 /// # Errors
 /// Where stored bytes cannot be read or the encoding cannot express them.
-pub fn answer_list(call: &Call, served: &Served, page: &ListPage, accepted: Accepted) -> Result<Answer, Status> {
+pub fn answer_list(
+    call: &Call,
+    served: &Served,
+    page: &ListPage,
+    accepted: Accepted,
+) -> Result<Answer, Status> {
     let content_type = accepted.format.content_type();
     let as_stored = accepted.shape == Shape::Plain && !served.converts();
     match accepted.format {
         Format::Json if as_stored && !accepted.pretty => {
-            return Ok(respond::bytes(StatusCode::OK, content_type, json_body(served, page)));
+            return Ok(respond::bytes(
+                StatusCode::OK,
+                content_type,
+                json_body(served, page),
+            ));
         }
         Format::Protobuf if as_stored => {
             let body = crate::protobuf::list_body(served, page)?;
@@ -46,7 +59,11 @@ pub fn answer_list(call: &Call, served: &Served, page: &ListPage, accepted: Acce
         }
         _ => {}
     }
-    let values = page.items.iter().map(|o| served_value(served, o)).collect::<Result<Vec<_>, _>>()?;
+    let values = page
+        .items
+        .iter()
+        .map(|o| served_value(served, o))
+        .collect::<Result<Vec<_>, _>>()?;
     let metadata = list_meta(page);
     let value = match accepted.shape {
         Shape::Plain => shape::plain_list(served, values, metadata),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corten_meta::status::Details;
-use corten_meta::{Status, object, patch as patches};
+use corten_meta::{GroupVersionKind, Status, object, patch as patches};
 use corten_registry::UpdateOptions;
 use http::StatusCode;
 use serde_json::Value;
@@ -37,7 +37,13 @@ impl PatchType {
     /// # Errors
     /// The router's 415.
     pub fn read(call: &Call) -> Result<Self, Status> {
-        let media = call.content_type().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let media = call
+            .content_type()
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
         Ok(match media {
             "application/json-patch+json" => Self::Json,
             "application/merge-patch+json" => Self::Merge,
@@ -59,13 +65,20 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     let accepted = call.object_answer()?;
     let kind = PatchType::read(&call)?;
     let body = call.read_body().await?;
-    let purpose = if kind == PatchType::Apply { For::Apply } else { For::Patch };
+    let purpose = if kind == PatchType::Apply {
+        For::Apply
+    } else {
+        For::Patch
+    };
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, body)?;
     let ctx = call.write_context(options.dry_run, &options.field_manager);
     let subresource = served.subresource(&call.info.subresource);
     let create = kind == PatchType::Apply && call.info.subresource.is_empty();
-    let update = UpdateOptions { force_allow_create: create, ..UpdateOptions::default() };
+    let update = UpdateOptions {
+        force_allow_create: create,
+        ..UpdateOptions::default()
+    };
     let updated = {
         let (ns, name) = (served.namespace_of(&call), call.info.name.as_str());
         let change = |current: &Value| {
@@ -77,11 +90,18 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             convert::to_stored(&served, &mut wanted)?;
             Ok(wanted)
         };
-        call.server.registry.update(&ctx, served.stored()?, ns, name, subresource, change, &update).await
+        call.server
+            .registry
+            .update(&ctx, served.stored()?, ns, name, subresource, change, &update)
+            .await
     };
     call.take_warnings(&ctx);
     let updated = updated?;
-    let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+    let code = if updated.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     answer_object(&call, &served, code, &updated.object, accepted)
 }
 
@@ -110,7 +130,10 @@ impl Patch {
             _ => (document.is_object(), "map[string]interface {}"),
         };
         if !fits {
-            let text = format!("json: cannot unmarshal {} into Go value of type {wanted}", json_word(&document));
+            let text = format!(
+                "json: cannot unmarshal {} into Go value of type {wanted}",
+                json_word(&document)
+            );
             return Err(bad(text));
         }
         Ok(Self { kind, document, raw })
@@ -124,16 +147,32 @@ impl Patch {
         &self,
         call: &Call,
         served: &Served,
-        mut current: Value,
+        current: Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        let gvk = served.schema.gvk();
         if self.kind == PatchType::Apply {
             return apply::apply(call, served, current, &self.document, &self.raw, options);
         }
         if object::uid(&current).is_empty() {
-            return Err(Status::not_found(&served.schema.group_resource(), &call.info.name));
+            return Err(Status::not_found(
+                &served.schema.group_resource(),
+                &call.info.name,
+            ));
         }
+        self.apply_as(call, &served.schema.gvk(), current, options)
+    }
+
+    /// Applies to an object of any kind, such as the Scale of a Deployment.
+    ///
+    /// # Errors
+    /// 415 for server-side apply, which only objects themselves take.
+    pub fn apply_as(
+        &self,
+        call: &Call,
+        gvk: &GroupVersionKind,
+        mut current: Value,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
         let patched = match self.kind {
             PatchType::Json => {
                 patches::json_patch(&mut current, &self.document)?;
@@ -143,11 +182,13 @@ impl Patch {
                 patches::merge_patch(&mut current, &self.document);
                 current
             }
-            PatchType::Strategic | PatchType::Apply => {
-                corten_schema::strategic::merge(&gvk, &current, &self.document)?
+            PatchType::Strategic => crate::gap::strategic_merge(gvk, &current, &self.document)?,
+            PatchType::Apply => {
+                let kinds = ["application/json-patch+json", "application/merge-patch+json"];
+                return Err(Status::unsupported_media_type(&kinds));
             }
         };
-        codec::patched(call, &gvk, patched, options.validation)
+        codec::patched(call, gvk, patched, options.validation)
     }
 }
 

@@ -21,7 +21,11 @@ pub async fn get(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.object_answer()?;
     let resource = served.stored()?;
     let version = call.query.text("resourceVersion");
-    let object = call.server.registry.get(resource, &call.info.namespace, &call.info.name, version).await?;
+    let object = call
+        .server
+        .registry
+        .get(resource, &call.info.namespace, &call.info.name, version)
+        .await?;
     answer_object(&call, &served, StatusCode::OK, &object, accepted)
 }
 
@@ -43,7 +47,11 @@ pub fn answer_object(
             return Ok(respond::bytes(code, content_type, object.bytes.clone()));
         }
         Format::Protobuf if as_stored => {
-            return Ok(respond::bytes(code, content_type, crate::protobuf::of_object(object)?));
+            return Ok(respond::bytes(
+                code,
+                content_type,
+                crate::protobuf::of_object(object)?,
+            ));
         }
         _ => {}
     }

@@ -22,8 +22,10 @@ use crate::respond::{self, Answer};
 use crate::verbs::list::served_value;
 use crate::{protobuf, shape};
 
-const STREAM_TYPES: [&str; 2] =
-    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const STREAM_TYPES: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 
 /// `GET ...?watch=1` and the old `/watch/` paths.
 ///
@@ -35,11 +37,18 @@ pub async fn watch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
         return Err(Status::not_acceptable(&STREAM_TYPES));
     }
     let listing = Listing::read(&call.query, &call.info.name, true)?;
-    let asked = listing.timeout_seconds.filter(|s| *s > 0).map(Duration::from_secs);
+    let asked = listing
+        .timeout_seconds
+        .filter(|s| *s > 0)
+        .map(Duration::from_secs);
     let timeout = asked.unwrap_or_else(|| limits::MIN_WATCH.mul_f64(1.0 + rand::random::<f64>()));
     let options = listing.into_watch(timeout);
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
-    let opened = call.server.registry.watch(served.stored()?, namespace, &options).await;
+    let opened = call
+        .server
+        .registry
+        .watch(served.stored()?, namespace, &options)
+        .await;
     let events = match opened {
         Ok(events) => events.left_stream(),
         Err(status) if status.code == 410 => stream::iter([WatchEvent::Error(status)]).right_stream(),
@@ -51,7 +60,11 @@ pub async fn watch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
         .take_until(async move { stop.cancelled().await })
         .ready_chunks(limits::WATCH_COALESCE_FRAMES)
         .flat_map(move |events| stream::iter(frames.join(&events)));
-    Ok(respond::bytes(StatusCode::OK, accepted.format.stream_content_type(), Body::stream(body)))
+    Ok(respond::bytes(
+        StatusCode::OK,
+        accepted.format.stream_content_type(),
+        Body::stream(body),
+    ))
 }
 
 /// Turns events into bytes of one encoding and shape.
@@ -103,7 +116,8 @@ impl Frames {
             out.push(Ok(small.freeze()));
         }
         self.sent.inc_by(events.len() as u64);
-        self.sent_bytes.inc_by(out.iter().flatten().map(|b| b.len() as u64).sum());
+        self.sent_bytes
+            .inc_by(out.iter().flatten().map(|b| b.len() as u64).sum());
         out
     }
 
@@ -119,7 +133,13 @@ impl Frames {
             WatchEvent::Deleted(o) => ("DELETED", o),
             WatchEvent::Bookmark(o) => ("BOOKMARK", o),
             WatchEvent::Error(status) => {
-                let bytes = respond::encode(&status.to_json(), Accepted { pretty: false, ..self.accepted })?;
+                let bytes = respond::encode(
+                    &status.to_json(),
+                    Accepted {
+                        pretty: false,
+                        ..self.accepted
+                    },
+                )?;
                 return Ok(self.put("ERROR", bytes.slice(..trimmed(&bytes)), small, out));
             }
         };
@@ -138,7 +158,13 @@ impl Frames {
         }
         let value = served_value(&self.served, object)?;
         let value = self.shaped(value)?;
-        let bytes = respond::encode(&value, Accepted { pretty: false, ..self.accepted })?;
+        let bytes = respond::encode(
+            &value,
+            Accepted {
+                pretty: false,
+                ..self.accepted
+            },
+        )?;
         Ok(bytes.slice(..trimmed(&bytes)))
     }
 
@@ -150,7 +176,14 @@ impl Frames {
                 let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
                 let headers = std::mem::take(&mut self.headers);
                 let version = self.accepted.meta_version;
-                shape::rows(&self.call.0, &self.served, vec![value], metadata, version, headers)?
+                shape::rows(
+                    &self.call.0,
+                    &self.served,
+                    vec![value],
+                    metadata,
+                    version,
+                    headers,
+                )?
             }
         })
     }

@@ -30,7 +30,10 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     let created = {
         let resource = served.stored()?;
         let namespace = served.namespace_of(&call);
-        call.server.registry.create(&ctx, resource, namespace, obj, &CreateOptions::default()).await
+        call.server
+            .registry
+            .create(&ctx, resource, namespace, obj, &CreateOptions::default())
+            .await
     };
     call.take_warnings(&ctx);
     answer_object(&call, &served, StatusCode::CREATED, created?.as_ref(), accepted)
@@ -49,17 +52,29 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     check_name(&obj, &call.info.name)?;
     convert::to_stored(&served, &mut obj)?;
     let ctx = call.write_context(options.dry_run, &options.field_manager);
-    let uid = Some(object::uid(&obj)).filter(|u| !u.is_empty()).map(str::to_owned);
-    let update = UpdateOptions { uid, ..UpdateOptions::default() };
+    let uid = Some(object::uid(&obj))
+        .filter(|u| !u.is_empty())
+        .map(str::to_owned);
+    let update = UpdateOptions {
+        uid,
+        ..UpdateOptions::default()
+    };
     let subresource = served.subresource(&call.info.subresource);
     let change = |_: &Value| Ok(obj.clone());
     let updated = {
         let (ns, name) = (served.namespace_of(&call), &call.info.name);
-        call.server.registry.update(&ctx, served.stored()?, ns, name, subresource, change, &update).await
+        call.server
+            .registry
+            .update(&ctx, served.stored()?, ns, name, subresource, change, &update)
+            .await
     };
     call.take_warnings(&ctx);
     let updated = updated?;
-    let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+    let code = if updated.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     answer_object(&call, &served, code, &updated.object, accepted)
 }
 
@@ -87,7 +102,9 @@ pub(crate) fn check_namespace(obj: &mut Value, namespace: &str) -> Result<(), St
         object::set_namespace(obj, namespace);
         return Ok(());
     }
-    Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
+    Err(Status::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
 }
 
 /// The object's name is the path's.
@@ -117,11 +134,17 @@ impl Served {
 
     /// The request's namespace, `""` for cluster-scoped resources (whose path may hold one: namespaces themselves).
     pub fn namespace_of<'a>(&self, call: &'a Call) -> &'a str {
-        if self.schema.namespaced { &call.info.namespace } else { "" }
+        if self.schema.namespaced {
+            &call.info.namespace
+        } else {
+            ""
+        }
     }
 
     /// The registry's name of a subresource.
     pub fn subresource(&self, name: &str) -> Subresource {
-        self.schema.subresource(name).map_or(Subresource::MAIN, |s| Subresource(s.name))
+        self.schema
+            .subresource(name)
+            .map_or(Subresource::MAIN, |s| Subresource(s.name))
     }
 }

@@ -1,0 +1,59 @@
+//! Kinds that are questions, not objects: token and access reviews, ComponentStatus, and the old `bindings` collection.
+
+mod access;
+mod components;
+mod rules;
+mod token;
+
+use std::sync::Arc;
+
+use corten_meta::Status;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::options::{For, WriteOptions};
+use crate::respond::{self, Answer};
+use crate::{codec, subresources};
+
+/// Answers a virtual kind.
+///
+/// # Errors
+/// 405 for other methods than the kind takes, 422 for what does not validate.
+pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, Status> {
+    let plural = served.schema.plural;
+    if plural == "componentstatuses" {
+        return components::answer(&call, served);
+    }
+    let takes = call.method == Method::POST && !call.info.named_by_path;
+    if !takes || (served.schema.namespaced && call.info.namespace.is_empty()) {
+        return Err(Status::method_not_allowed());
+    }
+    if plural == "bindings" {
+        return subresources::bind(call).await;
+    }
+    let accepted = call.plain_answer()?;
+    let format = call.body_format()?;
+    let body = call.read_body().await?;
+    let options = WriteOptions::read(&call.query, For::Create)?;
+    let review = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
+    let review = match plural {
+        "tokenreviews" => token::review(&call, review).await?,
+        "selfsubjectreviews" => self_review(&call, review),
+        "subjectaccessreviews" => access::review(&call, review, access::Form::Anyone)?,
+        "localsubjectaccessreviews" => access::review(&call, review, access::Form::InNamespace)?,
+        "selfsubjectaccessreviews" => access::review(&call, review, access::Form::Myself)?,
+        "selfsubjectrulesreviews" => rules::review(&call, &review)?,
+        _ => return Err(Status::unknown_path()),
+    };
+    respond::object(StatusCode::CREATED, &review, accepted)
+}
+
+/// Who am I?
+fn self_review(call: &Call, mut review: Value) -> Value {
+    let now = corten_meta::time::format(jiff::Timestamp::now());
+    corten_meta::object::set_creation_timestamp(&mut review, &now);
+    review["status"] = json!({"userInfo": &*call.user});
+    review
+}

@@ -1,0 +1,61 @@
+//! ComponentStatus (`kubectl get cs`): deprecated upstream, still served.
+
+use corten_meta::{GroupResource, Status};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::negotiate::Shape;
+use crate::respond::{self, Answer};
+use crate::shape;
+
+/// Upstream's name of the store and the two roles; all live in this process, so that this answers is their health.
+const COMPONENTS: [&str; 3] = ["controller-manager", "scheduler", "etcd-0"];
+
+fn component(name: &str) -> Value {
+    json!({
+        "kind": "ComponentStatus",
+        "apiVersion": "v1",
+        "metadata": {"name": name},
+        "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}],
+    })
+}
+
+/// GET of one or of all.
+///
+/// # Errors
+/// 404, 405.
+pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
+    if !matches!(call.method, Method::GET | Method::HEAD) || call.info.verb == "watch" {
+        return Err(Status::method_not_allowed());
+    }
+    call.warn("v1 ComponentStatus is deprecated in v1.19+");
+    let accepted = call.object_answer()?;
+    let name = &call.info.name;
+    if call.info.named_by_path {
+        if !COMPONENTS.contains(&name.as_str()) {
+            return Err(Status::not_found(
+                &GroupResource::new("", "componentstatuses"),
+                name,
+            ));
+        }
+        let value = component(name);
+        let value = match accepted.shape {
+            Shape::Plain => value,
+            Shape::Partial => shape::partial(&value, accepted.meta_version),
+            Shape::PartialList => return Err(shape::not_a_list(served)),
+            Shape::Table => shape::table_of_one(call, served, value, accepted)?,
+        };
+        return respond::object(StatusCode::OK, &value, accepted);
+    }
+    let values: Vec<Value> = COMPONENTS.iter().map(|c| component(c)).collect();
+    let metadata = json!({"resourceVersion": ""});
+    let value = match accepted.shape {
+        Shape::Plain => shape::plain_list(served, values, json!({})),
+        Shape::PartialList => shape::partial_list(&values, metadata, accepted.meta_version),
+        Shape::Partial => return Err(shape::not_an_object(served)),
+        Shape::Table => shape::table(call, served, values, metadata, accepted)?,
+    };
+    respond::object(StatusCode::OK, &value, accepted)
+}

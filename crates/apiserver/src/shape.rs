@@ -1,0 +1,154 @@
+//! Other shapes of objects and lists: metadata only, and Tables for `kubectl get`.
+
+use corten_meta::field::{Error, Path};
+use corten_meta::{Status, object};
+use serde_json::{Map, Value, json};
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::negotiate::Accepted;
+
+/// `PartialObjectMetadata` of an object.
+pub fn partial(value: &Value, version: &str) -> Value {
+    let mut out = Map::new();
+    out.insert("kind".into(), json!("PartialObjectMetadata"));
+    out.insert("apiVersion".into(), json!(format!("meta.k8s.io/{version}")));
+    out.insert("metadata".into(), Value::Object(object::metadata(value).clone()));
+    Value::Object(out)
+}
+
+/// `PartialObjectMetadataList` of a list.
+pub fn partial_list(values: &[Value], metadata: Value, version: &str) -> Value {
+    let items: Vec<Value> = values.iter().map(|v| partial(v, version)).collect();
+    json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": metadata,
+        "items": items,
+    })
+}
+
+/// The list itself, its items without kind and version.
+pub fn plain_list(served: &Served, mut values: Vec<Value>, metadata: Value) -> Value {
+    for v in &mut values {
+        let members = object::object_mut(v);
+        members.remove("kind");
+        members.remove("apiVersion");
+    }
+    json!({
+        "kind": served.schema.list_kind, "apiVersion": served.api_version, "metadata": metadata, "items": values,
+    })
+}
+
+fn not_acceptable(text: String) -> Status {
+    Status::new(406, "NotAcceptable", text)
+}
+
+/// A list was asked for where there is one object.
+pub fn not_a_list(served: &Served) -> Status {
+    let kind = served.schema.kind;
+    not_acceptable(format!(
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*{kind})"
+    ))
+}
+
+/// One object was asked for where there is a list.
+pub fn not_an_object(served: &Served) -> Status {
+    let kind = served.schema.list_kind;
+    not_acceptable(format!(
+        "you requested PartialObjectMetadata, but the requested object is a list (*{kind})"
+    ))
+}
+
+/// `TableOptions` of a request.
+#[derive(Debug, Clone)]
+pub struct TableOptions {
+    include_object: String,
+}
+
+impl TableOptions {
+    /// Reads `?includeObject=`.
+    pub fn read(call: &Call) -> Self {
+        Self {
+            include_object: call.query.text("includeObject").to_owned(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Status> {
+        if matches!(self.include_object.as_str(), "" | "Metadata" | "Object" | "None") {
+            return Ok(());
+        }
+        let text = "must be 'Metadata', 'Object', 'None', or empty";
+        let error = Error::invalid(&Path::new("includeObject"), self.include_object.as_str(), text);
+        Err(Status::bad_request(format!(
+            "Unable to convert to Table as requested: {error}"
+        )))
+    }
+}
+
+/// The Table of a list.
+///
+/// # Errors
+/// 400 for a bad `includeObject`.
+pub fn table(
+    call: &Call,
+    served: &Served,
+    values: Vec<Value>,
+    metadata: Value,
+    accepted: Accepted,
+) -> Result<Value, Status> {
+    rows(
+        &TableOptions::read(call),
+        served,
+        values,
+        metadata,
+        accepted.meta_version,
+        true,
+    )
+}
+
+/// The Table of one object.
+///
+/// # Errors
+/// 400 for a bad `includeObject`.
+pub fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accepted) -> Result<Value, Status> {
+    let metadata = json!({"resourceVersion": object::resource_version(&value)});
+    table(call, served, vec![value], metadata, accepted)
+}
+
+/// A Table; `headers` is false from the second event of a watch on.
+///
+/// # Errors
+/// 400 for a bad `includeObject`.
+pub fn rows(
+    options: &TableOptions,
+    served: &Served,
+    values: Vec<Value>,
+    metadata: Value,
+    version: &str,
+    headers: bool,
+) -> Result<Value, Status> {
+    options.check()?;
+    let mut rows = Vec::with_capacity(values.len());
+    for value in values {
+        let mut row = json!({"cells": crate::gap::table_cells(served.schema, &value)});
+        row["object"] = match options.include_object.as_str() {
+            "None" => Value::Null,
+            "Object" => value,
+            _ => partial(&value, version),
+        };
+        rows.push(row);
+    }
+    let columns = if headers {
+        crate::gap::table_columns(served.schema)
+    } else {
+        Value::Null
+    };
+    Ok(json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    }))
+}

@@ -1,0 +1,262 @@
+//! `pods/NAME/eviction`: deletion that respects PodDisruptionBudgets (`kubectl drain`).
+//! Rules and texts: upstream's pkg/registry/core/pod/storage/eviction.go.
+
+use corten_meta::object::{self, child_mut, object_mut, str_at};
+use corten_meta::status::{Cause, Details};
+use corten_meta::{GroupResource, GroupVersionKind, Status, labels};
+use corten_registry::{Subresource, UpdateOptions, WriteContext};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::codec;
+use crate::options::{Deletion, For, WriteOptions};
+use crate::respond::Answer;
+use crate::subresources::created;
+
+/// Disruptions a budget may have open; over it evictions are refused.
+const MAX_DISRUPTED_PODS: usize = 2000;
+
+/// Evicts a pod.
+///
+/// # Errors
+/// 429 where a budget does not allow it, 500 where several budgets match, 404 without pod.
+pub async fn evict(mut call: Call) -> Result<Answer, Status> {
+    let accepted = call.plain_answer()?;
+    let format = call.body_format()?;
+    let body = call.read_body().await?;
+    let options = WriteOptions::read(&call.query, For::Create)?;
+    let gvk = GroupVersionKind::new("policy", "v1", "Eviction");
+    let mut eviction = codec::decode(&call, &gvk, &body, format, options.validation)?;
+    crate::verbs::check_namespace(&mut eviction, &call.info.namespace)?;
+    if object::name(&eviction) != call.info.name {
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
+    let mut deletion = match &eviction["deleteOptions"] {
+        Value::Null => Deletion::default(),
+        given => Deletion::from_body(given)?,
+    };
+    deletion.dry_run |= options.dry_run;
+    let ctx = call.write_context(deletion.dry_run, &options.field_manager);
+    let pod = call
+        .server
+        .fetch("", "pods", &call.info.namespace, &call.info.name)
+        .await?;
+    let guard = if budget_matters(&pod) {
+        take_from_budget(&call, &ctx, &pod).await?
+    } else {
+        running_guard(&pod)
+    };
+    let pinned = guard && deletion.options.preconditions.resource_version.is_none();
+    if pinned {
+        deletion.options.preconditions.resource_version = Some(object::resource_version(&pod).to_owned());
+    }
+    match remove(&call, &ctx, deletion).await {
+        Err(status) if status.is_conflict() && pinned => Err(too_many("", 10, None)),
+        Err(status) => Err(status),
+        Ok(()) => created(accepted),
+    }
+}
+
+/// Pods that have not started, have ended or are going do not count against a budget.
+fn budget_matters(pod: &Value) -> bool {
+    let phase = str_at(pod, &["status", "phase"]);
+    !matches!(phase, "Succeeded" | "Failed" | "Pending") && object::deletion_timestamp(pod).is_none()
+}
+
+/// True where the pod must still be as it was seen when it is deleted.
+fn running_guard(pod: &Value) -> bool {
+    let phase = str_at(pod, &["status", "phase"]);
+    !matches!(phase, "Succeeded" | "Failed") && object::deletion_timestamp(pod).is_none()
+}
+
+/// Finds the pod's budget and takes one disruption from it. True where the pod was unready and needed none.
+async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Result<bool, Status> {
+    let all = call
+        .server
+        .fetch_all("policy", "poddisruptionbudgets", &call.info.namespace, "")
+        .await?;
+    let own = object::labels(pod);
+    let covers = |pdb: &&Value| {
+        labels::Selector::from_label_selector(&pdb["spec"]["selector"]).is_ok_and(|s| s.matches(&own))
+    };
+    let mut covering = all.iter().filter(covers);
+    let Some(pdb) = covering.next() else {
+        return Ok(false);
+    };
+    if covering.next().is_some() {
+        let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        return Err(Status::new(500, "", text));
+    }
+    if !is_ready(pod) {
+        let count = |key: &str| pdb["status"][key].as_i64().unwrap_or(0);
+        let healthy = count("currentHealthy") >= count("desiredHealthy") && count("desiredHealthy") > 0;
+        if pdb["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || healthy {
+            return Ok(true);
+        }
+    }
+    let budgets = call.server.stored("policy", "poddisruptionbudgets")?;
+    let now = corten_meta::time::format(jiff::Timestamp::now());
+    let change = |pdb: &Value| decrement(pdb, &call.info.name, &now);
+    let (ns, name) = (&call.info.namespace, object::name(pdb));
+    let update = UpdateOptions::default();
+    call.server
+        .registry
+        .update(ctx, &budgets, ns, name, Subresource::STATUS, change, &update)
+        .await?;
+    Ok(false)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+fn too_many(budget: &str, retry_seconds: u32, text: Option<String>) -> Status {
+    let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let text = text
+        .unwrap_or_else(|| format!("The disruption budget {budget} is still being processed by the server."));
+    let cause = Cause {
+        reason: "DisruptionBudget".to_owned(),
+        message: text,
+        field: String::new(),
+    };
+    let details = Details {
+        causes: vec![cause],
+        retry_after_seconds: retry_seconds,
+        ..Details::default()
+    };
+    Status::new(429, "TooManyRequests", message).with_details(details)
+}
+
+/// One disruption less, and the pod noted as going.
+fn decrement(pdb: &Value, pod: &str, now: &str) -> Result<Value, Status> {
+    let name = object::name(pdb);
+    let status = &pdb["status"];
+    if status["observedGeneration"].as_i64().unwrap_or(0) < object::generation(pdb) {
+        return Err(too_many(name, 10, None));
+    }
+    let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
+    let forbidden =
+        |text: &str| Status::forbidden(&GroupResource::new("policy", "poddisruptionbudget"), name, text);
+    if allowed < 0 {
+        return Err(forbidden("pdb disruptions allowed is negative"));
+    }
+    if status["disruptedPods"]
+        .as_object()
+        .is_some_and(|m| m.len() > MAX_DISRUPTED_PODS)
+    {
+        return Err(forbidden(
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
+    }
+    if allowed == 0 {
+        return Err(too_many(name, 0, Some(why_not(pdb))));
+    }
+    let mut pdb = pdb.clone();
+    let status = child_mut(object_mut(&mut pdb), "status");
+    status.insert("disruptionsAllowed".into(), json!(allowed - 1));
+    child_mut(status, "disruptedPods").insert(pod.to_owned(), json!(now));
+    Ok(pdb)
+}
+
+fn why_not(pdb: &Value) -> String {
+    let name = object::name(pdb);
+    let status = &pdb["status"];
+    let conditions = status["conditions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let refused = conditions
+        .iter()
+        .find(|c| c["type"] == "DisruptionAllowed" && c["status"] == "False");
+    let (reason, text) = refused.map_or(("", ""), |c| (str_at(c, &["reason"]), str_at(c, &["message"])));
+    let count = |key: &str| status[key].as_i64().unwrap_or(0);
+    let head = format!("The disruption budget {name}");
+    if reason == "SyncFailed" && !text.is_empty() {
+        format!("{head} does not allow evicting pods currently because it failed sync: {text}")
+    } else if count("currentHealthy") <= count("desiredHealthy") {
+        let (wanted, have) = (count("desiredHealthy"), count("currentHealthy"));
+        format!("{head} needs {wanted} healthy pods and has {have} currently")
+    } else if !text.is_empty() {
+        format!("{head} does not allow evicting pods currently ({reason}): {text}")
+    } else {
+        format!("{head} does not allow evicting pods currently")
+    }
+}
+
+/// Notes why on the pod, then deletes it.
+async fn remove(call: &Call, ctx: &WriteContext, mut deletion: Deletion) -> Result<(), Status> {
+    let pods = call.server.stored("", "pods")?;
+    let (ns, name) = (&call.info.namespace, &call.info.name);
+    let registry = &call.server.registry;
+    if !deletion.dry_run {
+        let wanted = deletion.options.preconditions.clone();
+        let now = corten_meta::time::format(jiff::Timestamp::now());
+        let change = |pod: &Value| {
+            matches_preconditions(pod, &wanted)?;
+            Ok(with_condition(pod, &now))
+        };
+        let update = UpdateOptions::default();
+        let updated = registry
+            .update(ctx, &pods, ns, name, Subresource::STATUS, change, &update)
+            .await?;
+        if let Some(version) = &mut deletion.options.preconditions.resource_version {
+            *version = updated.object.revision.to_string();
+        }
+    }
+    registry.delete(ctx, &pods, ns, name, &deletion.options).await?;
+    Ok(())
+}
+
+fn matches_preconditions(pod: &Value, wanted: &corten_registry::Preconditions) -> Result<(), Status> {
+    let conflict = |text: String| {
+        Err(Status::conflict(
+            &GroupResource::new("", "Pod"),
+            object::name(pod),
+            text,
+        ))
+    };
+    let (uid, version) = (object::uid(pod), object::resource_version(pod));
+    if let Some(w) = wanted.uid.as_deref().filter(|w| !w.is_empty() && *w != uid) {
+        return conflict(format!(
+            "the UID in the precondition ({w}) does not match the UID in record ({uid}). \
+             The object might have been deleted and then recreated"
+        ));
+    }
+    if let Some(w) = wanted
+        .resource_version
+        .as_deref()
+        .filter(|w| !w.is_empty() && *w != version)
+    {
+        return conflict(format!(
+            "the ResourceVersion in the precondition ({w}) does not match the ResourceVersion in record ({version}). \
+             The object might have been modified"
+        ));
+    }
+    Ok(())
+}
+
+fn with_condition(pod: &Value, now: &str) -> Value {
+    let mut pod = pod.clone();
+    let status = child_mut(object_mut(&mut pod), "status");
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if let Some(list) = conditions.as_array_mut() {
+        list.retain(|c| c["type"] != "DisruptionTarget");
+        list.push(json!({
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+            "lastProbeTime": null,
+            "lastTransitionTime": now,
+        }));
+    }
+    pod
+}

@@ -1,0 +1,164 @@
+//! `scale` (autoscaling/v1 Scale) of Deployments, ReplicaSets, StatefulSets and ReplicationControllers.
+
+use std::sync::Arc;
+
+use corten_meta::field::{Error, ErrorList, Path};
+use corten_meta::{GroupKind, GroupVersionKind, Status, labels, object};
+use corten_registry::{Object, Subresource, UpdateOptions};
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::call::Call;
+use crate::catalog::Served;
+use crate::codec;
+use crate::options::{For, WriteOptions};
+use crate::respond::{self, Answer};
+use crate::verbs::patch::{Patch, PatchType};
+
+/// GET, PUT and PATCH.
+///
+/// # Errors
+/// 404 without object, 422 for a negative count, 409 for a stale resourceVersion.
+pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    match call.method {
+        Method::GET | Method::HEAD => get(&call, &served).await,
+        Method::PUT => put(call, &served).await,
+        _ => patch(call, &served).await,
+    }
+}
+
+fn gvk() -> GroupVersionKind {
+    GroupVersionKind::new("autoscaling", "v1", "Scale")
+}
+
+/// The Scale of an object.
+fn scale_of(of: &Value) -> Value {
+    let mut metadata = Map::new();
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(v) = of["metadata"].get(key) {
+            metadata.insert(key.to_owned(), v.clone());
+        }
+    }
+    let replicas = of["spec"]["replicas"].as_i64().unwrap_or(0);
+    let spec = if replicas == 0 {
+        json!({})
+    } else {
+        json!({"replicas": replicas})
+    };
+    let mut status = json!({"replicas": of["status"]["replicas"].as_i64().unwrap_or(0)});
+    let selector = selector_text(&of["spec"]["selector"]);
+    if !selector.is_empty() {
+        status["selector"] = json!(selector);
+    }
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
+}
+
+/// A selector as text: a plain map (ReplicationController) or a LabelSelector.
+fn selector_text(selector: &Value) -> String {
+    if let Some(map) = selector.as_object()
+        && !map.is_empty()
+        && map.values().all(Value::is_string)
+    {
+        let terms: Vec<String> = map
+            .iter()
+            .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+            .collect();
+        return terms.join(",");
+    }
+    labels::Selector::from_label_selector(selector)
+        .map(|s| s.to_string())
+        .unwrap_or_default()
+}
+
+async fn get(call: &Call, served: &Served) -> Result<Answer, Status> {
+    let accepted = call.plain_answer()?;
+    let (ns, name) = (served.namespace_of(call), &call.info.name);
+    let object = call.server.registry.get(served.stored()?, ns, name, "").await?;
+    respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+}
+
+async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
+    let format = call.body_format()?;
+    let body = call.read_body().await?;
+    let options = WriteOptions::read(&call.query, For::Update)?;
+    let mut scale = codec::decode(&call, &gvk(), &body, format, options.validation)?;
+    crate::verbs::check_namespace(&mut scale, served.namespace_of(&call))?;
+    let own = object::name(&scale);
+    if own != call.info.name {
+        let name = &call.info.name;
+        let text = format!("the name of the object ({own}) does not match the name on the URL ({name})");
+        return Err(Status::bad_request(text));
+    }
+    change(&call, served, &options, |_| Ok(scale.clone())).await
+}
+
+async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
+    let kind = PatchType::read(&call)?;
+    let body = call.read_body().await?;
+    let purpose = if kind == PatchType::Apply {
+        For::Apply
+    } else {
+        For::Patch
+    };
+    let options = WriteOptions::read(&call.query, purpose)?;
+    let patch = Patch::parse(kind, body)?;
+    change(&call, served, &options, |current| {
+        patch.apply_as(&call, &gvk(), current, &options)
+    })
+    .await
+}
+
+/// Writes the count that `wanted` makes of the current Scale.
+async fn change(
+    call: &Call,
+    served: &Served,
+    options: &WriteOptions,
+    wanted: impl Fn(Value) -> Result<Value, Status> + Send + Sync,
+) -> Result<Answer, Status> {
+    let accepted = call.plain_answer()?;
+    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let (ns, name) = (served.namespace_of(call), &call.info.name);
+    let apply = |current: &Value| {
+        let scale = wanted(scale_of(current))?;
+        validate(&scale, name)?;
+        let mut out = current.clone();
+        out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0));
+        let version = object::resource_version(&scale).to_owned();
+        object::set_resource_version(&mut out, &version);
+        Ok(out)
+    };
+    let uid = None;
+    let update = UpdateOptions {
+        uid,
+        ..UpdateOptions::default()
+    };
+    let registry = &call.server.registry;
+    let updated = registry
+        .update(
+            &ctx,
+            served.stored()?,
+            ns,
+            name,
+            Subresource::SCALE,
+            apply,
+            &update,
+        )
+        .await;
+    call.take_warnings(&ctx);
+    let object: Arc<Object> = updated?.object;
+    respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+}
+
+fn validate(scale: &Value, name: &str) -> Result<(), Status> {
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas >= 0 {
+        return Ok(());
+    }
+    let path = Path::new("spec").child("replicas");
+    let error = Error::invalid(&path, replicas, "must be greater than or equal to 0");
+    Err(Status::invalid(
+        &GroupKind::new("autoscaling", "Scale"),
+        name,
+        ErrorList::from(vec![error]),
+    ))
+}
