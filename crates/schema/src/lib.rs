@@ -10,6 +10,7 @@ pub mod decode;
 pub mod defaults;
 pub mod encode;
 pub mod resources;
+pub mod strategic;
 pub mod typed;
 pub mod types;
 mod wire;

@@ -158,7 +158,8 @@ fn member(field: &Field, raw: Raw<'_>, out: &mut Map<String, Value>, depth: usiz
         }
         _ => {
             let value = one(field.name, &field.shape, raw, depth)?;
-            if !value.is_null() && !(field.omitempty && is_empty(&field.shape, &value)) {
+            let left_out = field.omitempty && is_empty(&field.shape, &value);
+            if !value.is_null() && !left_out {
                 out.insert(field.name.to_owned(), value);
             }
         }

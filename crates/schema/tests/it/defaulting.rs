@@ -11,7 +11,7 @@ use crate::facts;
 use crate::golden::differs;
 
 /// Members that admission and the registry's strategies set, not defaulting, by where they stand.
-const OF_OTHERS: [(&str, &[&str]); 12] = [
+const OF_OTHERS: [(&str, &[&str]); 13] = [
     ("", &["status"]),
     (
         "/metadata",
@@ -52,6 +52,7 @@ const OF_OTHERS: [(&str, &[&str]); 12] = [
     ("/spec/ports/0", &["nodePort"]),
     ("/spec/ports/1", &["nodePort"]),
     ("/involvedObject", &["resourceVersion", "uid"]),
+    ("/related", &["resourceVersion", "uid"]),
     ("/spec/template/metadata", &["labels"]),
     ("/spec", &["selector"]),
 ];

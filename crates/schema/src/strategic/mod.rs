@@ -1,0 +1,201 @@
+//! Strategic merge patch: JSON merge guided by the type (apimachinery `strategicpatch`). Lists with a merge key
+//! merge by it; `$patch`, `$retainKeys`, `$setElementOrder/…` and `$deleteFromPrimitiveList/…` direct the rest.
+
+mod list;
+mod show;
+
+use corten_meta::Status;
+use serde_json::{Map, Value};
+
+use crate::types::{Field, Kind, Shape, TypeId};
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+const ELEMENT_ORDER: &str = "$setElementOrder/";
+
+type Members = Map<String, Value>;
+
+/// Why a patch does not apply, by the answer it deserves.
+#[derive(Debug, PartialEq)]
+enum Refusal {
+    /// The patch is malformed: bad request.
+    Format(&'static str),
+    /// Upstream answers 422 without naming the cause.
+    Unprocessable,
+    /// Upstream lets the error through as a bare 500.
+    Other(String),
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Format(text) => Self::bad_request(text),
+            Refusal::Unprocessable => {
+                let text = "the server rejected our request due to an error in our request";
+                Self::new(422, "Invalid", text).with_details(corten_meta::status::Details::default())
+            }
+            Refusal::Other(text) => Self::new(500, "", text),
+        }
+    }
+}
+
+type Outcome<T> = Result<T, Refusal>;
+
+/// What the type says about one member.
+#[derive(Clone, Copy)]
+struct Rule {
+    shape: Option<Shape>,
+    merge: bool,
+    key: &'static str,
+}
+
+impl Rule {
+    const UNKNOWN: Self = Self {
+        shape: None,
+        merge: false,
+        key: "",
+    };
+
+    fn of(shape: Option<Shape>, name: &str) -> Self {
+        match shape.map(|s| s.kind) {
+            Some(Kind::Struct(id)) => id.get().field(name).map_or(Self::UNKNOWN, Self::of_field),
+            Some(Kind::Map(element)) => Self {
+                shape: Some(element.shape),
+                ..Self::UNKNOWN
+            },
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    fn of_field(field: &'static Field) -> Self {
+        Self {
+            shape: Some(field.shape),
+            merge: field.rules.patch_merge,
+            key: field.rules.patch_merge_key,
+        }
+    }
+
+    fn element(&self) -> Option<Shape> {
+        match self.shape?.kind {
+            Kind::List(element) => Some(element.shape),
+            _ => None,
+        }
+    }
+}
+
+/// Applies a strategic merge patch to an object of a type. The result is as the patch left it: normalize it after.
+pub fn merge(id: TypeId, current: &Value, patch: &Value) -> corten_meta::Result<Value> {
+    let (Value::Object(current), Value::Object(patch)) = (current, patch) else {
+        return Err(Refusal::Format("invalid JSON document").into());
+    };
+    let shape = Shape {
+        kind: Kind::Struct(id),
+        pointer: false,
+        expr: id.expr(),
+    };
+    let merged = merge_map(current.clone(), patch.clone(), Some(shape))?;
+    Ok(Value::Object(merged))
+}
+
+fn merge_map(mut original: Members, mut patch: Members, shape: Option<Shape>) -> Outcome<Members> {
+    if let Some(directive) = patch.remove(DIRECTIVE) {
+        return match directive.as_str() {
+            Some("replace") => Ok(patch),
+            Some("delete") => Ok(Members::new()),
+            _ => Err(unknown_directive(&directive, patch)),
+        };
+    }
+    retain_keys(&mut original, &mut patch)?;
+    list::apply_orders(&mut original, &mut patch, shape)?;
+    for (name, value) in patch {
+        match name.strip_prefix(DELETE_FROM) {
+            Some(list) => list::delete_from(&mut original, list, &value)?,
+            None => merge_member(&mut original, name, value, shape)?,
+        }
+    }
+    Ok(original)
+}
+
+fn unknown_directive(directive: &Value, mut patch: Members) -> Refusal {
+    patch.insert(DIRECTIVE.to_owned(), directive.clone());
+    let shown = show::value(directive);
+    Refusal::Other(format!(
+        "unknown patch type: {shown} in map: {}",
+        show::value(&Value::Object(patch))
+    ))
+}
+
+fn merge_member(original: &mut Members, name: String, value: Value, shape: Option<Shape>) -> Outcome<()> {
+    let rule = Rule::of(shape, &name);
+    let merged = match (original.remove(&name), value) {
+        (_, Value::Null) => return Ok(()),
+        (Some(Value::Object(before)), Value::Object(patch)) => {
+            Some(Value::Object(merge_map(before, patch, rule.shape)?))
+        }
+        (Some(Value::Array(before)), Value::Array(patch)) if rule.merge => {
+            Some(Value::Array(list::merge(before, patch, &rule)?))
+        }
+        // Upstream takes such a list as it is, directives and nulls included.
+        (Some(Value::Array(_)), Value::Array(patch)) => Some(Value::Array(patch)),
+        (_, mut value) => {
+            discard_nulls(&mut value);
+            without_directives(value)
+        }
+    };
+    if let Some(merged) = merged {
+        original.insert(name, merged);
+    }
+    Ok(())
+}
+
+/// Members that `$retainKeys` does not name go; the patch may set no others.
+fn retain_keys(original: &mut Members, patch: &mut Members) -> Outcome<()> {
+    const WRONG: Refusal = Refusal::Format("invalid patch format of retainKeys");
+    let Some(directive) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
+    let Value::Array(keys) = directive else {
+        return Err(WRONG);
+    };
+    let named = |name: &str| keys.iter().any(|k| k.as_str() == Some(name));
+    let others = patch.iter().filter(|(name, value)| {
+        !value.is_null() && !name.starts_with(DELETE_FROM) && !name.starts_with(ELEMENT_ORDER)
+    });
+    if others.into_iter().any(|(name, _)| !named(name)) {
+        return Err(WRONG);
+    }
+    original.retain(|name, _| named(name));
+    Ok(())
+}
+
+/// A null in what a patch adds says nothing.
+fn discard_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(discard_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(discard_nulls),
+        _ => {}
+    }
+}
+
+/// What a patch adds, without objects that are only directives.
+fn without_directives(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
+        Value::Object(map) => Some(Value::Object(
+            map.into_iter()
+                .filter_map(|(k, v)| Some((k, without_directives(v)?)))
+                .collect(),
+        )),
+        Value::Array(items) => Some(Value::Array(
+            items.into_iter().filter_map(without_directives).collect(),
+        )),
+        other => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+#![allow(clippy::unwrap_used)]
+
+use corten_meta::GroupVersionKind;
+use serde_json::{Value, json};
+
+use super::merge;
+use crate::types::type_of;
+
+fn patched(kind: &'static str, group: &'static str, current: &Value, patch: &Value) -> Result<Value, String> {
+    let id = type_of(&GroupVersionKind::new(group, "v1", kind)).unwrap();
+    merge(id, current, patch).map_err(|s| format!("{} {}", s.code, s.message))
+}
+
+fn pod(current: Value, patch: Value) -> Result<Value, String> {
+    patched("Pod", "", &json!({"spec": current}), &json!({"spec": patch})).map(|v| v["spec"].clone())
+}
+
+#[test]
+fn lists_merge_by_their_key() {
+    let current =
+        json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "1"}]});
+    let patch = json!({"containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "3"}]});
+    let containers = json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "b", "image": "2"}, {"name": "c", "image": "3"}]);
+    assert_eq!(pod(current.clone(), patch).unwrap()["containers"], containers);
+    let atomic = json!({"containers": [{"name": "a", "args": ["y", "z"]}]});
+    assert_eq!(
+        pod(current, atomic).unwrap()["containers"][0]["args"],
+        json!(["y", "z"])
+    );
+}
+
+#[test]
+fn nulls_delete() {
+    let current = json!({"nodeName": "n", "nodeSelector": {"a": "1", "b": "2"}});
+    let patch = json!({"nodeName": null, "nodeSelector": {"a": null, "c": "3"}, "hostname": null, "affinity": {"nodeAffinity": null}});
+    assert_eq!(
+        pod(current, patch).unwrap(),
+        json!({"nodeSelector": {"b": "2", "c": "3"}, "affinity": {}})
+    );
+}
+
+#[test]
+fn directives_delete_and_replace() {
+    let current = json!({"containers": [{"name": "a"}, {"name": "b"}], "nodeSelector": {"a": "1"}});
+    let gone =
+        json!({"containers": [{"name": "a", "$patch": "delete"}], "nodeSelector": {"$patch": "delete"}});
+    assert_eq!(
+        pod(current.clone(), gone).unwrap(),
+        json!({"containers": [{"name": "b"}], "nodeSelector": {}})
+    );
+    let anew = json!({"containers": [{"$patch": "replace"}, {"name": "z"}], "nodeSelector": {"$patch": "replace", "b": "2"}});
+    assert_eq!(
+        pod(current.clone(), anew).unwrap(),
+        json!({"containers": [{"name": "z"}], "nodeSelector": {"b": "2"}})
+    );
+    let unknown = json!({"nodeSelector": {"$patch": "bend"}});
+    assert_eq!(
+        pod(current, unknown).unwrap_err(),
+        "500 unknown patch type: bend in map: map[$patch:bend]"
+    );
+}
+
+#[test]
+fn retained_keys_are_all_that_stay() {
+    let current = json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}});
+    let patch = json!({"strategy": {"$retainKeys": ["type"], "type": "Recreate"}});
+    let spec = |v: Value| json!({ "spec": v });
+    let merged = patched("Deployment", "apps", &spec(current.clone()), &spec(patch)).unwrap();
+    assert_eq!(merged["spec"]["strategy"], json!({"type": "Recreate"}));
+    let wrong = json!({"strategy": {"$retainKeys": ["x"], "type": "Recreate"}});
+    let error = patched("Deployment", "apps", &spec(current), &spec(wrong)).unwrap_err();
+    assert_eq!(error, "400 invalid patch format of retainKeys");
+}
+
+#[test]
+fn element_order_is_kept() {
+    let current = json!({"containers": [{"name": "a"}, {"name": "s"}, {"name": "b"}]});
+    let patch = json!({
+        "$setElementOrder/containers": [{"name": "b"}, {"name": "c"}, {"name": "a"}],
+        "containers": [{"name": "c", "image": "i"}],
+    });
+    let names: Vec<Value> = pod(current.clone(), patch).unwrap()["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].clone())
+        .collect();
+    assert_eq!(names, ["s", "b", "c", "a"]);
+    let wrong = json!({
+        "$setElementOrder/containers": [{"name": "a"}, {"name": "b"}],
+        "containers": [{"name": "b"}, {"name": "a"}],
+    });
+    assert!(
+        pod(current, wrong)
+            .unwrap_err()
+            .starts_with("500 The order in patch list:\n[map[name:b] map[name:a]]\n")
+    );
+}
+
+#[test]
+fn primitive_lists_merge_and_lose_elements() {
+    let current = json!({"metadata": {"finalizers": ["a", "b"]}});
+    let more = json!({"metadata": {"finalizers": ["b", "c"]}});
+    let merged = patched("Pod", "", &current, &more).unwrap();
+    assert_eq!(merged["metadata"]["finalizers"], json!(["a", "b", "c"]));
+    let fewer = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "$setElementOrder/finalizers": ["b"]}});
+    assert_eq!(
+        patched("Pod", "", &current, &fewer).unwrap()["metadata"]["finalizers"],
+        json!(["b"])
+    );
+}
+
+#[test]
+fn an_element_without_its_key_is_refused() {
+    let error = pod(
+        json!({"containers": [{"name": "c"}]}),
+        json!({"containers": [{"image": "no-key"}]}),
+    )
+    .unwrap_err();
+    assert_eq!(
+        error,
+        "500 map: map[image:no-key] does not contain declared merge key: name"
+    );
+}
+
+#[test]
+fn what_is_added_carries_no_directives() {
+    let patch = json!({"volumes": [{"name": "v", "emptyDir": null}, {"$patch": "delete", "name": "w"}], "affinity": {"$patch": "delete"}});
+    assert_eq!(
+        pod(json!({}), patch).unwrap(),
+        json!({"volumes": [{"name": "v"}]})
+    );
+}
