@@ -45,7 +45,7 @@ fn measure(services: u32, changes: u32) -> corten_net::Result<()> {
     let (mut planning, mut kernel) = (Duration::ZERO, Duration::ZERO);
     for n in 1..=changes {
         let i = n.wrapping_mul(2_654_435_761) % services;
-        map.insert(name(i), service(i, n));
+        map.insert(name(i), service(i, n % 63 + 1));
         let start = Instant::now();
         let applied = proxy.apply(&map)?;
         times.push(start.elapsed());
@@ -97,7 +97,7 @@ fn service(i: u32, version: u32) -> Arc<ServicePort> {
         affinity_timeout_s: None,
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
-        endpoints: vec![endpoint(2 * i), endpoint(0x0080_0000 + 2 * i + version % 2 + 1)],
+        endpoints: vec![endpoint(2 * i), endpoint(0x0080_0000 + 64 * i + version % 64)],
     })
 }
 
