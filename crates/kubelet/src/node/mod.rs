@@ -1,0 +1,9 @@
+//! The Node object and the lease that says it is alive.
+
+mod capacity;
+mod lease;
+mod status;
+
+pub use capacity::{KUBELET_VERSION, Machine};
+pub use lease::renew;
+pub use status::{Reporter, Shape};

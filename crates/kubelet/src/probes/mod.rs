@@ -1,0 +1,8 @@
+//! Probes: which are due and what their results mean (pure), and how each kind is carried out.
+
+pub mod grpc;
+pub mod http;
+pub mod run;
+mod table;
+
+pub use table::{Due, Outcome, ProbeKind, Report, Results, Table};

@@ -1,0 +1,66 @@
+//! What is left to do when a pod has ended: give back, delete in the API, forget.
+
+use super::messages::Done;
+use crate::context::Context;
+use crate::machine::view::PodView;
+use crate::pod::PodExt;
+use crate::spec::sandbox::log_directory;
+use corten_client::object::path;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+use std::sync::Arc;
+
+/// Volumes and cgroup.
+pub(super) async fn clean(cx: Arc<Context>, pod: Arc<Pod>) -> Done {
+    let result = async {
+        cx.volumes.clean(pod.uid()).await.map_err(|e| e.to_string())?;
+        let shared = Arc::clone(&cx);
+        let owner = Arc::clone(&pod);
+        tokio::task::spawn_blocking(move || shared.cgroups.remove(&owner))
+            .await
+            .map_err(|e| e.to_string())?
+    };
+    Done::Cleaned(result.await)
+}
+
+/// Everything: sandboxes with their containers, logs, directories.
+pub(super) async fn purge(cx: Arc<Context>, pod: Arc<Pod>, view: PodView) -> Done {
+    Done::Purged(remove(&cx, &pod, &view).await)
+}
+
+async fn remove(cx: &Arc<Context>, pod: &Arc<Pod>, view: &PodView) -> Result<(), String> {
+    for sandbox in &view.sandboxes {
+        match cx.runtime.remove_pod_sandbox(&sandbox.id).await {
+            Err(e) if !e.is_not_found() => return Err(e.rpc_text()),
+            _ => {}
+        }
+    }
+    for c in &view.containers {
+        match cx.runtime.remove_container(&c.id).await {
+            Err(e) if !e.is_not_found() => return Err(e.rpc_text()),
+            _ => {}
+        }
+    }
+    cx.images.forget(pod.uid());
+    cx.volumes.purge(pod.uid()).await.map_err(|e| e.to_string())?;
+    let logs = log_directory(&cx.logs, pod);
+    match tokio::fs::remove_dir_all(&logs).await {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// The kubelet's word that the pod is no more: only then does the object go.
+pub(super) async fn delete_object(cx: Arc<Context>, pod: Arc<Pod>) -> Done {
+    let target = path::<Pod>(pod.namespace(), pod.name(), "");
+    let options = json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": 0,
+        "preconditions": {"uid": pod.uid()},
+    });
+    Done::Deleted(match cx.caller.delete(&target, &options).await {
+        Err(e) if !e.is_not_found() && !e.is_conflict() => Err(e.to_string()),
+        _ => Ok(()),
+    })
+}
