@@ -1,5 +1,7 @@
 //! The keys that sign and verify tokens: P-256 as generated here, RSA and P-384 where the operator brings them.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
@@ -37,15 +39,17 @@ pub enum KeyError {
     Sign,
 }
 
-/// A private key with the key id that verifiers look it up by.
+/// A private key with the key id that verifiers look it up by. Clones share the key.
+#[derive(Clone)]
 pub struct SigningKey {
     pair: Pair,
     public: PublicKey,
 }
 
+#[derive(Clone)]
 enum Pair {
-    Ecdsa(Box<EcdsaKeyPair>),
-    Rsa(Box<RsaKeyPair>),
+    Ecdsa(Arc<EcdsaKeyPair>),
+    Rsa(Arc<RsaKeyPair>),
 }
 
 impl SigningKey {
@@ -67,17 +71,17 @@ impl SigningKey {
                 let p256 = ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, key);
                 let p384 = || ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, key);
                 match (p256, RsaKeyPair::from_pkcs8(key)) {
-                    (Some(pair), _) => (Pair::Ecdsa(Box::new(pair)), Algorithm::Es256),
-                    (None, Ok(pair)) => (Pair::Rsa(Box::new(pair)), Algorithm::Rs256),
+                    (Some(pair), _) => (Pair::Ecdsa(Arc::new(pair)), Algorithm::Es256),
+                    (None, Ok(pair)) => (Pair::Rsa(Arc::new(pair)), Algorithm::Rs256),
                     (None, Err(_)) => (
-                        Pair::Ecdsa(Box::new(p384().ok_or(KeyError::Unsupported)?)),
+                        Pair::Ecdsa(Arc::new(p384().ok_or(KeyError::Unsupported)?)),
                         Algorithm::Es384,
                     ),
                 }
             }
             PrivateKeyDer::Pkcs1(key) => {
                 let pair = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(|_| KeyError::Unsupported)?;
-                (Pair::Rsa(Box::new(pair)), Algorithm::Rs256)
+                (Pair::Rsa(Arc::new(pair)), Algorithm::Rs256)
             }
             _ => return Err(KeyError::Unsupported),
         };
