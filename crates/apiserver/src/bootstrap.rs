@@ -1,1 +1,170 @@
-//! later
+//! What a fresh cluster is given, and what every start puts right: default namespaces, RBAC policy, flow schemas, priority
+//! classes, API services, the service range and the `kubernetes` Service. Nothing that users changed is overwritten, except
+//! where upstream does it too (flow schemas with `autoupdate-spec`, missing RBAC rules).
+
+mod feed;
+mod objects;
+mod policy;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use corten_auth::{UserInfo, groups, users};
+use corten_meta::{Result, Status, object};
+use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOptions, User, WriteContext};
+use futures::future::try_join_all;
+use serde_json::Value;
+
+pub use feed::PolicyFeed;
+
+/// What the objects say about this cluster.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Ranges of cluster IPs, `10.96.0.0/16`; the first decides the address of the `kubernetes` Service.
+    pub service_cidrs: Vec<String>,
+    /// Cluster IP of the `kubernetes` Service.
+    pub service_ip: IpAddr,
+    /// Where pods reach the API server; loopback addresses are left out of the endpoints.
+    pub advertise_ip: IpAddr,
+    /// Its port.
+    pub advertise_port: u16,
+    /// CA of client certificates, PEM.
+    pub client_ca_pem: String,
+    /// CA of the front proxy, PEM.
+    pub front_proxy_ca_pem: String,
+}
+
+/// Writes what is missing. Independent writes are under way together, so that they share the store's commits.
+///
+/// # Errors
+/// Whatever a write gives; a start after an error goes on where this one stopped.
+pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
+    let writer = Writer {
+        registry,
+        ctx: context(),
+    };
+    try_join_all(objects::namespaces().map(|o| writer.ensure("", "namespaces", "", o))).await?;
+    let services = async {
+        writer
+            .ensure(
+                "networking.k8s.io",
+                "servicecidrs",
+                "",
+                objects::service_cidr(config),
+            )
+            .await?;
+        writer
+            .status(
+                "networking.k8s.io",
+                "servicecidrs",
+                "kubernetes",
+                objects::service_cidr_status,
+            )
+            .await?;
+        objects::kubernetes_service(&writer, config).await
+    };
+    futures::try_join!(
+        policy::reconcile(&writer),
+        objects::flow_control(&writer),
+        objects::priority_classes(&writer),
+        objects::api_services(&writer),
+        objects::config_maps(&writer, config),
+        services,
+    )?;
+    Ok(())
+}
+
+fn context() -> WriteContext {
+    let user = UserInfo::new(users::API_SERVER, [groups::MASTERS]);
+    let user = User {
+        name: user.username,
+        uid: String::new(),
+        groups: user.groups,
+        extra: user.extra,
+    };
+    WriteContext::new(user, SystemTime::now()).with_field_manager("kube-apiserver")
+}
+
+/// Writes as the API server itself.
+struct Writer<'a> {
+    registry: &'a Arc<Registry>,
+    ctx: WriteContext,
+}
+
+impl Writer<'_> {
+    fn resource(&self, group: &str, plural: &str) -> Result<Resource> {
+        let missing = || Status::internal(format!("{plural}.{group} is not served"));
+        self.registry.resource(group, plural).ok_or_else(missing)
+    }
+
+    async fn get(&self, group: &str, plural: &str, ns: &str, name: &str) -> Result<Option<Value>> {
+        match self
+            .registry
+            .get(&self.resource(group, plural)?, ns, name, "")
+            .await
+        {
+            Ok(found) => found.value().map(Some),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Creates an object unless it is there.
+    async fn ensure(&self, group: &str, plural: &str, ns: &str, mut wanted: Value) -> Result<()> {
+        let resource = self.resource(group, plural)?;
+        if self
+            .get(group, plural, ns, object::name(&wanted))
+            .await?
+            .is_some()
+        {
+            return Ok(());
+        }
+        wanted["kind"] = resource.kind.as_ref().into();
+        wanted["apiVersion"] = resource.api_version().into();
+        object::set_namespace(&mut wanted, ns);
+        let gvk = corten_meta::GroupVersionKind::new(
+            group.to_owned(),
+            resource.version.to_string(),
+            resource.kind.to_string(),
+        );
+        crate::codec::set_defaults(&gvk, &mut wanted);
+        match self
+            .registry
+            .create(&self.ctx, &resource, ns, wanted, &CreateOptions::default())
+            .await
+        {
+            Err(status) if !status.is_already_exists() => Err(status),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes an object where `change` makes something else of it.
+    async fn update(
+        &self,
+        group: &str,
+        plural: &str,
+        ns: &str,
+        name: &str,
+        subresource: Subresource,
+        change: impl Fn(&mut Value) + Send + Sync,
+    ) -> Result<()> {
+        let resource = self.resource(group, plural)?;
+        let changed = |current: &Value| {
+            let mut wanted = current.clone();
+            change(&mut wanted);
+            Ok(wanted)
+        };
+        let options = UpdateOptions::default();
+        self.registry
+            .update(&self.ctx, &resource, ns, name, subresource, changed, &options)
+            .await
+            .map(drop)
+    }
+
+    /// Changes the status of a cluster-scoped object.
+    async fn status(&self, group: &str, plural: &str, name: &str, change: fn(&mut Value)) -> Result<()> {
+        self.update(group, plural, "", name, Subresource::STATUS, change)
+            .await
+    }
+}

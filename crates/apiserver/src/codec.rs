@@ -57,8 +57,15 @@ fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
         call.warn(text);
     }
     let mut value = decoded.value;
-    crate::gap::default(gvk, &mut value);
+    set_defaults(gvk, &mut value);
     value
+}
+
+/// Fills in a kind's defaults.
+pub fn set_defaults(gvk: &GroupVersionKind, value: &mut Value) {
+    if let Some(id) = corten_schema::type_of(gvk) {
+        corten_schema::default(id, value);
+    }
 }
 
 /// The outcome of a patch as an object of `gvk`, as a body would be read.

@@ -44,6 +44,7 @@ mod reviews;
 mod routes;
 mod server;
 mod shape;
+mod standard;
 mod subresources;
 pub mod tls;
 mod verbs;
@@ -53,3 +54,4 @@ pub use connect::{Backends, BoxIo, DirectDialer, KubeletDialer, KubeletTls, Targ
 pub use listener::serve;
 pub use peer::Peer;
 pub use server::{ApiServer, Config, InProcess, Inner, Options};
+pub use standard::{Standard, StartError};

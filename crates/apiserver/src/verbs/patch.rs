@@ -182,7 +182,11 @@ impl Patch {
                 patches::merge_patch(&mut current, &self.document);
                 current
             }
-            PatchType::Strategic => crate::gap::strategic_merge(gvk, &current, &self.document)?,
+            PatchType::Strategic => {
+                let id = corten_schema::type_of(gvk)
+                    .ok_or_else(|| Status::internal(format!("{} has no schema", gvk.kind)))?;
+                corten_schema::strategic::merge(id, &current, &self.document)?
+            }
             PatchType::Apply => {
                 let kinds = ["application/json-patch+json", "application/merge-patch+json"];
                 return Err(Status::unsupported_media_type(&kinds));

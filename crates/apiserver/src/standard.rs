@@ -1,0 +1,85 @@
+//! A server put together the usual way: the cluster's PKI, RBAC and node authorization fed from the registry, and the
+//! bootstrap objects. What the binary and the tests start.
+
+use std::sync::Arc;
+
+use corten_auth::UserInfo;
+use corten_auth::authn::ClientCertificates;
+use corten_auth::authz::Union;
+use corten_auth::node::NodeAuthorizer;
+use corten_auth::pki::Pki;
+use corten_auth::rbac::RbacAuthorizer;
+use corten_auth::token::{Issuer, Verifier};
+use corten_meta::Status;
+use corten_registry::Registry;
+use rustls::ServerConfig;
+
+use crate::bootstrap::{self, PolicyFeed};
+use crate::connect::{Backends, KubeletDialer};
+use crate::server::{ApiServer, Config, Options};
+use crate::tls;
+
+/// What a standard server is made from.
+pub struct Standard {
+    /// The one door to state.
+    pub registry: Arc<Registry>,
+    /// What the bootstrap objects say.
+    pub cluster: bootstrap::Config,
+    /// `https://kubernetes.default.svc.CLUSTER-DOMAIN`: issuer and audience of service-account tokens.
+    pub issuer: String,
+    /// Tokens known from the start, with their users.
+    pub static_tokens: Vec<(String, UserInfo)>,
+    /// The way to kubelets and pods.
+    pub dialer: Arc<dyn KubeletDialer>,
+}
+
+/// Why a server cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Key or certificate.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The client CA.
+    #[error(transparent)]
+    ClientCa(#[from] corten_auth::authn::CertificateError),
+    /// A bootstrap write.
+    #[error("bootstrap: {0}")]
+    Bootstrap(#[from] Status),
+}
+
+impl Standard {
+    /// Writes the bootstrap objects, takes in the policy and gives a server with the TLS configuration of its port.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(self, pki: &Pki) -> Result<(ApiServer, Arc<ServerConfig>), StartError> {
+        let (rbac, node) = (Arc::new(RbacAuthorizer::new()), Arc::new(NodeAuthorizer::new()));
+        let certificates = ClientCertificates::new(&[pki.authority.certificate()])?;
+        let tls = tls::server_config(&pki.serving, &certificates)?;
+        let key = pki.service_accounts.clone();
+        let keys = vec![key.public().clone()];
+        let issuer = self.issuer.clone();
+        let verifier = Verifier::new(vec![issuer.clone()], keys, vec![issuer.clone()]);
+        let (address, port) = (self.cluster.advertise_ip, self.cluster.advertise_port);
+        let server = ApiServer::new(Config {
+            registry: self.registry.clone(),
+            certificates,
+            verifier: Arc::new(verifier),
+            issuer: Arc::new(Issuer::new(issuer, key)),
+            authorizer: Arc::new(Union::standard(node.clone(), rbac.clone())),
+            rbac: rbac.clone(),
+            options: Options {
+                advertise: std::net::SocketAddr::new(address, port).to_string(),
+                static_tokens: self.static_tokens,
+            },
+        });
+        bootstrap::run(&self.registry, &self.cluster).await?;
+        PolicyFeed::start(&self.registry, rbac, node, &server.inner().stop).await?;
+        let kubelet_tls = tls::kubelet_tls(&pki.kubelet_client, &pki.authority.certificate())?;
+        server.set_backends(Backends {
+            dialer: self.dialer,
+            tls: kubelet_tls,
+        });
+        Ok((server, tls))
+    }
+}
