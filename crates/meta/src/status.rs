@@ -30,6 +30,8 @@ pub struct Details {
     pub uid: String,
     pub causes: Vec<Cause>,
     pub retry_after_seconds: u32,
+    /// `metadata.continue` of the Status: how to go on with a list whose token has expired.
+    pub continue_token: String,
 }
 
 /// One of several reasons, usually tied to a field.
@@ -56,6 +58,13 @@ impl Details {
             retry_after_seconds: seconds,
             ..Self::default()
         })
+    }
+
+    fn with_continue(token: &str) -> Self {
+        Self {
+            continue_token: token.to_owned(),
+            ..Self::default()
+        }
     }
 
     pub fn to_json(&self) -> Value {
@@ -88,6 +97,7 @@ impl Details {
             uid: text(value, "uid"),
             causes: causes.iter().map(Cause::from_json).collect(),
             retry_after_seconds: value["retryAfterSeconds"].as_u64().unwrap_or(0) as u32,
+            continue_token: String::new(),
         }
     }
 }
@@ -372,7 +382,13 @@ impl Status {
             out["reason"] = json!(self.reason);
         }
         if let Some(details) = &self.details {
-            out["details"] = details.to_json();
+            let token = &details.continue_token;
+            if token.is_empty() || **details != Details::with_continue(token) {
+                out["details"] = details.to_json();
+            }
+            if !token.is_empty() {
+                out["metadata"]["continue"] = json!(token);
+            }
         }
         out
     }

@@ -51,6 +51,11 @@ impl WriteContext {
         self
     }
 
+    /// The moment of the request as metadata shows it: RFC 3339, whole seconds.
+    pub fn now_text(&self) -> String {
+        crate::write::time_text(self.now)
+    }
+
     /// Adds a text for the response's `Warning` header; the same text is given once.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();

@@ -6,17 +6,28 @@
 //! Read first: `registry.rs` (the methods), `strategy/mod.rs` (what a kind can change).
 
 pub mod admission;
+mod cache;
 pub mod context;
+mod dispatch;
+mod encode;
+mod errors;
+mod filter;
+pub mod lifecycle;
+mod metadata;
 pub mod metrics;
 pub mod object;
 pub mod options;
+mod read;
 pub mod registry;
 pub mod resource;
 pub mod strategy;
+mod token;
 pub mod watch;
+mod write;
 
 pub use admission::{Admission, Attributes, Operation};
 pub use context::{User, WriteContext};
+pub use lifecycle::NamespaceLifecycle;
 pub use object::Object;
 pub use options::{
     CreateOptions, DeleteOptions, ListOptions, ListPage, Preconditions, Propagation, UpdateOptions,
@@ -24,5 +35,5 @@ pub use options::{
 };
 pub use registry::{Deleted, Options, Registry, Updated};
 pub use resource::{Resource, ResourceInfo, Subresource};
-pub use strategy::{GcPolicy, Strategy, StrategyContext};
+pub use strategy::{DeleteStep, GcPolicy, Strategy, StrategyContext};
 pub use watch::{WatchEvent, WatchStream};

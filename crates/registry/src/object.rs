@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use corten_meta::{Result, Status};
 use serde_json::Value;
+
+use crate::encode::Encoded;
 
 /// Labels as selectors read them.
 pub type Labels = BTreeMap<String, String>;
@@ -17,17 +19,79 @@ pub struct Object {
     pub key: Arc<str>,
     /// JSON with the resourceVersion in it.
     pub bytes: Bytes,
-    /// The store revision that wrote it; for a deleted object, that removed it.
+    /// The store revision that wrote it; for a deleted object, that removed it. 0 if it was not written (dry run).
     pub revision: u64,
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// Values of the strategy's selectable fields, in its order.
-    pub fields: Box<[String]>,
+    pub fields: Arc<[String]>,
     /// Where the resourceVersion member begins and ends in `bytes`, its comma included.
-    pub(crate) version_span: (u32, u32),
+    version_span: (usize, usize),
     protobuf: OnceLock<Bytes>,
 }
 
 impl Object {
+    /// The object as the store's revision `revision`; 0 leaves the resourceVersion out.
+    pub(crate) fn new(
+        key: Arc<str>,
+        encoded: &Encoded,
+        revision: u64,
+        labels: Arc<Labels>,
+        fields: Arc<[String]>,
+    ) -> Self {
+        let (head, tail) = encoded.bytes.split_at(encoded.version_at);
+        let (bytes, version_span) = splice(head, revision, tail);
+        Self {
+            key,
+            bytes,
+            revision,
+            labels,
+            fields,
+            version_span,
+            protobuf: OnceLock::new(),
+        }
+    }
+
+    /// The same content with another resourceVersion: what a watcher sees of a deleted object.
+    pub(crate) fn at_revision(&self, revision: u64) -> Self {
+        let (head, tail) = self.stored_parts();
+        let (bytes, version_span) = splice(head, revision, tail);
+        Self {
+            key: Arc::clone(&self.key),
+            bytes,
+            revision,
+            labels: Arc::clone(&self.labels),
+            fields: Arc::clone(&self.fields),
+            version_span,
+            protobuf: OnceLock::new(),
+        }
+    }
+
+    /// A bookmark: kind, version and annotations, no content.
+    pub(crate) fn bookmark(bytes: Bytes, revision: u64) -> Self {
+        Self {
+            key: Arc::from(""),
+            bytes,
+            revision,
+            labels: Arc::default(),
+            fields: Arc::new([]),
+            version_span: (0, 0),
+            protobuf: OnceLock::new(),
+        }
+    }
+
+    fn stored_parts(&self) -> (&[u8], &[u8]) {
+        (
+            &self.bytes[..self.version_span.0],
+            &self.bytes[self.version_span.1..],
+        )
+    }
+
+    /// Whether the store holds exactly these bytes for it.
+    pub(crate) fn is_stored_as(&self, stored: &[u8]) -> bool {
+        let (head, tail) = self.stored_parts();
+        stored.len() == head.len() + tail.len() && stored.starts_with(head) && stored.ends_with(tail)
+    }
+
     /// Empty for cluster-scoped objects.
     pub fn namespace(&self) -> &str {
         self.key.split_once('/').map_or("", |(namespace, _)| namespace)
@@ -51,4 +115,20 @@ impl Object {
         let bytes = encode(&self.bytes)?;
         Ok(self.protobuf.get_or_init(|| bytes).clone())
     }
+}
+
+/// `"resourceVersion":"` and the closing `",` around a number of at most twenty digits.
+const VERSION_MEMBER_MAX: usize = 40;
+
+fn splice(head: &[u8], revision: u64, tail: &[u8]) -> (Bytes, (usize, usize)) {
+    let mut bytes = BytesMut::with_capacity(head.len() + tail.len() + VERSION_MEMBER_MAX);
+    bytes.put_slice(head);
+    if revision != 0 {
+        bytes.put_slice(b"\"resourceVersion\":\"");
+        bytes.put_slice(revision.to_string().as_bytes());
+        bytes.put_slice(b"\",");
+    }
+    let end = bytes.len();
+    bytes.put_slice(tail);
+    (bytes.freeze(), (head.len(), end))
 }

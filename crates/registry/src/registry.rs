@@ -1,19 +1,24 @@
-//! The registry's methods.
+//! The registry: what it is opened with, which resources it serves, how far it has followed the store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use corten_meta::Result;
-use corten_stdx::SharedClock;
+use arc_swap::ArcSwap;
+use corten_meta::{Result, Status};
+use corten_stdx::{RealClock, SharedClock};
 use corten_store::Store;
-use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::context::WriteContext;
+use crate::cache::Cache;
+use crate::dispatch::{self, Follower, Gate, Routes};
+use crate::errors::{store_error, too_large_version};
+use crate::lifecycle::NamespaceLifecycle;
 use crate::metrics::Metrics;
 use crate::object::Object;
-use crate::options::{CreateOptions, DeleteOptions, ListOptions, ListPage, UpdateOptions, WatchOptions};
-use crate::resource::{Resource, ResourceInfo, Subresource};
-use crate::watch::WatchStream;
+use crate::resource::{Resource, ResourceInfo};
+use crate::write::leases::LeasePool;
 
 /// What a registry is opened with.
 pub struct Options {
@@ -22,6 +27,17 @@ pub struct Options {
     pub admission: Vec<Arc<dyn Admission>>,
     /// Resources served from the start; more may be registered later.
     pub resources: Vec<ResourceInfo>,
+}
+
+impl Default for Options {
+    /// Every built-in resource, real time, `NamespaceLifecycle`.
+    fn default() -> Self {
+        Self {
+            clock: RealClock::shared(),
+            admission: vec![Arc::new(NamespaceLifecycle)],
+            resources: ResourceInfo::builtin(),
+        }
+    }
 }
 
 /// Result of an update.
@@ -41,142 +57,203 @@ pub struct Deleted {
     pub gone: bool,
 }
 
+/// How long a read waits for a revision the cache has not reached (upstream's `blockTimeout`).
+const REVISION_WAIT: Duration = Duration::from_secs(3);
+/// How often watchers that have gone and snapshots nobody may ask for are dropped.
+const TIDY_INTERVAL: Duration = Duration::from_secs(30);
+
+type Names = HashMap<(String, String), Resource>;
+
+/// Create, read, update, delete and watch for every resource. Methods are in `read.rs` and `write/`.
 pub struct Registry {
-    metrics: Metrics,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: SharedClock,
+    pub(crate) admission: Vec<Arc<dyn Admission>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) leases: LeasePool,
+    routes: Arc<ArcSwap<Routes>>,
+    names: ArcSwap<Names>,
+    /// Everything up to this revision is in the caches.
+    pub(crate) applied: watch::Receiver<u64>,
+    gate: Arc<Gate>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Registry {
     /// Loads what the store holds and starts following it.
     pub async fn open(store: Arc<dyn Store>, options: Options) -> Result<Arc<Self>> {
-        let _ = (store, options);
-        todo!()
+        let revision = store
+            .current_revision()
+            .await
+            .map_err(|error| store_error(&error))?;
+        let (mut routes, mut names) = (Routes::new(), Names::new());
+        for info in options.resources {
+            let resource = load(store.as_ref(), info, revision).await?;
+            insert(&mut routes, &mut names, resource)?;
+        }
+        let routes = Arc::new(ArcSwap::from_pointee(routes));
+        let metrics = Arc::new(Metrics::default());
+        let (sender, applied) = watch::channel(revision);
+        let gate = Arc::new(Gate::default());
+        let follower = Follower {
+            routes: Arc::clone(&routes),
+            gate: Arc::clone(&gate),
+            applied: sender,
+            metrics: Arc::clone(&metrics),
+        };
+        let follow = follower.follow(Arc::clone(&store), revision + 1);
+        let tidy = tidy(
+            Arc::downgrade(&store),
+            Arc::clone(&options.clock),
+            Arc::clone(&routes),
+        );
+        Ok(Arc::new(Self {
+            store,
+            clock: options.clock,
+            admission: options.admission,
+            metrics,
+            leases: LeasePool::default(),
+            routes,
+            names: ArcSwap::from_pointee(names),
+            applied,
+            gate,
+            tasks: vec![tokio::spawn(follow), tokio::spawn(tidy)],
+        }))
     }
 
     /// Serves one more resource (a CustomResourceDefinition's), loading what the store holds of it.
     pub async fn register(&self, info: ResourceInfo) -> Result<Resource> {
-        let _ = info;
-        todo!()
+        if !info.prefix.starts_with(dispatch::ROOT) || !info.prefix.ends_with('/') {
+            return Err(Status::internal(format!(
+                "key prefix {:?} is not one",
+                info.prefix
+            )));
+        }
+        // No batch is handed out meanwhile, so that the next one is the first the new cache misses.
+        let _gate = self.gate.lock().await;
+        let revision = *self.applied.borrow();
+        let resource = load(self.store.as_ref(), info, revision).await?;
+        let (mut routes, mut names) = (
+            Routes::clone(&self.routes.load()),
+            Names::clone(&self.names.load()),
+        );
+        insert(&mut routes, &mut names, resource.clone())?;
+        self.routes.store(Arc::new(routes));
+        self.names.store(Arc::new(names));
+        Ok(resource)
     }
 
     /// Stops serving a resource: its watches end, what is stored stays.
     pub fn unregister(&self, resource: &Resource) {
-        let _ = resource;
+        self.routes.rcu(|routes| {
+            let mut routes = Routes::clone(routes);
+            routes.remove(&resource.prefix);
+            routes
+        });
+        self.names.rcu(|names| {
+            let mut names = Names::clone(names);
+            names.remove(&(resource.group.to_string(), resource.plural.to_string()));
+            names
+        });
+        resource.cache().close();
     }
 
     /// The resource of a group by its plural name.
     pub fn resource(&self, group: &str, plural: &str) -> Option<Resource> {
-        let _ = (group, plural);
-        todo!()
+        self.names
+            .load()
+            .get(&(group.to_owned(), plural.to_owned()))
+            .cloned()
     }
 
     pub fn resources(&self) -> Vec<Resource> {
-        todo!()
+        self.routes.load().values().cloned().collect()
     }
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The newest revision of the store: the resourceVersion of an empty list.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The newest revision in the watch cache: the resourceVersion of a list from it.
     pub fn revision(&self) -> u64 {
-        todo!()
+        *self.applied.borrow()
     }
 
-    pub async fn create(
-        &self,
-        ctx: &WriteContext,
-        resource: &Resource,
-        namespace: &str,
-        object: Value,
-        options: &CreateOptions,
-    ) -> Result<Arc<Object>> {
-        let _ = (ctx, resource, namespace, object, options);
-        todo!()
+    pub(crate) async fn current_revision(&self) -> Result<u64> {
+        self.store
+            .current_revision()
+            .await
+            .map_err(|error| store_error(&error))
     }
 
-    /// `resource_version` as in `GetOptions`: "" for the newest, "0" for anything, N for not older than N.
-    pub async fn get(
-        &self,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-        resource_version: &str,
-    ) -> Result<Arc<Object>> {
-        let _ = (resource, namespace, name, resource_version);
-        todo!()
+    /// Waits until everything written so far is in the caches.
+    pub(crate) async fn wait_current(&self) -> Result<u64> {
+        let current = self.current_revision().await?;
+        self.wait_applied(current).await
     }
 
-    pub async fn list(
-        &self,
-        resource: &Resource,
-        namespace: Option<&str>,
-        options: &ListOptions,
-    ) -> Result<ListPage> {
-        let _ = (resource, namespace, options);
-        todo!()
+    /// Waits until `revision` is in the caches; returns how far they are then.
+    pub(crate) async fn wait_applied(&self, revision: u64) -> Result<u64> {
+        let applied = *self.applied.borrow();
+        if applied >= revision {
+            return Ok(applied);
+        }
+        let mut receiver = self.applied.clone();
+        let reached = async {
+            receiver
+                .wait_for(|applied| *applied >= revision)
+                .await
+                .map(|applied| *applied)
+        };
+        tokio::select! {
+            applied = reached => applied.map_err(|_| dispatch::unavailable()),
+            () = self.clock.sleep(REVISION_WAIT) => Err(too_large_version(revision, *self.applied.borrow())),
+        }
     }
+}
 
-    pub async fn watch(
-        &self,
-        resource: &Resource,
-        namespace: Option<&str>,
-        options: &WatchOptions,
-    ) -> Result<WatchStream> {
-        let _ = (resource, namespace, options);
-        todo!()
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
+}
 
-    /// Guaranteed update: `change` gets the stored object (resourceVersion included; `Null` when it does not exist
-    /// and may be created) and returns the wanted one; it runs again when another write came between.
-    /// A resourceVersion in the wanted object that is not the stored one's is a conflict.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
-    pub async fn update<F>(
-        &self,
-        ctx: &WriteContext,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-        subresource: Subresource,
-        change: F,
-        options: &UpdateOptions,
-    ) -> Result<Updated>
-    where
-        F: Fn(&Value) -> Result<Value> + Send + Sync,
-    {
-        let _ = (
-            ctx,
-            resource,
-            namespace,
-            name,
-            subresource,
-            change(&Value::Null),
-            options,
-        );
-        todo!()
+async fn load(store: &dyn Store, info: ResourceInfo, revision: u64) -> Result<Resource> {
+    let snapshot = dispatch::load(store, &info, revision).await?;
+    let cache = Cache::new(&info.strategy, snapshot, revision);
+    Ok(Resource::new(info, cache))
+}
+
+fn insert(routes: &mut Routes, names: &mut Names, resource: Resource) -> Result<()> {
+    let name = (resource.group.to_string(), resource.plural.to_string());
+    let prefix = resource.prefix.clone();
+    if names.contains_key(&name) || routes.contains_key(&prefix) {
+        return Err(Status::internal(format!(
+            "resource {resource:?} is served already"
+        )));
     }
+    names.insert(name, resource.clone());
+    routes.insert(prefix, resource);
+    Ok(())
+}
 
-    pub async fn delete(
-        &self,
-        ctx: &WriteContext,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-        options: &DeleteOptions,
-    ) -> Result<Deleted> {
-        let _ = (ctx, resource, namespace, name, options);
-        todo!()
-    }
-
-    /// Deletes everything the list selects; returns what it deleted.
-    pub async fn delete_collection(
-        &self,
-        ctx: &WriteContext,
-        resource: &Resource,
-        namespace: Option<&str>,
-        options: &DeleteOptions,
-        selection: &ListOptions,
-    ) -> Result<ListPage> {
-        let _ = (ctx, resource, namespace, options, selection);
-        todo!()
+async fn tidy(store: std::sync::Weak<dyn Store>, clock: SharedClock, routes: Arc<ArcSwap<Routes>>) {
+    loop {
+        clock.sleep(TIDY_INTERVAL).await;
+        let Some(store) = store.upgrade() else { return };
+        let compacted = store.compacted_revision().await.unwrap_or(0);
+        drop(store);
+        routes
+            .load()
+            .values()
+            .for_each(|resource| resource.cache().tidy(compacted));
     }
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_meta::{GroupKind, GroupResource};
+use corten_schema::resources;
 
-use crate::strategy::Strategy;
+use crate::cache::Cache;
+use crate::strategy::{self, Strategy};
 
 /// A subresource by its path segment; [`Subresource::MAIN`] is the object itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,7 @@ impl Subresource {
 pub type Part = Cow<'static, str>;
 
 /// One stored resource: a row of the schema, or of a CustomResourceDefinition.
+#[derive(Clone)]
 pub struct ResourceInfo {
     pub group: Part,
     /// The version objects are stored in.
@@ -51,6 +54,36 @@ pub struct ResourceInfo {
 }
 
 impl ResourceInfo {
+    /// Every built-in resource that is stored, in the version it is stored in.
+    pub fn builtin() -> Vec<Self> {
+        let stored = |row: &&'static resources::Resource| {
+            row.has_verb("create")
+                && !row.storage_version_hash.is_empty()
+                && (row.group, row.version) == (row.storage.group, row.storage.version)
+        };
+        resources::all()
+            .iter()
+            .filter(stored)
+            .map(Self::from_schema)
+            .collect()
+    }
+
+    fn from_schema(row: &'static resources::Resource) -> Self {
+        let is_event = row.plural == "events";
+        Self {
+            group: row.group.into(),
+            version: row.version.into(),
+            kind: row.kind.into(),
+            plural: row.plural.into(),
+            namespaced: row.namespaced,
+            has_status: row.subresource("status").is_some(),
+            has_generation: GENERATIONS.contains(&row.plural),
+            prefix: builtin_prefix(row.group, row.plural),
+            ttl: is_event.then_some(EVENT_TTL),
+            strategy: strategy::for_resource(row.group, row.plural),
+        }
+    }
+
     pub fn group_resource(&self) -> GroupResource {
         GroupResource {
             group: self.group.clone(),
@@ -69,23 +102,98 @@ impl ResourceInfo {
     pub fn api_version(&self) -> String {
         corten_meta::api_version(&self.group, &self.version)
     }
+
+    /// The cache's key of an object: the store's without the prefix.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> Arc<str> {
+        if self.namespaced {
+            format!("{namespace}/{name}").into()
+        } else {
+            name.into()
+        }
+    }
+
+    pub(crate) fn store_key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+/// kube-apiserver's `--event-ttl`.
+const EVENT_TTL: Duration = Duration::from_secs(3600);
+
+/// Built-in resources whose strategies count generations.
+const GENERATIONS: [&str; 27] = [
+    "cronjobs",
+    "customresourcedefinitions",
+    "daemonsets",
+    "deployments",
+    "deviceclasses",
+    "devicetaintrules",
+    "endpointslices",
+    "flowschemas",
+    "ingressclasses",
+    "ingresses",
+    "jobs",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "mutatingwebhookconfigurations",
+    "networkpolicies",
+    "poddisruptionbudgets",
+    "pods",
+    "podtemplates",
+    "priorityclasses",
+    "prioritylevelconfigurations",
+    "replicasets",
+    "replicationcontrollers",
+    "resourceslices",
+    "statefulsets",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "validatingwebhookconfigurations",
+];
+
+/// Keys as upstream, the odd ones included (`kubeapiserver.SpecialDefaultResourcePrefixes`).
+fn builtin_prefix(group: &str, plural: &str) -> String {
+    match (group, plural) {
+        ("", "replicationcontrollers") => "/registry/controllers/".to_owned(),
+        ("", "endpoints") => "/registry/services/endpoints/".to_owned(),
+        ("", "nodes") => "/registry/minions/".to_owned(),
+        ("", "services") => "/registry/services/specs/".to_owned(),
+        ("networking.k8s.io", "ingresses") => "/registry/ingress/".to_owned(),
+        ("apiextensions.k8s.io" | "apiregistration.k8s.io", plural) => format!("/registry/{group}/{plural}/"),
+        (_, plural) => format!("/registry/{plural}/"),
+    }
+}
+
+pub(crate) struct Served {
+    info: ResourceInfo,
+    pub cache: Cache,
 }
 
 /// Handle on a resource the registry serves; clone freely.
 #[derive(Clone)]
-pub struct Resource(Arc<ResourceInfo>);
+pub struct Resource(Arc<Served>);
+
+impl Resource {
+    pub(crate) fn new(info: ResourceInfo, cache: Cache) -> Self {
+        Self(Arc::new(Served { info, cache }))
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+}
 
 impl Deref for Resource {
     type Target = ResourceInfo;
 
     fn deref(&self) -> &ResourceInfo {
-        &self.0
+        &self.0.info
     }
 }
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.plural, self.group)
+        write!(f, "{}", self.group_resource())
     }
 }
 
@@ -96,8 +204,7 @@ const RANDOM_LENGTH: usize = 5;
 
 /// Upstream's `names.SimpleNameGenerator`.
 pub fn generate_name(base: &str) -> String {
-    let limit = NAME_LENGTH_MAX - RANDOM_LENGTH;
-    let mut end = base.len().min(limit);
+    let mut end = base.len().min(NAME_LENGTH_MAX - RANDOM_LENGTH);
     while !base.is_char_boundary(end) {
         end -= 1;
     }

@@ -3,6 +3,8 @@
 //! Every method has a default that follows from the schema; a kind overrides what it must, in a file of its own.
 
 pub mod generic;
+mod namespace;
+mod pod;
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use corten_meta::field::ErrorList;
 use serde_json::Value;
 
 use crate::context::WriteContext;
+use crate::options::DeleteOptions;
 use crate::registry::Registry;
 use crate::resource::{Resource, Subresource};
 
@@ -31,6 +34,17 @@ pub enum GcPolicy {
     OrphanDependents,
     /// The garbage collector does not apply (events): no propagation finalizers.
     Unsupported,
+}
+
+/// How a delete goes on after [`Strategy::delete_step`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteStep {
+    /// As for every kind: grace period, finalizers, removal.
+    Generic,
+    /// Store the changed object; it stays until something else removes it.
+    Store,
+    /// Nothing to do: answer with the object as it is.
+    Wait,
 }
 
 /// Called with whether the write went through, to keep or give back what `begin_*` took
@@ -104,6 +118,16 @@ pub trait Strategy: Send + Sync {
         None
     }
 
+    /// A kind's own way of being deleted (namespaces): may change the object; see [`DeleteStep`].
+    fn delete_step(
+        &self,
+        _ctx: &StrategyContext<'_>,
+        _object: &mut Value,
+        _options: &DeleteOptions,
+    ) -> DeleteStep {
+        DeleteStep::Generic
+    }
+
     /// An update that leaves no finalizers on a deleting object removes it; a kind may add conditions
     /// (a namespace also waits for `spec.finalizers`).
     fn should_delete_during_update(&self, _object: &Value, _old: &Value) -> bool {
@@ -156,6 +180,9 @@ impl Strategy for Generic {}
 
 /// The strategy of a built-in resource: the table of kinds that need more than their schema.
 pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
-    let _ = (group, plural);
-    Arc::new(Generic)
+    match (group, plural) {
+        ("", "namespaces") => Arc::new(namespace::NamespaceStrategy),
+        ("", "pods") => Arc::new(pod::PodStrategy),
+        _ => Arc::new(Generic),
+    }
 }

@@ -1,0 +1,214 @@
+//! The watch cache of one resource: its objects as a snapshot, its last events, its watchers.
+
+mod event;
+mod snapshot;
+mod watchers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+pub(crate) use event::CacheEvent;
+pub(crate) use snapshot::{Page, Snapshot};
+use watchers::{Watchers, indexed_place};
+
+use crate::filter::Filter;
+use crate::metrics::Metrics;
+use crate::object::Object;
+use crate::strategy::Strategy;
+use crate::watch::WatchEvent;
+
+/// Events kept for watches that resume. Older ones come from the store's history.
+const RING_EVENTS_MAX: usize = 4096;
+/// Bytes of objects those events keep alive.
+const RING_BYTES_MAX: usize = 8 << 20;
+/// Snapshots kept for the following pages of lists; older ones are read from the store.
+const PINNED_SNAPSHOTS_MAX: usize = 8;
+
+/// One change as it comes from the store.
+pub(crate) struct Change {
+    pub key: Arc<str>,
+    pub revision: u64,
+    /// None for a delete.
+    pub object: Option<Arc<Object>>,
+}
+
+struct State {
+    /// The revision the cache was loaded at: changes up to it are in already.
+    loaded: u64,
+    ring: VecDeque<Arc<CacheEvent>>,
+    ring_bytes: usize,
+    /// Every event after this revision is in the ring.
+    ring_after: u64,
+    watchers: Watchers,
+    pinned: VecDeque<(u64, Arc<Snapshot>)>,
+    /// Served no longer: watches end.
+    closed: bool,
+}
+
+pub(crate) struct Cache {
+    snapshot: ArcSwap<Snapshot>,
+    state: Mutex<State>,
+    indexed: Option<usize>,
+    indexed_field: Option<&'static str>,
+}
+
+/// How a watch begins.
+pub(crate) struct Subscription {
+    pub initial: Vec<WatchEvent>,
+    pub receiver: mpsc::Receiver<WatchEvent>,
+}
+
+impl Cache {
+    /// Holds `objects`, which are everything up to `revision`.
+    pub fn new(strategy: &Arc<dyn Strategy>, snapshot: Snapshot, revision: u64) -> Self {
+        let state = State {
+            loaded: revision,
+            ring: VecDeque::new(),
+            ring_bytes: 0,
+            ring_after: revision,
+            watchers: Watchers::default(),
+            pinned: VecDeque::new(),
+            closed: false,
+        };
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            state: Mutex::new(state),
+            indexed: indexed_place(strategy),
+            indexed_field: strategy.indexed_field(),
+        }
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// One object of the newest snapshot.
+    pub fn get(&self, key: &str) -> Option<Arc<Object>> {
+        self.snapshot.load().get(key).cloned()
+    }
+
+    /// Takes changes in the order of their revisions: first the snapshot, then the watchers.
+    pub fn apply(&self, changes: Vec<Change>, metrics: &Metrics) {
+        let mut state = self.state.lock();
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let mut events = Vec::with_capacity(changes.len());
+        for change in changes
+            .into_iter()
+            .filter(|change| change.revision > state.loaded)
+        {
+            let previous = match &change.object {
+                Some(object) => next.objects.insert(change.key, Arc::clone(object)),
+                None => next.objects.remove(&change.key),
+            };
+            next.changed = change.revision;
+            events.extend(CacheEvent::new(change.revision, change.object, previous).map(Arc::new));
+        }
+        self.snapshot.store(Arc::new(next));
+        for event in events {
+            state.watchers.deliver(&event, self.indexed, metrics);
+            state.remember(event);
+        }
+    }
+
+    /// Begins a watch with what there is now: the objects, then what comes after them.
+    pub fn subscribe_with_state(&self, filter: &Filter, applied: u64) -> (Subscription, u64) {
+        let mut state = self.state.lock();
+        let snapshot = self.snapshot.load();
+        let revision = snapshot.changed.max(applied);
+        let initial = snapshot
+            .select(filter)
+            .into_iter()
+            .map(WatchEvent::Added)
+            .collect();
+        (
+            state.subscribe(filter, self.indexed_field, revision, initial),
+            revision,
+        )
+    }
+
+    /// Begins a watch after a revision. `Err` with the oldest revision one can begin after, if this one is older.
+    pub fn subscribe_after(&self, filter: &Filter, after: u64) -> Result<Subscription, u64> {
+        let mut state = self.state.lock();
+        if after < state.ring_after {
+            return Err(state.ring_after);
+        }
+        let begin = state.ring.partition_point(|event| event.revision <= after);
+        let initial = state
+            .ring
+            .range(begin..)
+            .filter_map(|event| event.seen_through(filter))
+            .collect();
+        Ok(state.subscribe(filter, self.indexed_field, after, initial))
+    }
+
+    /// Keeps a snapshot for the pages that follow.
+    pub fn pin(&self, revision: u64, snapshot: &Arc<Snapshot>) {
+        let mut state = self.state.lock();
+        if state.pinned.iter().any(|(pinned, _)| *pinned == revision) {
+            return;
+        }
+        if state.pinned.len() == PINNED_SNAPSHOTS_MAX {
+            state.pinned.pop_front();
+        }
+        state.pinned.push_back((revision, Arc::clone(snapshot)));
+    }
+
+    pub fn pinned(&self, revision: u64) -> Option<Arc<Snapshot>> {
+        let state = self.state.lock();
+        state
+            .pinned
+            .iter()
+            .find(|(pinned, _)| *pinned == revision)
+            .map(|(_, snapshot)| Arc::clone(snapshot))
+    }
+
+    /// Drops pinned snapshots the store would no longer serve, and watchers that have gone.
+    pub fn tidy(&self, compacted: u64) {
+        let mut state = self.state.lock();
+        state.pinned.retain(|(revision, _)| *revision >= compacted);
+        state.watchers.drop_closed();
+    }
+
+    /// Ends every watch, now and later.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.watchers.clear();
+    }
+}
+
+impl State {
+    fn subscribe(
+        &mut self,
+        filter: &Filter,
+        indexed_field: Option<&str>,
+        after: u64,
+        initial: Vec<WatchEvent>,
+    ) -> Subscription {
+        // Whoever has seen the initial events has seen everything applied so far.
+        let newest = self.ring.back().map_or(0, |event| event.revision);
+        let receiver = self
+            .watchers
+            .add(filter.clone(), indexed_field, after.max(newest));
+        if self.closed {
+            self.watchers.clear();
+        }
+        Subscription { initial, receiver }
+    }
+
+    fn remember(&mut self, event: Arc<CacheEvent>) {
+        self.ring_bytes += event.bytes();
+        self.ring.push_back(event);
+        while self.ring.len() > RING_EVENTS_MAX || self.ring_bytes > RING_BYTES_MAX {
+            let Some(oldest) = self.ring.pop_front() else {
+                return;
+            };
+            self.ring_bytes -= oldest.bytes();
+            self.ring_after = oldest.revision;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Continue tokens, in upstream's format (`storage.EncodeContinue`).
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use corten_meta::{Result, Status};
+use serde_json::{Value, json};
+
+/// As Go's `RawURLEncoding`: no padding, and stray bits in the last character do not matter.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+const VERSION: &str = "meta.k8s.io/v1";
+
+/// Where a list goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// -1: at whatever is the newest revision then.
+    pub revision: i64,
+    /// The first key not yet listed, without the prefix of the list's scope.
+    pub start: String,
+}
+
+impl Token {
+    /// Continues behind `last`, a key without the scope's prefix.
+    pub fn after(last: &str, revision: i64) -> Self {
+        Self {
+            revision,
+            start: format!("{last}\0"),
+        }
+    }
+
+    pub fn encode(&self) -> String {
+        let token = json!({"v": VERSION, "rv": self.revision, "start": self.start});
+        BASE64.encode(token.to_string())
+    }
+
+    pub fn decode(text: &str) -> Result<Self> {
+        let invalid = |detail: String| {
+            Status::bad_request(format!(
+                "invalid continue token: continue key is not valid{detail}"
+            ))
+        };
+        let bytes = BASE64.decode(text).map_err(|error| {
+            invalid(format!(
+                ": illegal base64 data at input byte {}",
+                bad_byte(text, error)
+            ))
+        })?;
+        let token: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| invalid(format!(": {}", json_error(&bytes, &error))))?;
+        let version = token["v"].as_str().unwrap_or_default();
+        if version != VERSION {
+            return Err(invalid(format!(
+                ": server does not recognize this encoded version {version}"
+            )));
+        }
+        let start = token["start"].as_str().unwrap_or_default().to_owned();
+        let revision = token["rv"].as_i64().unwrap_or_default();
+        match (revision, start.as_str()) {
+            (0, _) => Err(invalid(
+                ": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into(),
+            )),
+            (_, "") => Err(invalid(
+                ": encoded start key empty (version meta.k8s.io/v1)".into(),
+            )),
+            (_, start) if !is_clean(start) => Err(invalid(format!(": {start}"))),
+            (revision, _) => Ok(Self { revision, start }),
+        }
+    }
+}
+
+/// Where Go's decoder would stop.
+fn bad_byte(text: &str, error: base64::DecodeError) -> usize {
+    match error {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+        _ => text.len(),
+    }
+}
+
+/// Go's words for the commonest of errors: something that is not JSON at all.
+fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
+    match bytes.first().map(|byte| char::from(*byte)) {
+        None => "unexpected end of JSON input".to_owned(),
+        Some('{') => error.to_string(),
+        Some(first) => format!("invalid character '{first}' looking for beginning of value"),
+    }
+}
+
+/// No way out of the scope: what Go's `path.Clean` would change is refused.
+fn is_clean(start: &str) -> bool {
+    let start = start.strip_prefix('/').unwrap_or(start);
+    !start.split('/').any(|part| matches!(part, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_and_bad_ones_are_refused() {
+        let token = Token::after("default/a", 33);
+        assert_eq!(Token::decode(&token.encode()).unwrap(), token);
+        for bad in [
+            json!({"v": "v2", "rv": 1, "start": "a"}),
+            json!({"v": VERSION, "rv": 0, "start": "a"}),
+            json!({"v": VERSION, "rv": 1, "start": ""}),
+            json!({"v": VERSION, "rv": 1, "start": "../a"}),
+        ] {
+            let status = Token::decode(&BASE64.encode(bad.to_string())).unwrap_err();
+            assert_eq!(status.code, 400);
+            assert!(
+                status
+                    .message
+                    .starts_with("invalid continue token: continue key is not valid"),
+                "{}",
+                status.message
+            );
+        }
+        let not_json = "invalid continue token: continue key is not valid: invalid character 'Ï' looking for beginning of value";
+        assert_eq!(
+            Token::decode("zzz").map_err(|status| status.message),
+            Err(not_json.to_owned())
+        );
+        assert!(Token::decode("***").is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! The write path every kind goes through.
+
+mod create;
+mod delete;
+mod deletion;
+pub(crate) mod leases;
+mod update;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use corten_meta::{Result, object};
+use corten_store::{Compare, Op, Txn, TxnResponse};
+use serde_json::Value;
+
+use crate::admission::{Attributes, Operation};
+use crate::context::WriteContext;
+use crate::encode::Prepared;
+use crate::errors::store_error;
+use crate::object::Object;
+use crate::registry::Registry;
+use crate::resource::{Resource, Subresource};
+use crate::strategy::StrategyContext;
+
+/// Upstream's `metav1.FinalizerOrphanDependents`.
+pub(crate) const ORPHAN_FINALIZER: &str = "orphan";
+/// Upstream's `metav1.FinalizerDeleteDependents`.
+pub(crate) const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
+
+/// RFC 3339 in whole seconds, as metadata shows times.
+pub(crate) fn time_text(time: SystemTime) -> String {
+    let time = corten_meta::time::Timestamp::try_from(time).unwrap_or_default();
+    corten_meta::time::format(time)
+}
+
+/// One request's way through the write path.
+#[derive(Clone, Copy)]
+struct Write<'a> {
+    registry: &'a Registry,
+    ctx: &'a WriteContext,
+    resource: &'a Resource,
+    subresource: Subresource,
+    namespace: &'a str,
+}
+
+impl<'a> Write<'a> {
+    fn strategy_context(&self) -> StrategyContext<'a> {
+        StrategyContext {
+            registry: self.registry,
+            write: self.ctx,
+            resource: self.resource,
+            subresource: self.subresource,
+        }
+    }
+
+    fn attributes<'b>(
+        &'b self,
+        operation: Operation,
+        name: &'b str,
+        old: Option<&'b Value>,
+    ) -> Attributes<'b> {
+        Attributes {
+            operation,
+            resource: self.resource,
+            subresource: self.subresource,
+            namespace: self.namespace,
+            name,
+            old,
+        }
+    }
+
+    /// Mutating admission: before the strategy sees the object.
+    async fn admit(
+        &self,
+        operation: Operation,
+        name: &str,
+        old: Option<&Value>,
+        object: &mut Value,
+    ) -> Result<()> {
+        let attributes = self.attributes(operation, name, old);
+        for plugin in self
+            .registry
+            .admission
+            .iter()
+            .filter(|plugin| plugin.handles(operation))
+        {
+            plugin.admit(self.registry, self.ctx, &attributes, object).await?;
+        }
+        Ok(())
+    }
+
+    /// Validating admission: on the final object.
+    async fn validate_admission(
+        &self,
+        operation: Operation,
+        name: &str,
+        old: Option<&Value>,
+        object: &Value,
+    ) -> Result<()> {
+        let attributes = self.attributes(operation, name, old);
+        for plugin in self
+            .registry
+            .admission
+            .iter()
+            .filter(|plugin| plugin.handles(operation))
+        {
+            plugin
+                .validate(self.registry, self.ctx, &attributes, object)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn prepared(&self, value: &Value) -> Result<Arc<Prepared>> {
+        let key = self.resource.key(object::namespace(value), object::name(value));
+        Ok(Arc::new(Prepared::new(self.resource, key, value)?))
+    }
+
+    /// Puts an object if its key still has the mod revision `guard` (0: does not exist).
+    async fn put(&self, prepared: &Arc<Prepared>, guard: u64) -> Result<TxnResponse> {
+        let key = Bytes::from(self.resource.store_key(&prepared.key));
+        let put = Op::Put {
+            key: key.clone(),
+            value: prepared.encoded.bytes.clone(),
+            lease: self.registry.lease_for(self.resource).await?,
+            tag: Some(Arc::clone(prepared) as corten_store::Tag),
+        };
+        self.txn(Compare::ModRevision(key, guard), put).await
+    }
+
+    async fn remove(&self, key: &str, guard: u64) -> Result<TxnResponse> {
+        let key = Bytes::from(self.resource.store_key(key));
+        self.txn(Compare::ModRevision(key.clone(), guard), Op::delete(key))
+            .await
+    }
+
+    async fn txn(&self, compare: Compare, op: Op) -> Result<TxnResponse> {
+        let txn = Txn {
+            compares: vec![compare],
+            success: vec![op],
+            failure: Vec::new(),
+        };
+        self.registry
+            .store
+            .txn(txn)
+            .await
+            .map_err(|error| store_error(&error))
+    }
+
+    /// The object as the cache has it, and whether that is certainly the newest. `fresh` waits until it is.
+    async fn existing(&self, key: &str, fresh: bool) -> Result<(Option<Arc<Object>>, bool)> {
+        let current = self.registry.current_revision().await?;
+        if fresh {
+            self.registry.wait_applied(current).await?;
+        }
+        let newest = fresh || self.registry.revision() >= current;
+        Ok((self.resource.cache().get(key), newest))
+    }
+}
