@@ -6,6 +6,7 @@
 pub mod core;
 pub mod deployment;
 pub mod endpoints;
+pub mod garbage;
 pub mod namespace;
 pub mod replicaset;
 pub mod root_ca;

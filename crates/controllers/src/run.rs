@@ -5,7 +5,7 @@ use corten_stdx::SharedClock;
 use tokio::task::JoinSet;
 
 use crate::core::Context;
-use crate::{deployment, endpoints, namespace, replicaset, root_ca, service_account};
+use crate::{deployment, endpoints, garbage, namespace, replicaset, root_ca, service_account};
 
 /// What the controllers need to be told.
 #[derive(Debug, Clone)]
@@ -13,6 +13,17 @@ pub struct Config {
     /// The CA bundle (PEM) pods verify the server with; empty: it is not published.
     pub root_ca: String,
     pub clock: SharedClock,
+}
+
+impl Config {
+    /// What is needed least.
+    #[must_use]
+    pub fn new(clock: SharedClock) -> Self {
+        Self {
+            root_ca: String::new(),
+            clock,
+        }
+    }
 }
 
 /// Runs every controller until `stop`, and returns when all have ended.
@@ -27,6 +38,7 @@ pub async fn run_all(client: kube::Client, config: Config, stop: CancellationTok
     tasks.spawn(deployment::run(context.clone()));
     tasks.spawn(replicaset::run(context.clone()));
     tasks.spawn(endpoints::run(context.clone()));
+    tasks.spawn(garbage::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));
     tasks.spawn(service_account::run(context.clone()));
     if !config.root_ca.is_empty() {

@@ -31,6 +31,9 @@ impl Fake {
     async fn handle(&self, request: http::Request<Body>) -> Response<Payload> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();
+        if let Some(found) = discovery(parts.uri.path()) {
+            return respond(200, &found);
+        }
         let Some(target) = parse(parts.uri.path()) else {
             return respond(
                 404,
@@ -68,6 +71,7 @@ impl Fake {
             "POST" => state.post(target, body.clone()),
             "PUT" => state.put(target, body.clone()),
             "PATCH" => state.patch(target, &body),
+            _ if target.name.is_empty() => state.delete_all(target, &body),
             _ => state.delete(target, &body),
         };
         if answer.is_ok() {
@@ -271,10 +275,34 @@ impl State {
         }
         let stored = self.store(&target.plural, &key, new);
         let terminating = !stored["metadata"]["deletionTimestamp"].is_null();
-        if terminating && !has_finalizers(&stored) && target.plural != "pods" {
+        let held = has_finalizers(&stored)
+            || stored["spec"]["finalizers"]
+                .as_array()
+                .is_some_and(|f| !f.is_empty());
+        if terminating && !held && target.plural != "pods" {
             self.remove(&target.plural, &key);
         }
         stored
+    }
+
+    fn delete_all(&mut self, target: &Request, options: &Value) -> Answer {
+        let keys: Vec<_> = self
+            .objects
+            .get(&target.plural)
+            .into_iter()
+            .flat_map(|o| o.keys().cloned())
+            .collect();
+        for (ns, name) in keys.into_iter().filter(|(ns, _)| *ns == target.ns) {
+            self.delete(
+                &Request {
+                    ns,
+                    name,
+                    ..target.clone()
+                },
+                options,
+            )?;
+        }
+        Ok(json!({"kind": "Status", "status": "Success"}))
     }
 
     fn delete(&mut self, target: &Request, options: &Value) -> Answer {
@@ -319,6 +347,55 @@ fn add_finalizer(object: &mut Value, name: &str) {
         Some(names) => names.push(json!(name)),
         None => *list = json!([name]),
     }
+}
+
+/// The resources a test cluster serves, as aggregated discovery.
+const SERVED: [(&str, &str, &str, &str); 16] = [
+    ("", "pods", "Pod", "Namespaced"),
+    ("", "services", "Service", "Namespaced"),
+    ("", "configmaps", "ConfigMap", "Namespaced"),
+    ("", "secrets", "Secret", "Namespaced"),
+    ("", "serviceaccounts", "ServiceAccount", "Namespaced"),
+    ("", "endpoints", "Endpoints", "Namespaced"),
+    ("", "nodes", "Node", "Cluster"),
+    ("", "namespaces", "Namespace", "Cluster"),
+    ("apps", "deployments", "Deployment", "Namespaced"),
+    ("apps", "replicasets", "ReplicaSet", "Namespaced"),
+    ("apps", "statefulsets", "StatefulSet", "Namespaced"),
+    ("apps", "daemonsets", "DaemonSet", "Namespaced"),
+    ("apps", "controllerrevisions", "ControllerRevision", "Namespaced"),
+    ("batch", "jobs", "Job", "Namespaced"),
+    ("batch", "cronjobs", "CronJob", "Namespaced"),
+    (
+        "discovery.k8s.io",
+        "endpointslices",
+        "EndpointSlice",
+        "Namespaced",
+    ),
+];
+
+fn discovery(path: &str) -> Option<Value> {
+    let core = match path.trim_end_matches('/') {
+        "/api" => true,
+        "/apis" => false,
+        _ => return None,
+    };
+    let mut groups: Vec<Value> = Vec::new();
+    for (group, plural, kind, scope) in SERVED.iter().filter(|r| r.0.is_empty() == core) {
+        if groups.last().is_none_or(|g| g["metadata"]["name"] != *group) {
+            groups
+                .push(json!({"metadata": {"name": group}, "versions": [{"version": "v1", "resources": []}]}));
+        }
+        let last = groups.len() - 1;
+        if let Some(list) = groups[last]["versions"][0]["resources"].as_array_mut() {
+            list.push(json!({"resource": plural, "scope": scope,
+                "responseKind": {"group": group, "version": "v1", "kind": kind},
+                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]}));
+        }
+    }
+    Some(
+        json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups}),
+    )
 }
 
 fn parse(path: &str) -> Option<Request> {

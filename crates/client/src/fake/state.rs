@@ -238,8 +238,34 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     for (name, value) in fields {
         if value.is_null() {
             map.remove(name);
+        } else if name == "conditions" {
+            merge_conditions(map.entry(name.clone()).or_insert(Value::Null), value);
         } else {
             merge(map.entry(name.clone()).or_insert(Value::Null), value);
+            drop_markers(map.get_mut(name));
         }
+    }
+}
+
+/// Conditions merge by their type, as their kinds declare.
+fn merge_conditions(target: &mut Value, patch: &Value) {
+    let mut list = target.as_array().cloned().unwrap_or_default();
+    for item in patch.as_array().into_iter().flatten() {
+        let known = list.iter_mut().find(|c| c["type"] == item["type"]);
+        if item["$patch"] == "delete" {
+            list.retain(|c| c["type"] != item["type"]);
+        } else if let Some(known) = known {
+            merge(known, item);
+        } else {
+            list.push(item.clone());
+        }
+    }
+    *target = Value::Array(list);
+}
+
+/// `$patch: replace` in a list says what this fake does anyway.
+fn drop_markers(target: Option<&mut Value>) {
+    if let Some(Value::Array(list)) = target {
+        list.retain(|item| item.get("$patch").is_none());
     }
 }

@@ -1,7 +1,7 @@
 use corten_client::CancellationToken;
 use corten_client::fake::Fake;
+use corten_client::fake::TokioClock;
 use corten_client::lease::LeaderElector;
-use corten_stdx::RealClock;
 use tokio::sync::mpsc;
 
 #[tokio::test(start_paused = true)]
@@ -10,7 +10,7 @@ async fn a_second_candidate_takes_over_when_the_first_stops() {
     let (sender, mut led) = mpsc::unbounded_channel();
     let stops = [CancellationToken::new(), CancellationToken::new()];
     for (id, stop) in ["a", "b"].into_iter().zip(&stops) {
-        let elector = LeaderElector::new(fake.client(), "kube-system", "x", id, RealClock::shared());
+        let elector = LeaderElector::new(fake.client(), "kube-system", "x", id, TokioClock::shared());
         let sender = sender.clone();
         tokio::spawn(elector.run(stop.clone(), move |lost| async move {
             sender.send(id).unwrap();

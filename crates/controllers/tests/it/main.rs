@@ -1,1 +1,7 @@
+//! Controllers against the server in memory: what they write, event by event.
+#![allow(clippy::unwrap_used)]
 
+mod cluster;
+mod deployments;
+mod services;
+mod upkeep;

@@ -84,14 +84,14 @@ fn pods_spread_by_free_resources() {
         &nodes,
         &pods,
         expect![[r#"
-        p1 -> a1
-        p2 -> a1
-        p3 -> b1
-        p4 -> a1
-        p5 -> b1
-        p6 -> a1
-        p7: 0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.
-    "#]],
+            p1 -> a1
+            p2 -> b1
+            p3 -> a1
+            p4 -> a1
+            p5 -> b1
+            p6 -> a1
+            p7: 0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.
+        "#]],
     );
 }
 

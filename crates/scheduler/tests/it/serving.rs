@@ -1,7 +1,7 @@
 use corten_client::fake::Fake;
+use corten_client::fake::TokioClock;
 use corten_client::{CancellationToken, Factory};
 use corten_scheduler::{Config, run};
-use corten_stdx::RealClock;
 use serde_json::json;
 
 fn node(name: &str) -> serde_json::Value {
@@ -16,7 +16,7 @@ fn pod(name: &str, spec: serde_json::Value) -> serde_json::Value {
 fn start(fake: &Fake) -> CancellationToken {
     let stop = CancellationToken::new();
     let factory = Factory::new(fake.client(), stop.clone());
-    tokio::spawn(run(factory, Config::new(RealClock::shared()), stop.clone()));
+    tokio::spawn(run(factory, Config::new(TokioClock::shared()), stop.clone()));
     stop
 }
 
