@@ -141,10 +141,9 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Shared) {
 }
 
 async fn send(socket: &UdpSocket, bytes: Option<Vec<u8>>, to: SocketAddr) {
-    if let Some(bytes) = bytes {
-        if let Err(error) = socket.send_to(&bytes, to).await {
-            tracing::debug!(%to, %error, "DNS response not sent");
-        }
+    let Some(bytes) = bytes else { return };
+    if let Err(error) = socket.send_to(&bytes, to).await {
+        tracing::debug!(%to, %error, "DNS response not sent");
     }
 }
 

@@ -36,10 +36,6 @@ impl Messages {
         self.count
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     pub fn bytes(&self) -> &[u8] {
         &self.buf
     }

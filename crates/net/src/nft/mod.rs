@@ -37,6 +37,7 @@ const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
+const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;
 
 /// Where a base chain sits.
@@ -92,13 +93,10 @@ impl Nft {
         Ok(parts.iter().filter_map(|p| name(p, NFTA_TABLE_NAME)).collect())
     }
 
-    /// (table, chain) of all IPv4 chains.
-    pub fn chains(&mut self) -> Result<Vec<(String, String)>> {
+    /// All chains of IPv4 tables.
+    pub fn chains(&mut self) -> Result<Vec<Chain>> {
         let parts = self.dump("listing nf_tables chains", GETCHAIN)?;
-        Ok(parts
-            .iter()
-            .filter_map(|p| Some((name(p, NFTA_CHAIN_TABLE)?, name(p, NFTA_CHAIN_NAME)?)))
-            .collect())
+        Ok(parts.iter().filter_map(|p| Chain::parse(p)).collect())
     }
 
     /// Removes a table with everything in it. No such table is fine.
@@ -113,6 +111,29 @@ impl Nft {
             m.push(message(kind), NLM_F_DUMP, &[NFPROTO_IPV4, 0, 0, 0], |_| {})
         })?;
         Ok(parts.into_iter().map(|m| m.payload).collect())
+    }
+}
+
+/// A chain as the kernel reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    pub table: String,
+    pub name: String,
+    /// A base chain of the forward hook that drops what no rule accepts.
+    pub drops_forwarded: bool,
+}
+
+impl Chain {
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let body = payload.get(4..)?;
+        let number = |bytes: &[u8], kind| wire::attr(bytes, kind).and_then(wire::be32);
+        let hook = wire::attr(body, NFTA_CHAIN_HOOK).and_then(|h| number(h, NFTA_HOOK_HOOKNUM));
+        let drops = number(body, NFTA_CHAIN_POLICY) == Some(NF_DROP);
+        Some(Chain {
+            table: name(payload, NFTA_CHAIN_TABLE)?,
+            name: name(payload, NFTA_CHAIN_NAME)?,
+            drops_forwarded: drops && hook == Some(Hook::Forward as u32),
+        })
     }
 }
 
@@ -145,11 +166,6 @@ impl Transaction {
         };
         transaction.add_table(NLM_F_ACK);
         transaction
-    }
-
-    /// Bytes of the datagram so far.
-    pub fn len(&self) -> usize {
-        self.messages.bytes().len()
     }
 
     fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut wire::Attrs<'_>)) {

@@ -32,7 +32,23 @@ pub fn install(rt: &mut Rt, nft: &mut Nft, config: &Config) -> Result<Claims> {
     claims.write(&mut transaction);
     masquerade(&mut transaction, config);
     nft.commit(transaction)?;
+    warn_of_firewalls(nft, config.cluster)?;
     Ok(claims)
+}
+
+/// An accept in our tables does not help where another table drops (Docker's policy for forwarded packets), and
+/// other programs' tables are not ours to change.
+fn warn_of_firewalls(nft: &mut Nft, cluster: ClusterId) -> Result<()> {
+    for chain in nft.chains()?.iter().filter(|c| c.drops_forwarded) {
+        tracing::warn!(
+            table = %chain.table,
+            chain = %chain.name,
+            "another firewall on this machine drops forwarded packets, so pods may not reach anything; \
+             let it accept interfaces {}*",
+            cluster.veth_prefix()
+        );
+    }
+    Ok(())
 }
 
 /// Addresses that no pod has are unreachable here instead of leaving by the default route. The service range

@@ -23,8 +23,9 @@ pub struct Claims {
 impl Claims {
     pub fn read(nft: &mut Nft, cluster: ClusterId) -> Result<Self> {
         let mut claims = Self::default();
-        for (table, chain) in nft.chains()? {
-            let Some(interface) = chain.strip_prefix(CHAIN_PREFIX) else {
+        for chain in nft.chains()? {
+            let table = chain.table;
+            let Some(interface) = chain.name.strip_prefix(CHAIN_PREFIX) else {
                 continue;
             };
             if table == cluster.node_table() {

@@ -5,5 +5,8 @@ mod cluster;
 mod lab;
 mod node;
 mod node_port;
+mod planner;
 mod proxy;
+mod scope;
 mod services;
+mod uplink;
