@@ -6,11 +6,13 @@
 //!
 //! Read first: `types.rs` for the model, then `typed.rs` for how a document is read against it.
 
+pub mod convert;
 pub mod decode;
 pub mod defaults;
 pub mod encode;
 pub mod resources;
 pub mod strategic;
+pub mod table;
 pub mod typed;
 pub mod types;
 mod wire;
