@@ -40,7 +40,7 @@ pub struct Config {
     pub clock: SharedClock,
     pub kernel: Kernel,
     /// Called once, when the node is registered and Ready.
-    pub ready: Option<Box<dyn FnOnce() + Send>>,
+    pub ready: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// Which kernel effects are possible. Both, but in tests.

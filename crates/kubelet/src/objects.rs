@@ -135,6 +135,11 @@ struct Sink<K> {
 
 impl<K: Object + k8s_openapi::Resource> Sink<K> {
     fn take(&mut self, delta: Delta<K>) {
+        if let Delta::Apply(object) | Delta::Delete(object) = &delta
+            && object.meta().name.as_deref() != Some(&self.key.1)
+        {
+            return;
+        }
         match delta {
             Delta::Restart => self.listed = Some(None),
             Delta::Apply(object) => match &mut self.listed {

@@ -101,6 +101,9 @@ impl Pods {
     }
 
     fn apply(&self, pod: Pod) {
+        if pod.spec().node_name.as_deref() != Some(&self.cx.node_name) {
+            return;
+        }
         let pod = Arc::new(pod);
         let uid = pod.uid().to_owned();
         let mut workers = self.workers.write();

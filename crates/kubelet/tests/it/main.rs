@@ -1,0 +1,6 @@
+//! The agent as a whole, against an API server in memory and a runtime in memory.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod lifecycle;
+mod runtime;
