@@ -32,7 +32,7 @@ fn measure(paths: &[PathBuf], dir: &std::path::Path) -> Result<(), Box<dyn std::
     let node = NodeNet::open(Config {
         cluster: ClusterId::from_seed("pod setup"),
         netns: Some(paths[0].clone()),
-        state_file: dir.join("pods.json"),
+        state_dir: dir.join("pods"),
         cluster_cidr: "10.244.0.0/16".parse()?,
         pod_cidr: "10.244.0.0/22".parse()?,
         service_cidr: "10.96.0.0/16".parse()?,

@@ -39,8 +39,8 @@ pub struct Config {
     pub cluster: ClusterId,
     /// The node's network namespace; `None` is the calling thread's.
     pub netns: Option<PathBuf>,
-    /// File of the address pool; its directory exists.
-    pub state_file: PathBuf,
+    /// Directory of the address pool, nothing else's; made when missing.
+    pub state_dir: PathBuf,
     /// All pods of the cluster.
     pub cluster_cidr: Ipv4Net,
     /// This node's pods. At least a /30; its first address becomes the node's own, on `lo`.
@@ -83,7 +83,7 @@ impl NodeNet {
             claims.take(&mut rt, &mut nft, config.cluster, link)?;
         }
         let mtu = config.mtu.or(uplink.map(|l| l.mtu)).unwrap_or(DEFAULT_MTU);
-        let ipam = Ipam::open(config.state_file.clone(), config.pod_cidr)?;
+        let ipam = Ipam::open(config.state_dir.clone(), config.pod_cidr)?;
         Ok(Self {
             config,
             mtu,
@@ -212,11 +212,11 @@ impl NodeNet {
             .apply(&format!("adding address {ip} to lo"), messages)
     }
 
-    /// Removes everything, pods' interfaces included, and the address file.
+    /// Removes everything, pods' interfaces included, and the address pool.
     pub fn destroy(self) -> Result<()> {
         let inner = &mut *self.inner.lock();
         base::sweep(&mut inner.rt, &mut inner.nft, self.config.cluster)?;
-        let _ = std::fs::remove_file(&self.config.state_file);
+        let _ = std::fs::remove_dir_all(&self.config.state_dir);
         Ok(())
     }
 }

@@ -58,7 +58,7 @@ impl Lab {
         Config {
             cluster: self.cluster,
             netns: Some(netns),
-            state_file: self.path(&format!("{name}.json")),
+            state_dir: self.path(&format!("{name}.pods")),
             cluster_cidr: "10.244.0.0/16".parse().unwrap(),
             pod_cidr: Ipv4Net::new([10, 244, third, 0].into(), 24).unwrap(),
             service_cidr: "10.96.0.0/16".parse().unwrap(),

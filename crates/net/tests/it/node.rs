@@ -92,7 +92,7 @@ fn destroy_and_sweep_leave_the_namespace_as_it_was() {
     assert!(node::leftovers(lab.cluster, Some(&path)).unwrap().len() > 6);
     node.destroy().unwrap();
     assert_eq!(state(&ns), before);
-    assert!(!lab.path("node.json").exists());
+    assert!(!lab.path("node.pods").exists());
 
     let crashed = NodeNet::open(lab.node_config("node")).unwrap();
     lab.netns("b");

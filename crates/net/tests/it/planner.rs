@@ -144,7 +144,7 @@ fn contested(map: &ServiceMap) -> bool {
     let keys = map
         .values()
         .flat_map(|s| corten_net::proxy::fronts(s).into_iter().map(|(key, _)| key));
-    !keys.fold(true, |alone, key| seen.insert(key) && alone)
+    !keys.into_iter().all(|key| seen.insert(key))
 }
 
 fn check(before: ServicePort, after: ServicePort, expected: Expect) {

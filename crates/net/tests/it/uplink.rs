@@ -40,7 +40,7 @@ fn inner(lab: &Lab, seed: &str) -> Config {
     Config {
         cluster: ClusterId::from_seed(&format!("{}{seed}", lab.cluster)),
         netns: Some(machine),
-        state_file: lab.path(&format!("{seed}.json")),
+        state_dir: lab.path(&format!("{seed}.pods")),
         cluster_cidr: ranges.pods,
         pod_cidr: ipnet::Ipv4Net::new(ranges.pods.network(), 24).unwrap(),
         service_cidr: ranges.services,
