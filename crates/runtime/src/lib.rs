@@ -5,3 +5,6 @@
 //! Read first: `cri/service.rs` (what it promises) and `keeper/mod.rs` (who parents the containers).
 
 pub mod cri;
+pub mod embedded;
+pub mod image;
+pub mod keeper;

@@ -51,3 +51,11 @@ fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just installed this descriptor for us in recvmsg; nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
+
+/// Writes to a descriptor known only by number, after its owner was left behind by clone. Fails if it is not open.
+#[allow(unsafe_code)]
+pub fn write_to_number(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: write reads `bytes` only, within its length; a number that is not open gives EBADF.
+    let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}

@@ -11,6 +11,7 @@ pub mod fdpass;
 pub mod mounts;
 pub mod namespace;
 pub mod process;
+pub mod seccomp;
 pub mod terminal;
 
 pub use error::{Error, Result};

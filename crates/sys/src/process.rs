@@ -21,35 +21,39 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
-fn thread_count() -> io::Result<usize> {
-    Ok(std::fs::read_dir("/proc/self/task")?.count())
-}
+/// Proof that the process had one thread when it was asked. Whoever holds one starts no threads.
+pub struct SingleThreaded(std::marker::PhantomData<*const ()>);
 
-/// Forks. Refuses in a process with more than one thread: another thread may hold the allocator's lock.
-#[allow(unsafe_code)]
-pub fn fork() -> Result<Fork> {
-    if thread_count().attempt(|| "count threads".into())? != 1 {
-        return Err(Error::new(
+impl SingleThreaded {
+    /// Refuses in a process with more than one thread: after a fork another thread's locks, the allocator's among them,
+    /// would stay locked for ever. Needs `/proc` of the process's own PID namespace.
+    pub fn check() -> Result<Self> {
+        let threads = std::fs::read_dir("/proc/self/task")
+            .attempt(|| "count threads".into())?
+            .count();
+        if threads == 1 {
+            return Ok(Self(std::marker::PhantomData));
+        }
+        Err(Error::new(
             "fork",
             io::Error::other("refused: the process has several threads"),
-        ));
+        ))
     }
-    // SAFETY: single-threaded (checked above), so the child may do all that the parent may.
+}
+
+/// Forks.
+#[allow(unsafe_code)]
+pub fn fork(_: &SingleThreaded) -> Result<Fork> {
+    // SAFETY: single-threaded, as the proof says, so the child may do all that the parent may.
     match unsafe { nix::unistd::fork() }.attempt(|| "fork".into())? {
         nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child.as_raw())),
         nix::unistd::ForkResult::Child => Ok(Fork::Child),
     }
 }
 
-/// Forks a child whose parent is this process's own parent. Same rule on threads as [`fork`].
+/// Forks a child whose parent is this process's own parent.
 #[allow(unsafe_code)]
-pub fn fork_sibling() -> Result<Fork> {
-    if thread_count().attempt(|| "count threads".into())? != 1 {
-        return Err(Error::new(
-            "fork",
-            io::Error::other("refused: the process has several threads"),
-        ));
-    }
+pub fn fork_sibling(_: &SingleThreaded) -> Result<Fork> {
     let flags = libc::CLONE_PARENT | libc::SIGCHLD;
     // SAFETY: clone without CLONE_VM and with a null stack is fork; single-threaded as above.
     let result = unsafe {
@@ -270,4 +274,17 @@ pub fn reset_signals() -> Result<()> {
     SigSet::empty()
         .thread_set_mask()
         .attempt(|| "reset signal mask".into())
+}
+
+/// Closes every descriptor from `first` up.
+#[allow(unsafe_code)]
+pub fn close_from(first: u32) -> Result<()> {
+    // SAFETY: close_range takes no pointers. The caller is a forked child that uses none of its descriptors afterwards;
+    // owners of them in memory are never dropped, because it leaves by exit_now.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Error::new("close_range", io::Error::last_os_error()))
+    }
 }
