@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod endpoints;
 pub mod garbage;
 pub mod namespace;
+pub mod nodes;
 pub mod replicaset;
 pub mod root_ca;
 mod run;

@@ -5,6 +5,7 @@ use corten_stdx::SharedClock;
 use tokio::task::JoinSet;
 
 use crate::core::Context;
+use crate::nodes::{ipam, lifecycle, pod_gc, tainted};
 use crate::{deployment, endpoints, garbage, namespace, replicaset, root_ca, service_account};
 
 /// What the controllers need to be told.
@@ -12,6 +13,9 @@ use crate::{deployment, endpoints, garbage, namespace, replicaset, root_ca, serv
 pub struct Config {
     /// The CA bundle (PEM) pods verify the server with; empty: it is not published.
     pub root_ca: String,
+    /// The ranges pod addresses come from, one or one of each family; none: nodes get their ranges elsewhere.
+    pub cluster_cidrs: Vec<ipnet::IpNet>,
+    pub grace: lifecycle::Grace,
     pub clock: SharedClock,
 }
 
@@ -21,6 +25,8 @@ impl Config {
     pub fn new(clock: SharedClock) -> Self {
         Self {
             root_ca: String::new(),
+            cluster_cidrs: Vec::new(),
+            grace: lifecycle::Grace::default(),
             clock,
         }
     }
@@ -41,6 +47,12 @@ pub async fn run_all(client: kube::Client, config: Config, stop: CancellationTok
     tasks.spawn(garbage::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));
     tasks.spawn(service_account::run(context.clone()));
+    tasks.spawn(lifecycle::run(context.clone(), config.grace));
+    tasks.spawn(tainted::run(context.clone()));
+    tasks.spawn(pod_gc::run(context.clone()));
+    if !config.cluster_cidrs.is_empty() {
+        tasks.spawn(ipam::run(context.clone(), config.cluster_cidrs.clone()));
+    }
     if !config.root_ca.is_empty() {
         tasks.spawn(root_ca::run(context.clone(), config.root_ca.clone()));
     }

@@ -31,6 +31,7 @@ impl Cluster {
     pub fn run(&self) {
         let config = Config {
             root_ca: "PEM".into(),
+            cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
             ..Config::new(TokioClock::shared())
         };
         tokio::spawn(run_all(self.fake.client(), config, self.stop.child_token()));

@@ -3,5 +3,7 @@
 
 mod cluster;
 mod deployments;
+mod garbage;
+mod nodes;
 mod services;
 mod upkeep;
