@@ -16,8 +16,14 @@ use crate::registry::{Deleted, Registry};
 use crate::resource::{Resource, Subresource};
 use crate::strategy::DeleteStep;
 
-/// What came of one attempt; `None`: another write came between.
-type Attempt = Option<Deleted>;
+/// What came of one attempt.
+enum Attempt {
+    Done(Deleted),
+    /// Nothing to write, or a dry run.
+    Unwritten(Deleted),
+    /// Another write came between.
+    Raced,
+}
 
 /// Attempts before a delete gives up: each lost one means that another write went through.
 const ATTEMPTS_MAX: u32 = 100;
@@ -51,10 +57,12 @@ impl Registry {
                 None => Err(Status::not_found(&resource.group_resource(), name)),
             };
             match attempt {
-                Ok(Some(deleted)) => return Ok(deleted),
-                Ok(None) => self.metrics.conflicts_retried.add(1),
+                // What was not written is only true if what it was decided on is the newest.
+                Ok(Attempt::Unwritten(deleted)) if newest => return Ok(deleted),
+                Ok(Attempt::Done(deleted)) => return Ok(deleted),
+                Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
-                Err(_) => {}
+                Ok(Attempt::Unwritten(_)) | Err(_) => {}
             }
             fresh = true;
         }
@@ -144,35 +152,39 @@ impl Write<'_> {
             return Ok(waiting(existing));
         }
         if self.ctx.dry_run {
-            return Ok(Some(Deleted {
-                object: prepared.object(existing.revision),
-                gone: false,
-            }));
+            let object = prepared.object(existing.revision);
+            return Ok(Attempt::Unwritten(Deleted { object, gone: false }));
         }
         let response = self.put(&prepared, existing.revision).await?;
-        let stored = response.succeeded.then(|| prepared.object(response.revision));
-        Ok(stored.map(|object| Deleted { object, gone: false }))
+        if !response.succeeded {
+            return Ok(Attempt::Raced);
+        }
+        Ok(Attempt::Done(Deleted {
+            object: prepared.object(response.revision),
+            gone: false,
+        }))
     }
 
     /// As upstream, watchers see the deletion timestamp before the object goes.
     async fn mark_and_remove(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
         match self.store_deleting(existing, object).await? {
-            Some(marked) if self.ctx.dry_run => Ok(Some(Deleted { gone: true, ..marked })),
-            Some(marked) => self.remove_now(&marked.object, object).await,
-            None => Ok(None),
+            Attempt::Done(marked) | Attempt::Unwritten(marked) => {
+                self.remove_now(&marked.object, object).await
+            }
+            Attempt::Raced => Ok(Attempt::Raced),
         }
     }
 
     async fn remove_now(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
         if self.ctx.dry_run {
-            return Ok(Some(Deleted {
+            return Ok(Attempt::Unwritten(Deleted {
                 object: Arc::clone(existing),
                 gone: true,
             }));
         }
         let response = self.remove(&existing.key, existing.revision).await?;
         if !response.succeeded {
-            return Ok(None);
+            return Ok(Attempt::Raced);
         }
         self.registry.metrics.deletes.add(1);
         self.resource
@@ -180,7 +192,7 @@ impl Write<'_> {
             .after_delete(&self.strategy_context(), object)
             .await;
         // What clients get is the state before, with the revision of the deletion.
-        Ok(Some(Deleted {
+        Ok(Attempt::Done(Deleted {
             object: Arc::new(existing.at_revision(response.revision)),
             gone: true,
         }))
@@ -189,7 +201,7 @@ impl Write<'_> {
 
 /// Nothing to write: it is being deleted already.
 fn waiting(existing: &Arc<Object>) -> Attempt {
-    Some(Deleted {
+    Attempt::Unwritten(Deleted {
         object: Arc::clone(existing),
         gone: false,
     })

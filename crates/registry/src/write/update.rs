@@ -19,6 +19,8 @@ use crate::resource::{Resource, Subresource};
 /// What came of one attempt.
 enum Attempt {
     Done(Updated),
+    /// Nothing changed, or a dry run.
+    Unwritten(Updated),
     /// Another write came between.
     Raced,
 }
@@ -61,6 +63,9 @@ impl Registry {
                 .await
             {
                 Ok(Attempt::Done(updated)) => return Ok(updated),
+                // What was not written is only true if what it was compared with is the newest.
+                Ok(Attempt::Unwritten(updated)) if newest => return Ok(updated),
+                Ok(Attempt::Unwritten(_)) => {}
                 Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
                 // Perhaps only because what it saw was not the newest.
@@ -107,9 +112,9 @@ impl Write<'_> {
         let finish = strategy.begin_update(&context, &mut new, &old).await?;
         let attempt = self.update_prepared(name, existing, &mut new, &old).await;
         if let Some(finish) = finish {
-            finish(matches!(attempt, Ok(Attempt::Done(_))) && !self.ctx.dry_run);
+            finish(matches!(attempt, Ok(Attempt::Done(_))));
         }
-        if matches!(attempt, Ok(Attempt::Done(_))) && !self.ctx.dry_run {
+        if matches!(attempt, Ok(Attempt::Done(_))) {
             strategy.after_update(&context, &new).await;
         }
         attempt
@@ -178,14 +183,14 @@ impl Write<'_> {
         let prepared = self.prepared(new)?;
         if existing.is_stored_as(&prepared.encoded.bytes) {
             self.registry.metrics.updates_unchanged.add(1);
-            return Ok(Attempt::Done(Updated {
+            return Ok(Attempt::Unwritten(Updated {
                 object: Arc::clone(existing),
                 created: false,
             }));
         }
         if self.ctx.dry_run {
             let object = prepared.object(existing.revision);
-            return Ok(Attempt::Done(Updated {
+            return Ok(Attempt::Unwritten(Updated {
                 object,
                 created: false,
             }));
@@ -231,12 +236,12 @@ impl Write<'_> {
     /// The update takes away the last thing a deleted object waited for.
     async fn delete_instead(&self, existing: &Arc<Object>, new: &Value) -> Result<Attempt> {
         let object = self.prepared(new)?.object(existing.revision);
-        let done = Attempt::Done(Updated {
+        let updated = Updated {
             object,
             created: false,
-        });
+        };
         if self.ctx.dry_run {
-            return Ok(done);
+            return Ok(Attempt::Unwritten(updated));
         }
         if !self.remove(&existing.key, existing.revision).await?.succeeded {
             return Ok(Attempt::Raced);
@@ -246,7 +251,7 @@ impl Write<'_> {
             .strategy
             .after_delete(&self.strategy_context(), new)
             .await;
-        Ok(done)
+        Ok(Attempt::Done(updated))
     }
 }
 

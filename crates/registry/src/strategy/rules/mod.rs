@@ -1,0 +1,17 @@
+//! What validation is written with: a value that knows its path, and the checks many kinds share.
+
+mod at;
+mod ip;
+mod labels;
+mod meta;
+mod names;
+mod quantity;
+
+pub(super) use at::{At, go_struct};
+pub(super) use ip::{Ip, cidr, ip_legacy, ip_strict, is_dual_stack, parse_ip_sloppy};
+pub(super) use labels::{label_map, label_name, label_selector, selector_size};
+pub(super) use meta::{annotations, immutable, kube_finalizer, object_meta, object_meta_update, template_meta};
+pub(super) use names::*;
+pub(super) use quantity::{nanos, quantity_of, show};
+
+pub(super) use corten_meta::field::ErrorList;
