@@ -1,40 +1,27 @@
-//! The two resources that are served in more versions than they are stored in: HorizontalPodAutoscaler (autoscaling/v1,
-//! stored as v2) and Event (events.k8s.io/v1, stored as v1). Rules: upstream's pkg/apis/{autoscaling/v1,events/v1} conversions.
+//! Between the version that is served and the one that is stored; they differ for two resources (Event of events.k8s.io,
+//! HorizontalPodAutoscaler of autoscaling/v1). The conversions are the schema's.
 
-mod event;
-mod hpa;
-
-use corten_meta::Status;
+use corten_meta::GroupVersionKind;
 use serde_json::Value;
 
 use crate::catalog::Served;
 
-/// From the stored version to the served one; objects of other resources stay as they are.
+fn convert(value: &mut Value, target: &GroupVersionKind) {
+    if !value.is_null() {
+        *value = corten_schema::convert::to(value.take(), target);
+    }
+}
+
+/// From the stored version to the served one.
 pub fn to_served(served: &Served, value: &mut Value) {
-    if !served.converts() || value.is_null() {
-        return;
+    if served.converts() {
+        convert(value, &served.schema.gvk());
     }
-    match served.schema.kind {
-        "Event" => event::to_events_v1(value),
-        "HorizontalPodAutoscaler" => hpa::to_v1(value),
-        _ => {}
-    }
-    corten_meta::object::set_gvk(value, &served.schema.gvk());
 }
 
 /// From the served version to the stored one.
-///
-/// # Errors
-/// 400 where annotations hold what cannot be read.
-pub fn to_stored(served: &Served, value: &mut Value) -> Result<(), Status> {
-    if !served.converts() {
-        return Ok(());
+pub fn to_stored(served: &Served, value: &mut Value) {
+    if served.converts() {
+        convert(value, &served.schema.storage_resource().gvk());
     }
-    match served.schema.kind {
-        "Event" => event::to_core_v1(value),
-        "HorizontalPodAutoscaler" => hpa::to_v2(value)?,
-        _ => {}
-    }
-    corten_meta::object::set_gvk(value, &served.schema.storage_resource().gvk());
-    Ok(())
 }

@@ -19,7 +19,6 @@ pub mod connect;
 mod convert;
 mod discovery;
 mod front;
-mod gap;
 mod gzip;
 pub mod health;
 mod impersonate;

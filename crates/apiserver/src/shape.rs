@@ -2,6 +2,8 @@
 
 use corten_meta::field::{Error, Path};
 use corten_meta::{Status, object};
+use corten_schema::resources::Column;
+use corten_schema::table;
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
@@ -90,7 +92,7 @@ impl TableOptions {
 ///
 /// # Errors
 /// 400 for a bad `includeObject`.
-pub fn table(
+pub fn whole_table(
     call: &Call,
     served: &Served,
     values: Vec<Value>,
@@ -113,7 +115,12 @@ pub fn table(
 /// 400 for a bad `includeObject`.
 pub fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accepted) -> Result<Value, Status> {
     let metadata = json!({"resourceVersion": object::resource_version(&value)});
-    table(call, served, vec![value], metadata, accepted)
+    whole_table(call, served, vec![value], metadata, accepted)
+}
+
+fn columns(served: &Served) -> Value {
+    let one = |c: &Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": "", "priority": c.priority});
+    table::columns(served.schema).iter().map(one).collect()
 }
 
 /// A Table; `headers` is false from the second event of a watch on.
@@ -129,9 +136,13 @@ pub fn rows(
     headers: bool,
 ) -> Result<Value, Status> {
     options.check()?;
+    let now = jiff::Timestamp::now();
     let mut rows = Vec::with_capacity(values.len());
     for value in values {
-        let mut row = json!({"cells": crate::gap::table_cells(served.schema, &value)});
+        let mut row = json!({"cells": table::cells(served.schema, &value, now)});
+        if let Some(conditions) = table::conditions(served.schema, &value) {
+            row["conditions"] = conditions;
+        }
         row["object"] = match options.include_object.as_str() {
             "None" => Value::Null,
             "Object" => value,
@@ -139,11 +150,7 @@ pub fn rows(
         };
         rows.push(row);
     }
-    let columns = if headers {
-        crate::gap::table_columns(served.schema)
-    } else {
-        Value::Null
-    };
+    let columns = if headers { columns(served) } else { Value::Null };
     Ok(json!({
         "kind": "Table",
         "apiVersion": format!("meta.k8s.io/{version}"),

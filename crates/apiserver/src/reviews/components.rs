@@ -55,7 +55,7 @@ pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
         Shape::Plain => shape::plain_list(served, values, json!({})),
         Shape::PartialList => shape::partial_list(&values, metadata, accepted.meta_version),
         Shape::Partial => return Err(shape::not_an_object(served)),
-        Shape::Table => shape::table(call, served, values, metadata, accepted)?,
+        Shape::Table => shape::whole_table(call, served, values, metadata, accepted)?,
     };
     respond::object(StatusCode::OK, &value, accepted)
 }

@@ -69,7 +69,7 @@ pub fn answer_list(
         Shape::Plain => shape::plain_list(served, values, metadata),
         Shape::PartialList => shape::partial_list(&values, metadata, accepted.meta_version),
         Shape::Partial => return Err(shape::not_an_object(served)),
-        Shape::Table => shape::table(call, served, values, metadata, accepted)?,
+        Shape::Table => shape::whole_table(call, served, values, metadata, accepted)?,
     };
     respond::object(StatusCode::OK, &value, accepted)
 }

@@ -87,7 +87,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             let mut wanted = patch.apply(&call, &served, wanted, &options)?;
             check_namespace(&mut wanted, ns)?;
             check_name(&wanted, name)?;
-            convert::to_stored(&served, &mut wanted)?;
+            convert::to_stored(&served, &mut wanted);
             Ok(wanted)
         };
         call.server

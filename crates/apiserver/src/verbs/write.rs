@@ -25,7 +25,7 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     let options = WriteOptions::read(&call.query, For::Create)?;
     let mut obj = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
     check_namespace(&mut obj, served.namespace_of(&call))?;
-    convert::to_stored(&served, &mut obj)?;
+    convert::to_stored(&served, &mut obj);
     let ctx = call.write_context(options.dry_run, &options.field_manager);
     let created = {
         let resource = served.stored()?;
@@ -50,7 +50,7 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     let mut obj = obj;
     check_namespace(&mut obj, served.namespace_of(&call))?;
     check_name(&obj, &call.info.name)?;
-    convert::to_stored(&served, &mut obj)?;
+    convert::to_stored(&served, &mut obj);
     let ctx = call.write_context(options.dry_run, &options.field_manager);
     let uid = Some(object::uid(&obj))
         .filter(|u| !u.is_empty())

@@ -1,0 +1,203 @@
+//! Starting a server and talking to it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corten_apiserver::{ApiServer, DirectDialer, Standard, bootstrap};
+use corten_auth::pki::{Pki, ServingNames};
+use corten_auth::{UserInfo, groups};
+use corten_registry::Registry;
+use corten_store::embedded::{Engine, Options as EngineOptions};
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+pub const ADMIN: &str = "admin-token";
+pub const NOBODY: &str = "nobody-token";
+
+/// A running server.
+pub struct Harness {
+    pub server: ApiServer,
+    pub address: SocketAddr,
+    tls: Arc<ClientConfig>,
+    stop: CancellationToken,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer, read whole.
+pub struct Reply {
+    pub code: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert!((200..300).contains(&self.code), "{} {}", self.code, self.text());
+        self.json()
+    }
+}
+
+impl Harness {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
+        let names = ServingNames::standard("cluster.local", service_ip, &[], "localhost");
+        let pki = Pki::load_or_create(&dir.path().join("pki"), &names).unwrap();
+        let store = Engine::open(dir.path().join("store"), EngineOptions::default())
+            .await
+            .unwrap();
+        let registry = Registry::open(Arc::new(store), corten_registry::Options::default())
+            .await
+            .unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let standard = Standard {
+            registry,
+            cluster: bootstrap::Config {
+                service_cidrs: vec!["10.96.0.0/16".to_owned()],
+                service_ip,
+                advertise_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                advertise_port: address.port(),
+                client_ca_pem: pki.ca_pem().to_owned(),
+                front_proxy_ca_pem: pki.front_proxy_authority.pem().to_owned(),
+            },
+            issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+            static_tokens: vec![
+                (ADMIN.to_owned(), UserInfo::new("admin", [groups::MASTERS])),
+                (NOBODY.to_owned(), UserInfo::new("nobody", [])),
+            ],
+            dialer: Arc::new(DirectDialer),
+        };
+        let (server, tls) = standard.start(&pki).await.unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(corten_apiserver::serve(
+            server.clone(),
+            vec![listener],
+            tls,
+            stop.clone(),
+        ));
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.authority.certificate()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            server,
+            address,
+            tls: Arc::new(tls),
+            stop,
+            _dir: dir,
+        }
+    }
+
+    /// Sends one request on a connection of its own.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = TlsConnector::from(self.tls.clone())
+            .connect(name, tcp)
+            .await
+            .unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
+            .await
+            .unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let answer = sender.send_request(request).await.unwrap();
+        // The connection lives as long as its sender; a watch needs both.
+        tokio::spawn(async move {
+            let _ = sender.ready().await;
+        });
+        answer
+    }
+
+    pub fn request(&self, method: &str, path: &str, token: &str) -> http::request::Builder {
+        let mut b = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost");
+        if !token.is_empty() {
+            b = b.header("authorization", format!("Bearer {token}"));
+        }
+        b
+    }
+
+    pub async fn whole(&self, request: Request<Full<Bytes>>) -> Reply {
+        let (parts, body) = self.send(request).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Reply {
+            code: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.whole(self.request("GET", path, ADMIN).body(Full::default()).unwrap())
+            .await
+    }
+
+    pub async fn get_as(&self, path: &str, accept: &str) -> Reply {
+        self.whole(
+            self.request("GET", path, ADMIN)
+                .header("accept", accept)
+                .body(Full::default())
+                .unwrap(),
+        )
+        .await
+    }
+
+    pub async fn body(&self, method: &str, path: &str, content_type: &str, body: impl Into<Bytes>) -> Reply {
+        let b = self
+            .request(method, path, ADMIN)
+            .header("content-type", content_type);
+        self.whole(b.body(Full::new(body.into())).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.body("POST", path, "application/json", body.to_string())
+            .await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        self.body("PUT", path, "application/json", body.to_string()).await
+    }
+
+    pub async fn merge(&self, path: &str, body: Value) -> Reply {
+        self.body("PATCH", path, "application/merge-patch+json", body.to_string())
+            .await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.whole(self.request("DELETE", path, ADMIN).body(Full::default()).unwrap())
+            .await
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.server.stop();
+        self.stop.cancel();
+    }
+}

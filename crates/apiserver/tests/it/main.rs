@@ -1,0 +1,8 @@
+//! The server over real TLS on loopback, with a store of its own in a temporary directory.
+#![allow(clippy::unwrap_used)]
+
+mod crud;
+mod front;
+mod harness;
+mod reads;
+mod watches;
