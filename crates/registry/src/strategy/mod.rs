@@ -178,11 +178,22 @@ pub struct Generic;
 
 impl Strategy for Generic {}
 
+/// A kind whose names only have to fit into a path (`system:node`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PathNamed;
+
+impl Strategy for PathNamed {
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        corten_meta::names::is_path_segment(name, prefix)
+    }
+}
+
 /// The strategy of a built-in resource: the table of kinds that need more than their schema.
 pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
     match (group, plural) {
         ("", "namespaces") => Arc::new(namespace::NamespaceStrategy),
         ("", "pods") => Arc::new(pod::PodStrategy),
+        ("rbac.authorization.k8s.io", _) | ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),
         _ => Arc::new(Generic),
     }
 }
