@@ -257,7 +257,7 @@ struct Shared {
 
 /// Hands out the informers of a process. Bounded by the kinds that are compiled in.
 #[derive(Clone)]
-pub struct Factory(Arc<Shared>);
+pub struct Factory(Arc<Shared>, Option<kube::Client>);
 
 impl Factory {
     #[must_use]
@@ -267,12 +267,18 @@ impl Factory {
             stop,
             informers: Mutex::default(),
             waiters: Mutex::default(),
-        }))
+        }), None)
+    }
+
+    /// The same informers, for a component that writes under another identity.
+    #[must_use]
+    pub fn acting_as(&self, client: kube::Client) -> Self {
+        Self(Arc::clone(&self.0), Some(client))
     }
 
     #[must_use]
     pub fn client(&self) -> &kube::Client {
-        &self.0.client
+        self.1.as_ref().unwrap_or(&self.0.client)
     }
 
     /// The informer for all objects of a kind; started on first use.

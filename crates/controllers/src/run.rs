@@ -33,8 +33,8 @@ impl Config {
 }
 
 /// Runs every controller until `stop`, and returns when all have ended.
-pub async fn run_all(client: kube::Client, config: Config, stop: CancellationToken) {
-    let factory = Factory::new(client, stop.clone());
+/// `factory` may be shared with the scheduler of the process.
+pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) {
     let context = Context {
         factory,
         clock: config.clock,

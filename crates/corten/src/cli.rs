@@ -149,6 +149,9 @@ pub(crate) struct AgentArgs {
     /// The node's name: its directory is DATA/nodes/NAME
     #[arg(long)]
     pub(crate) node_name: String,
+    /// Remove the node's containers instead of running it
+    #[arg(long)]
+    pub(crate) destroy: bool,
     /// Log level
     #[arg(long, default_value = "info", env = "CORTEN_LOG")]
     pub(crate) log: String,

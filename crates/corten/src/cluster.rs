@@ -2,7 +2,7 @@
 
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,16 @@ const DEFAULT_PORT: u16 = 6443;
 const DEFAULT_GRACE_S: f64 = 50.0;
 /// The address within the service range that DNS answers on, as kubeadm chooses it.
 const DNS_INDEX: usize = 10;
+
+/// Length of a node's share of the pod range (upstream's `--node-cidr-mask-size-ipv4`).
+const NODE_MASK: u8 = 24;
+
+/// Address ranges that are free on this machine.
+pub(crate) struct Ranges {
+    pub(crate) pods: IpNet,
+    pub(crate) services: IpNet,
+    pub(crate) nodes: IpNet,
+}
 
 /// A cluster's lasting choices.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +39,8 @@ pub(crate) struct Cluster {
     pub(crate) node_ip: Option<IpAddr>,
     pub(crate) cluster_cidr: IpNet,
     pub(crate) service_cidr: IpNet,
+    /// Addresses of the nodes of `--nodes N`.
+    pub(crate) node_cidr: IpNet,
     pub(crate) domain: String,
     #[serde(default)]
     pub(crate) insecure_registries: Vec<String>,
@@ -51,7 +63,7 @@ impl Cluster {
 
     /// The cluster to start: the one kept here with what the flags may change, or a new one. `in_use` are the ranges
     /// that something on this machine has already.
-    pub(crate) fn load_or_choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<(IpNet, IpNet)>) -> anyhow::Result<Self> {
+    pub(crate) fn load_or_choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<Ranges>) -> anyhow::Result<Self> {
         let mut cluster = match Self::load(&args.cluster.data_dir)? {
             Some(cluster) => cluster,
             None => Self::choose(args, ranges)?,
@@ -69,14 +81,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<(IpNet, IpNet)>) -> anyhow::Result<Self> {
-        let (cluster_cidr, service_cidr) = match (args.cluster_cidr, args.service_cidr) {
-            (Some(pods), Some(services)) => (pods, services),
-            (pods, services) => {
-                let (free_pods, free_services) = ranges()?;
-                (pods.unwrap_or(free_pods), services.unwrap_or(free_services))
-            }
-        };
+    fn choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<Ranges>) -> anyhow::Result<Self> {
+        let free = ranges()?;
+        let (cluster_cidr, service_cidr) = (args.cluster_cidr.unwrap_or(free.pods), args.service_cidr.unwrap_or(free.services));
         if cluster_cidr.contains(&service_cidr) || service_cidr.contains(&cluster_cidr) {
             bail!("--cluster-cidr {cluster_cidr} and --service-cidr {service_cidr} overlap; choose ranges apart");
         }
@@ -89,6 +96,7 @@ impl Cluster {
             node_ip: args.node_ip,
             cluster_cidr,
             service_cidr,
+            node_cidr: free.nodes,
             domain: args.cluster_domain.clone().unwrap_or_else(|| "cluster.local".to_owned()),
             insecure_registries: args.insecure_registry.clone(),
             node_monitor_grace_s: DEFAULT_GRACE_S,
@@ -134,6 +142,13 @@ impl Cluster {
     /// The address of the `kubernetes` Service: the first of the range.
     pub(crate) fn kubernetes_ip(&self) -> anyhow::Result<IpAddr> {
         self.service_cidr.hosts().next().with_context(|| format!("--service-cidr {}: no address in it", self.service_cidr))
+    }
+
+    /// The share of the pod range of the node of this index.
+    pub(crate) fn pod_cidr(&self, index: u32) -> anyhow::Result<Ipv4Net> {
+        let range = crate::node::ipv4_net(self.cluster_cidr)?;
+        let too_small = || format!("--cluster-cidr {range}: no /{NODE_MASK} for node {index} in it");
+        range.subnets(NODE_MASK).with_context(too_small)?.nth(index as usize).with_context(too_small)
     }
 
     /// An address for a node that has none: the first of the pod range, which no pod is given.

@@ -45,6 +45,30 @@ pub fn enter(scope: &Scope) -> Result<()> {
         .try_for_each(|h| h.enter(Path::new("agent")))
 }
 
+/// Puts the calling process into a scope that the process `pid` already lives in; see [`enter`]. What is mounted there
+/// is seen.
+pub fn rejoin(scope: &Scope, pid: i32) -> Result<()> {
+    for hierarchy in &cgroups::hierarchies()? {
+        hierarchy.enter(&scope.cgroup.join("agent"))?;
+    }
+    let kinds = [
+        ("net", CloneFlags::CLONE_NEWNET),
+        ("uts", CloneFlags::CLONE_NEWUTS),
+        ("ipc", CloneFlags::CLONE_NEWIPC),
+        ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+        ("mnt", CloneFlags::CLONE_NEWNS),
+    ];
+    let mut namespaces = Vec::new();
+    for (name, flag) in kinds {
+        let path = format!("/proc/{pid}/ns/{name}");
+        namespaces.push((std::fs::File::open(&path).with_context(|| format!("opening {path}"))?, flag));
+    }
+    for (namespace, flag) in namespaces {
+        nix::sched::setns(namespace, flag).context("entering the node's namespaces")?;
+    }
+    Ok(())
+}
+
 /// Removes a node's cgroups everywhere, and empty parents of it. Its processes must be gone.
 pub fn remove_cgroups(cgroup: &Path) -> Result<()> {
     cgroups::hierarchies()?.iter().try_for_each(|h| h.remove(cgroup))

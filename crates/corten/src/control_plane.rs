@@ -1,0 +1,119 @@
+//! Store, registry, API server, controllers and scheduler, in this process.
+
+use crate::cluster::Cluster;
+use crate::paths::Paths;
+use anyhow::Context;
+use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
+use corten_auth::pki::{Pki, ServingNames};
+use corten_auth::{UserInfo, groups, kubeconfig};
+use corten_client::{CancellationToken, Factory};
+use corten_registry::Registry;
+use corten_stdx::{RealClock, SharedClock};
+use corten_store::embedded::{Engine, Options as EngineOptions};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// Name of the kubeconfig context, and of the cluster in it.
+pub(crate) const CONTEXT: &str = "corten";
+const ADMIN: &str = "corten-admin";
+
+/// Where the API server can be reached.
+pub(crate) struct Front {
+    pub(crate) listeners: Vec<std::net::TcpListener>,
+    /// Where pods and nodes reach it.
+    pub(crate) advertise: IpAddr,
+    pub(crate) dialer: Arc<dyn KubeletDialer>,
+}
+
+/// A control plane that runs.
+pub(crate) struct ControlPlane {
+    pub(crate) api: ApiServer,
+    pub(crate) pki: Arc<Pki>,
+    tasks: JoinSet<()>,
+}
+
+/// Starts everything and writes the admin kubeconfig; the API is served when this returns.
+pub(crate) async fn start(cluster: &Cluster, paths: &Paths, front: Front, stop: CancellationToken) -> anyhow::Result<ControlPlane> {
+    let (pki, registry) = tokio::try_join!(pki(cluster, paths, front.advertise), open_registry(paths))?;
+    let standard = Standard {
+        registry,
+        cluster: bootstrap::Config {
+            service_cidrs: vec![cluster.service_cidr.to_string()],
+            service_ip: cluster.kubernetes_ip()?,
+            advertise_ip: front.advertise,
+            advertise_port: cluster.port,
+            client_ca_pem: pki.ca_pem().to_owned(),
+            front_proxy_ca_pem: pki.front_proxy_authority.pem().to_owned(),
+        },
+        issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
+        static_tokens: Vec::new(),
+        dialer: front.dialer,
+    };
+    let (api, tls) = standard.start(&pki).await.context("starting the API server")?;
+    let listeners = front.listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()));
+    write_admin(&paths.admin_kubeconfig(), cluster, &pki)?;
+    start_controllers(&mut tasks, cluster, &api, &pki, &stop);
+    Ok(ControlPlane { api, pki, tasks })
+}
+
+impl ControlPlane {
+    /// A client inside this process.
+    pub(crate) fn client(&self, user: UserInfo) -> kube::Client {
+        corten_client::in_process(self.api.in_process(user))
+    }
+
+    /// Readiness fails and watches end; call before the token is cancelled, so that clients hear of it.
+    pub(crate) fn stopping(&self) {
+        self.api.stop();
+    }
+
+    pub(crate) async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn pki(cluster: &Cluster, paths: &Paths, advertise: IpAddr) -> anyhow::Result<Arc<Pki>> {
+    let names = ServingNames::standard(&cluster.domain, cluster.kubernetes_ip()?, &[advertise], &cluster.node_name);
+    let dir = paths.pki();
+    let pki = tokio::task::spawn_blocking(move || Pki::load_or_create(&dir, &names)).await?;
+    Ok(Arc::new(pki.context("the cluster's certificates")?))
+}
+
+async fn open_registry(paths: &Paths) -> anyhow::Result<Arc<Registry>> {
+    let store = Engine::open(paths.store(), EngineOptions::default()).await.context("opening the store")?;
+    Registry::open(Arc::new(store), corten_registry::Options::default()).await.context("reading the store")
+}
+
+fn start_controllers(tasks: &mut JoinSet<()>, cluster: &Cluster, api: &ApiServer, pki: &Pki, stop: &CancellationToken) {
+    let clock: SharedClock = RealClock::shared();
+    let as_user = |name: &str, more: &[&str]| corten_client::in_process(api.in_process(UserInfo::new(name, more.iter().copied())));
+    let factory = Factory::new(as_user("system:kube-controller-manager", &[groups::MASTERS]), stop.clone());
+    let config = corten_controllers::Config {
+        root_ca: pki.ca_pem().to_owned(),
+        ..corten_controllers::Config::new(clock.clone())
+    };
+    let _ = cluster;
+    tasks.spawn(corten_controllers::run_all(factory.clone(), config, stop.clone()));
+    let scheduling = factory.acting_as(as_user("system:kube-scheduler", &[]));
+    tasks.spawn(corten_scheduler::run(scheduling, corten_scheduler::Config::new(clock), stop.clone()));
+}
+
+fn write_admin(path: &Path, cluster: &Cluster, pki: &Pki) -> anyhow::Result<()> {
+    with_entry(cluster, pki, |entry| kubeconfig::write(path, entry)).context("writing the admin kubeconfig")
+}
+
+/// Calls `f` with the administrator's kubeconfig entry.
+pub(crate) fn with_entry<T>(cluster: &Cluster, pki: &Pki, f: impl FnOnce(&kubeconfig::Entry<'_>) -> T) -> T {
+    let server = server_url(cluster);
+    f(&kubeconfig::Entry { name: CONTEXT, user: ADMIN, server: &server, ca_pem: pki.ca_pem(), identity: &pki.admin })
+}
+
+/// Where users on this machine find the API server.
+pub(crate) fn server_url(cluster: &Cluster) -> String {
+    format!("https://127.0.0.1:{}", cluster.port)
+}

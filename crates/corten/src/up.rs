@@ -1,0 +1,173 @@
+//! `corten up`: from nothing, or from what an earlier run left, to a cluster that is ready.
+
+use crate::cli::UpArgs;
+use crate::cluster::{Cluster, Ranges};
+use crate::control_plane::{self, CONTEXT, ControlPlane, Front, with_entry};
+use crate::many::{self, Hub};
+use crate::paths::Paths;
+use crate::{detach, lock, logging, machine, node};
+use anyhow::Context;
+use corten_apiserver::{DirectDialer, KubeletDialer};
+use corten_auth::{UserInfo, kubeconfig};
+use corten_client::CancellationToken;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
+    let began = Instant::now();
+    machine::require_root("up")?;
+    let paths = Paths::new(&args.cluster.data_dir)?;
+    if args.detach {
+        return detach::start(&paths);
+    }
+    let outcome = serve(args, &paths, began);
+    if let (true, Err(error)) = (args.detached, &outcome) {
+        // The starter shows what comes on standard output; the log gets it as well.
+        println!("Error: {error:#}");
+    }
+    outcome
+}
+
+fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
+    if args.detached {
+        detach::leave_session();
+    }
+    logging::init(&args.log)?;
+    let _lock = lock::take(paths)?;
+    let cluster = Cluster::load_or_choose(args, || free_ranges(paths))?;
+    machine::runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let ended = ends()?;
+        let running = start(&cluster, paths, &stop).await;
+        let running = match running {
+            Ok(running) => running,
+            Err(error) => {
+                stop.cancel();
+                return Err(error);
+            }
+        };
+        if !args.no_kubeconfig {
+            merge_kubeconfig(&cluster, &running.plane)?;
+        }
+        say_ready(&cluster, paths, began, !args.no_kubeconfig);
+        if args.detached {
+            detach::release()?;
+        }
+        ended.await;
+        tracing::info!("stopping; containers keep running");
+        running.stop(&stop).await;
+        Ok(())
+    })
+}
+
+/// What runs after a start.
+struct Running {
+    plane: ControlPlane,
+    node: Option<node::Node>,
+    hub: Option<Hub>,
+}
+
+impl Running {
+    async fn stop(self, stop: &CancellationToken) {
+        self.plane.stopping();
+        if let Some(hub) = &self.hub {
+            hub.stop_agents();
+        }
+        stop.cancel();
+        if let Some(node) = self.node {
+            node.ended().await;
+        }
+        self.plane.ended().await;
+    }
+}
+
+async fn start(cluster: &Cluster, paths: &Paths, stop: &CancellationToken) -> anyhow::Result<Running> {
+    let listener = machine::listen(cluster.port, "--port")?;
+    if cluster.nodes > 1 {
+        return start_many(cluster, paths, listener, stop).await;
+    }
+    let ip = match cluster.node_ip.or_else(machine::default_address) {
+        Some(ip) => ip,
+        None => cluster.fallback_node_ip()?,
+    };
+    let front = Front { listeners: vec![listener], advertise: ip, dialer: Arc::new(DirectDialer) };
+    let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
+    let mut node = node::start(single(cluster, paths, &plane, ip)?, stop.clone()).await?;
+    node.ready().await?;
+    Ok(Running { plane, node: Some(node), hub: None })
+}
+
+/// The one node, in this process and this machine's own network.
+fn single(cluster: &Cluster, paths: &Paths, plane: &ControlPlane, ip: IpAddr) -> anyhow::Result<node::Config> {
+    let name = cluster.node_name.clone();
+    Ok(node::Config {
+        ip,
+        dir: paths.node(&name),
+        pod_cidr: cluster.pod_cidr(0)?,
+        cgroup: cluster.cgroup_root(),
+        kubelet: plane.client(UserInfo::node(&name)),
+        proxy: plane.client(UserInfo::new("system:kube-proxy", [])),
+        serving: plane.pki.kubelet_serving(&name, &[ip])?,
+        ca_pem: plane.pki.ca_pem().to_owned(),
+        listener: machine::listen_kubelet(cluster.kubelet_port)?,
+        cluster: cluster.clone(),
+        name,
+    })
+}
+
+async fn start_many(cluster: &Cluster, paths: &Paths, listener: std::net::TcpListener, stop: &CancellationToken) -> anyhow::Result<Running> {
+    let hub = Hub::open(cluster, paths)?;
+    let inside = hub.listen(SocketAddr::new(hub.address(), cluster.port))?;
+    let dialer: Arc<dyn KubeletDialer> = Arc::new(hub.dialer());
+    let front = Front { listeners: vec![listener, inside], advertise: hub.address(), dialer };
+    let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
+    let hub = many::start_agents(hub, cluster, paths, &plane, stop).await?;
+    Ok(Running { plane, node: None, hub: Some(hub) })
+}
+
+/// Ranges that nothing on the machine uses, nor any other cluster whose data lies beside this one's.
+fn free_ranges(paths: &Paths) -> anyhow::Result<Ranges> {
+    let _ = paths;
+    let ranges = corten_net::cidr::pick(None, &[]).context("choosing address ranges")?;
+    Ok(Ranges { pods: IpNet::V4(ranges.pods), services: IpNet::V4(ranges.services), nodes: IpNet::V4(ranges.nodes) })
+}
+
+/// Resolves when the process is asked to end.
+fn ends() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+fn merge_kubeconfig(cluster: &Cluster, plane: &ControlPlane) -> anyhow::Result<()> {
+    let Some(path) = user_kubeconfig() else { return Ok(()) };
+    with_entry(cluster, &plane.pki, |entry| kubeconfig::merge(&path, entry)).with_context(|| format!("adding the context to {}", path.display()))
+}
+
+/// `~/.kube/config`.
+pub(crate) fn user_kubeconfig() -> Option<std::path::PathBuf> {
+    Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".kube/config"))
+}
+
+fn say_ready(cluster: &Cluster, paths: &Paths, began: Instant, merged: bool) {
+    let file = paths.admin_kubeconfig();
+    println!("{} in {:.2} s", detach::READY, began.elapsed().as_secs_f64());
+    match cluster.nodes {
+        1 => println!("  node      {}, Kubernetes v1.36.2", cluster.node_name),
+        nodes => println!("  nodes     {nodes}, Kubernetes v1.36.2"),
+    }
+    println!("  server    {}", control_plane::server_url(cluster));
+    if merged {
+        println!("  kubectl   context \"{CONTEXT}\" in ~/.kube/config (or --kubeconfig {})", file.display());
+    } else {
+        println!("  kubectl   --kubeconfig {}", file.display());
+    }
+    println!("  next      kubectl create deployment web --image=nginx && kubectl get pods -w");
+}
