@@ -10,6 +10,7 @@ pub mod convert;
 pub mod decode;
 pub mod defaults;
 pub mod encode;
+pub mod openapi;
 pub mod resources;
 pub mod strategic;
 pub mod table;

@@ -71,7 +71,10 @@ pub struct Rules {
     pub list_keys: &'static [&'static str],
     pub map_atomic: bool,
     pub struct_atomic: bool,
+    /// Declared granular, which is also the rule where nothing is declared.
+    pub granular: bool,
     pub patch_merge: bool,
+    pub patch_replace: bool,
     pub patch_retain_keys: bool,
     pub patch_merge_key: &'static str,
     /// The declared default as JSON text, empty when none.
@@ -142,6 +145,11 @@ pub fn all() -> impl Iterator<Item = (TypeId, &'static Type)> {
         .iter()
         .enumerate()
         .map(|(i, t)| (TypeId(i as u16), t))
+}
+
+/// The package that an expression's index names (`26` in `26.Pod`).
+pub(crate) fn package_of(index: &str) -> Option<&'static Package> {
+    TABLES.packages.get(index.parse::<usize>().ok()?)
 }
 
 /// The enum that a type expression names (see `Shape::expr`).

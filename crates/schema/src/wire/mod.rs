@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::types::{Kind, Shape, Type, TypeId, named, type_of};
 use read::Fields;
-use write::Writer;
+pub(crate) use write::Writer;
 
 /// What upstream's protobuf documents begin with.
 const PREFIX: &[u8] = b"k8s\0";

@@ -14,7 +14,7 @@ const FIXED64: u8 = 1;
 const LENGTH: u8 = 2;
 
 /// Collects bytes in reverse.
-pub(super) struct Writer(Vec<u8>);
+pub(crate) struct Writer(Vec<u8>);
 
 pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -25,11 +25,11 @@ pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 impl Writer {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.reverse();
         self.0
     }
@@ -50,14 +50,14 @@ impl Writer {
         self.varint(u64::from(number) << 3 | u64::from(wire));
     }
 
-    pub(super) fn bytes(&mut self, number: u32, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, number: u32, bytes: &[u8]) {
         self.raw(bytes);
         self.varint(bytes.len() as u64);
         self.tag(number, LENGTH);
     }
 
     /// A nested message; `body` writes its fields last to first.
-    pub(super) fn message(&mut self, number: u32, body: impl FnOnce(&mut Self)) {
+    pub(crate) fn message(&mut self, number: u32, body: impl FnOnce(&mut Self)) {
         let start = self.0.len();
         body(self);
         self.varint((self.0.len() - start) as u64);
@@ -74,7 +74,7 @@ impl Writer {
         outcome
     }
 
-    fn int(&mut self, number: u32, value: i64) {
+    pub(crate) fn int(&mut self, number: u32, value: i64) {
         self.varint(value as u64);
         self.tag(number, VARINT);
     }

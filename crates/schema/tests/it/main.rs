@@ -4,4 +4,5 @@
 mod defaulting;
 mod facts;
 mod golden;
+mod openapi;
 mod refusals;
