@@ -103,6 +103,13 @@ impl Server {
     pub fn set_records(&self, records: Records) {
         self.records.store(Arc::new(records));
     }
+
+    /// Changes the records: all of `change` is seen at once. One caller at a time; of two, one could be lost.
+    pub fn update(&self, change: impl FnOnce(&mut Records)) {
+        let mut records = Records::clone(&self.records.load());
+        change(&mut records);
+        self.set_records(records);
+    }
 }
 
 impl Drop for Server {

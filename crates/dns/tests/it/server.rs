@@ -109,12 +109,28 @@ async fn own_names_are_answered_by_udp_and_tcp_and_follow_the_records() {
     assert_eq!(addresses(&answers[0]), ["10.96.0.20"]);
     assert_eq!(answers[1].metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(answers[1].authorities.len(), 1);
-    let mut changed = desired();
-    changed.services.clear();
-    server.set_records(Records::build(&changed));
+    server.update(|records| records.set_service("default", "web", None));
     assert_eq!(
         udp(server.address(), &web).metadata.response_code,
         ResponseCode::NXDomain
+    );
+    let db = question("db.default.svc.cluster.local.", RecordType::A);
+    assert_eq!(udp(server.address(), &db).answers.len(), 3);
+    let target = Target::ClusterIp {
+        ips: vec![ip("10.96.0.21")],
+        ports: Vec::new(),
+    };
+    server.update(|records| records.set_service("default", "web", Some(&target)));
+    assert_eq!(addresses(&udp(server.address(), &web)), ["10.96.0.21"]);
+    let old = question("20.0.96.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(
+        udp(server.address(), &old).metadata.response_code,
+        ResponseCode::Refused
+    );
+    let new = question("21.0.96.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(
+        addresses(&udp(server.address(), &new)),
+        ["web.default.svc.cluster.local."]
     );
 }
 
