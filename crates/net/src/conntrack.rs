@@ -1,5 +1,6 @@
 //! Forgetting tracked UDP connections whose endpoint is gone.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
@@ -7,7 +8,7 @@ use nix::errno::Errno;
 use crate::error::Result;
 use crate::netlink::wire::{self, NLM_F_ACK, NLM_F_DUMP};
 use crate::netlink::{Attrs, Family, Messages, Socket};
-use crate::proxy::StaleUdp;
+use crate::proxy::{Backend, Key, StaleUdp};
 
 const GET: u16 = (1 << 8) | 1;
 const DELETE: u16 = (1 << 8) | 2;
@@ -66,7 +67,8 @@ impl Conntrack {
             m.push(GET, NLM_F_DUMP, &HEADER, |_| {})
         })?;
         let entries = parts.iter().filter_map(|p| Entry::parse(&p.payload));
-        let gone: Vec<Entry> = entries.filter(|e| stale.iter().any(|s| is_stale(e, s))).collect();
+        let stale: HashMap<Key, &StaleUdp> = stale.iter().map(|s| (s.key, s)).collect();
+        let gone: Vec<Entry> = entries.filter(|e| is_stale(e, &stale)).collect();
         for part in gone.chunks(MAX_DELETIONS_PER_SEND) {
             let mut messages = Messages::new();
             for entry in part {
@@ -83,22 +85,21 @@ impl Conntrack {
 }
 
 /// A node port matches whatever local address was used, and only what was translated.
-fn is_stale(entry: &Entry, stale: &StaleUdp) -> bool {
-    let key = &stale.key;
+fn is_stale(entry: &Entry, stale: &HashMap<Key, &StaleUdp>) -> bool {
     let (ip, port) = entry.original.dst;
-    let reached = if key.is_node_port() {
-        entry.translated
-    } else {
-        ip == key.ip
+    let key = |ip| Key {
+        ip,
+        protocol: UDP,
+        port,
     };
-    let answers = crate::proxy::Backend {
+    let answers = Backend {
         ip: entry.reply.src.0,
         port: entry.reply.src.1,
     };
-    entry.original.protocol == UDP
-        && port == key.port
-        && reached
-        && stale.keep.binary_search(&answers).is_err()
+    let left_behind = |s: &&StaleUdp| s.keep.binary_search(&answers).is_err();
+    let by_address = stale.get(&key(ip)).is_some_and(left_behind);
+    let by_node_port = || entry.translated && stale.get(&key(Ipv4Addr::UNSPECIFIED)).is_some_and(left_behind);
+    entry.original.protocol == UDP && (by_address || by_node_port())
 }
 
 impl Entry {

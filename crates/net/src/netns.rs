@@ -65,11 +65,7 @@ impl NetNs {
 
     /// The namespace held at `path`, or `None` when nothing is held there (a file that a reboot left).
     pub fn held_at(path: &Path) -> Result<Option<Self>> {
-        match statfs(path) {
-            Ok(fs) if fs.filesystem_type() == NSFS_MAGIC => Self::open(path).map(Some),
-            Ok(_) | Err(Errno::ENOENT) => Ok(None),
-            Err(e) => Err(e).with_context(|| format!("looking at {}", path.display())),
-        }
+        Ok(held_at(path)?.map(|fd| Self { fd: Arc::new(fd) }))
     }
 
     /// Lets go of the bind mount at `path` and removes the file. Nothing there is fine.
@@ -156,6 +152,18 @@ impl AsFd for NetNs {
 impl AsRawFd for NetNs {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+/// The namespace, of whatever kind, that is bind-mounted at `path`.
+pub(crate) fn held_at(path: &Path) -> Result<Option<OwnedFd>> {
+    match statfs(path) {
+        Ok(fs) if fs.filesystem_type() == NSFS_MAGIC => {
+            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            Ok(Some(file.into()))
+        }
+        Ok(_) | Err(Errno::ENOENT) => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("looking at {}", path.display())),
     }
 }
 

@@ -88,12 +88,14 @@ impl Hierarchy {
         std::fs::write(&procs, "0").with_context(|| format!("entering cgroup {}", at.display()))
     }
 
-    /// v2: lets children have every controller there is. Refused where processes sit beside them, which leaves the
-    /// children without limits but otherwise whole.
-    fn delegate(&self, at: &Path) {
-        if self.v1_options.is_some() {
+    /// Pure v2: lets children of the cgroup have every controller there is. Refused where processes sit beside them,
+    /// which leaves the children without limits but otherwise whole.
+    pub fn delegate(&self, cgroup: &Path) {
+        // On a hybrid machine limits are v1's, and turning controllers on up to the root would outlive us.
+        if self.v1_options.is_some() || self.mount_point != Path::new(ROOT) {
             return;
         }
+        let at = self.mount_point.join(cgroup);
         let available = std::fs::read_to_string(at.join("cgroup.controllers")).unwrap_or_default();
         for controller in available.split_whitespace() {
             let control = at.join("cgroup.subtree_control");

@@ -206,7 +206,7 @@ impl ClusterNet {
 
     /// Lets go of a node's namespace; it ends when its processes have.
     pub fn remove_node(&self, index: u16) -> Result<()> {
-        NetNs::release(&self.config.dir.join(format!("{NODE_PREFIX}{index}")))
+        release_node(&self.config.dir, index)
     }
 
     /// Makes the cluster's namespace reach pods through their nodes (the API server's proxying to pods).
@@ -230,7 +230,7 @@ impl ClusterNet {
 /// As [`ClusterNet::destroy`], knowing only the directory (`corten down` after a crash). Nothing there is fine.
 pub fn destroy_at(dir: &Path) -> Result<()> {
     for index in held_nodes(dir)? {
-        NetNs::release(&dir.join(format!("{NODE_PREFIX}{index}")))?;
+        release_node(dir, index)?;
     }
     NetNs::release(&dir.join(HUB))?;
     match std::fs::remove_dir(dir) {
@@ -239,6 +239,12 @@ pub fn destroy_at(dir: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn release_node(dir: &Path, index: u16) -> Result<()> {
+    let path = dir.join(format!("{NODE_PREFIX}{index}"));
+    NetNs::release(&scope::cgroup_namespace(&path))?;
+    NetNs::release(&path)
 }
 
 fn held_nodes(dir: &Path) -> Result<Vec<u16>> {

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::cgroups::{self, Hierarchy};
 use crate::error::{Context, Result};
-use crate::netns::NetNs;
+use crate::netns::{self, NetNs};
 
 /// One node's scope.
 #[derive(Debug, Clone)]
@@ -22,51 +22,55 @@ pub struct Scope {
 }
 
 /// Puts the calling process into a scope. Call it first thing in `main`, before there is any other thread: only
-/// the calling thread, and what it starts, enters. There is no way back.
+/// the calling thread, and what it starts, enters. There is no way back. Any number of processes can enter one
+/// scope, at the same time or after one another; each has mounts of its own.
 ///
 /// Afterwards `/run` is empty, `/sys` shows the node's network and its cgroups, mounts made here are seen nowhere
 /// else, and the process sits in the leaf `agent` of its cgroup, so that (cgroup v2) siblings can have controllers.
 pub fn enter(scope: &Scope) -> Result<()> {
     let hierarchies = cgroups::hierarchies()?;
-    for hierarchy in &hierarchies {
-        hierarchy.enter(&scope.cgroup)?;
-    }
     let netns = NetNs::open(&scope.netns)?;
-    nix::sched::setns(&netns, CloneFlags::CLONE_NEWNET).context("entering the node's network namespace")?;
-    let flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWCGROUP
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC;
+    enter_cgroups(scope, &hierarchies)?;
+    setns(&netns, CloneFlags::CLONE_NEWNET).context("entering the node's network namespace")?;
+    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     unshare(flags).context("making the node's namespaces")?;
     nix::unistd::sethostname(&scope.hostname).context("naming the node")?;
-    remount(&hierarchies)?;
-    cgroups::hierarchies()?
-        .iter()
-        .try_for_each(|h| h.enter(Path::new("agent")))
+    remount(&hierarchies)
 }
 
-/// Puts the calling process into a scope that the process `pid` already lives in; see [`enter`]. What is mounted there
-/// is seen.
-pub fn rejoin(scope: &Scope, pid: i32) -> Result<()> {
-    for hierarchy in &cgroups::hierarchies()? {
-        hierarchy.enter(&scope.cgroup.join("agent"))?;
+/// A cgroup namespace shows as its root where its maker was when it made it. In v2 nothing can be there once
+/// children have controllers, so only the first process makes the namespace, and it is held for the later ones.
+fn enter_cgroups(scope: &Scope, hierarchies: &[Hierarchy]) -> Result<()> {
+    let held = cgroup_namespace(&scope.netns);
+    let leaf = scope.cgroup.join("agent");
+    if let Some(namespace) = netns::held_at(&held)? {
+        hierarchies.iter().try_for_each(|h| h.enter(&leaf))?;
+        return setns(&namespace, CloneFlags::CLONE_NEWCGROUP).context("entering the node's cgroups");
     }
-    let kinds = [
-        ("net", CloneFlags::CLONE_NEWNET),
-        ("uts", CloneFlags::CLONE_NEWUTS),
-        ("ipc", CloneFlags::CLONE_NEWIPC),
-        ("cgroup", CloneFlags::CLONE_NEWCGROUP),
-        ("mnt", CloneFlags::CLONE_NEWNS),
-    ];
-    let mut namespaces = Vec::new();
-    for (name, flag) in kinds {
-        let path = format!("/proc/{pid}/ns/{name}");
-        namespaces.push((std::fs::File::open(&path).with_context(|| format!("opening {path}"))?, flag));
-    }
-    for (namespace, flag) in namespaces {
-        nix::sched::setns(namespace, flag).context("entering the node's namespaces")?;
-    }
+    NetNs::release(&held)?;
+    hierarchies.iter().try_for_each(|h| h.enter(&scope.cgroup))?;
+    unshare(CloneFlags::CLONE_NEWCGROUP).context("separating the node's cgroups")?;
+    std::fs::File::create(&held).with_context(|| format!("creating {}", held.display()))?;
+    let none = None::<&str>;
+    mount(
+        Some("/proc/thread-self/ns/cgroup"),
+        &held,
+        none,
+        MsFlags::MS_BIND,
+        none,
+    )
+    .with_context(|| format!("holding the node's cgroups at {}", held.display()))?;
+    hierarchies.iter().try_for_each(|h| h.enter(&leaf))?;
+    // Now that the process is out of the way.
+    hierarchies.iter().for_each(|h| h.delegate(&scope.cgroup));
     Ok(())
+}
+
+/// Where the cgroup namespace of the node with that network namespace is held.
+pub(super) fn cgroup_namespace(netns: &Path) -> PathBuf {
+    let mut path = netns.as_os_str().to_owned();
+    path.push(".cgroup");
+    path.into()
 }
 
 /// Removes a node's cgroups everywhere, and empty parents of it. Its processes must be gone.
