@@ -55,6 +55,12 @@ async fn main() -> anyhow::Result<()> {
         tls,
         stop.clone(),
     ));
+    // Controllers run as upstream's does with one identity for all: a member of system:masters here.
+    let client = corten_client::in_process(server.in_process(UserInfo::new("controllers", [groups::MASTERS])));
+    let factory = corten_client::Factory::new(client, stop.clone());
+    let mut config = corten_controllers::Config::new(corten_stdx::RealClock::shared());
+    pki.ca_pem().clone_into(&mut config.root_ca);
+    let controllers = tokio::spawn(corten_controllers::run_all(factory, config, stop.clone()));
     let url = format!("https://127.0.0.1:{port}");
     let ca_pem = pki.ca_pem();
     let entry = kubeconfig::Entry {
@@ -72,6 +78,7 @@ async fn main() -> anyhow::Result<()> {
     server.stop();
     stop.cancel();
     front.await?;
+    controllers.await?;
     Ok(())
 }
 

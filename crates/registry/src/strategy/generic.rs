@@ -20,6 +20,10 @@ pub fn prepare_for_create(ctx: &StrategyContext<'_>, object: &mut Value) {
 /// The main resource keeps the old status, the status subresource keeps everything but status and metadata.
 /// The generation rises when what the user wants has changed.
 pub fn prepare_for_update(ctx: &StrategyContext<'_>, object: &mut Value, old: &Value) {
+    if ctx.subresource == Subresource::BINDING {
+        // The handler has made spec and status from the stored object.
+        return;
+    }
     if !ctx.resource.has_status {
         return bump_generation(ctx.resource, object, old);
     }
