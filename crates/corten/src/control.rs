@@ -2,7 +2,7 @@
 //! asks; JSON lines answer, the last of them `done` or `error`. The socket is 0600 in a directory that is 0700.
 
 use anyhow::{Context, anyhow, bail};
-use corten_runtime::image::{ImageStore, Progress, import};
+use corten_runtime::image::{ImageStore, Progress, ProgressFn, import};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
@@ -80,7 +80,8 @@ fn perform(ask: Ask, images: &ImageStore, stream: &UnixStream) -> anyhow::Result
     match ask {
         Ask::Import(path) => {
             let stream = stream.try_clone()?;
-            let records = import(images, &path, &Arc::new(move |progress| drop(tell(&stream, &progress.into()))))?;
+            let progress: ProgressFn = Arc::new(move |progress| drop(tell(&stream, &progress.into())));
+            let records = import(images, &path, &progress)?;
             Ok(Tell::Done(records.iter().flat_map(|record| record.tags.iter().cloned()).collect()))
         }
         Ask::List => Ok(Tell::Listed(list(images))),

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<()> {
             machine::runtime()?.block_on(agent::destroy(&cluster, &dir, &cluster.cgroup_root()))?;
         }
         corten_net::node::sweep(ClusterId::from_seed(&cluster.id), None).context("removing the pod network")?;
-        let _ = std::fs::remove_file(crate::pod_network::state_file(&dir));
+        let _ = std::fs::remove_dir_all(crate::pod_network::addresses_dir(&dir));
     }
     corten_net::cluster::scope::remove_cgroups(Path::new(&cluster.cgroup_root())).context("removing control groups")?;
     if let Some(path) = up::user_kubeconfig() {

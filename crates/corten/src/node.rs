@@ -8,6 +8,7 @@ use anyhow::Context;
 use corten_auth::pki::Identity;
 use corten_client::{CancellationToken, Factory};
 use corten_dns::{Forwarder, Records, Server as DnsServer, Sockets};
+use corten_kubelet::server::Delegated;
 use corten_kubelet::{Kernel, ServerConfig};
 use corten_net::ClusterId;
 use corten_net::node::NodeNet;
@@ -16,6 +17,7 @@ use corten_runtime::embedded::{Config as RuntimeConfig, Runtime};
 use corten_runtime::image::PullOptions;
 use corten_stdx::RealClock;
 use ipnet::{IpNet, Ipv4Net};
+use rustls::server::WebPkiClientVerifier;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -207,15 +209,24 @@ fn kubelet_config(config: Config, runtime: Runtime, announce: oneshot::Sender<()
     })
 }
 
+/// TLS with the node's own certificate; a client certificate is optional and must be of the cluster's CA.
 fn kubelet_server(config: &Config) -> anyhow::Result<ServerConfig> {
-    corten_kubelet::server::config(
-        tokio::net::TcpListener::from_std(config.listener.try_clone()?)?,
-        &config.serving.chain()?,
-        config.serving.key()?,
-        &config.ca_pem,
-        config.kubelet.clone(),
-    )
-    .context("setting up the kubelet's server")
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in Identity::new(config.ca_pem.clone(), String::new()).chain()? {
+        roots.add(certificate)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider)).allow_unauthenticated().build()?;
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(config.serving.chain()?, config.serving.key()?)
+        .context("the kubelet's certificate")?;
+    Ok(ServerConfig {
+        listener: tokio::net::TcpListener::from_std(config.listener.try_clone()?)?,
+        tls: Arc::new(tls),
+        access: Arc::new(Delegated::new(config.kubelet.clone(), RealClock::shared())),
+    })
 }
 
 pub(crate) fn ipv4(ip: IpAddr) -> anyhow::Result<Ipv4Addr> {

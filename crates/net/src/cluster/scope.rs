@@ -38,6 +38,29 @@ pub fn enter(scope: &Scope) -> Result<()> {
     remount(&hierarchies)
 }
 
+/// Puts the calling process into a scope as the process `pid`, which is in it already, sees it: its mounts too, which
+/// those of [`enter`] are not. Same conditions.
+pub fn rejoin(scope: &Scope, pid: i32) -> Result<()> {
+    let hierarchies = cgroups::hierarchies()?;
+    let kinds = [
+        ("net", CloneFlags::CLONE_NEWNET),
+        ("uts", CloneFlags::CLONE_NEWUTS),
+        ("ipc", CloneFlags::CLONE_NEWIPC),
+        ("mnt", CloneFlags::CLONE_NEWNS),
+    ];
+    let mut namespaces = Vec::new();
+    for (name, flag) in kinds {
+        let path = format!("/proc/{pid}/ns/{name}");
+        let file = std::fs::File::open(&path).with_context(|| format!("opening {path}"))?;
+        namespaces.push((file, flag));
+    }
+    enter_cgroups(scope, &hierarchies)?;
+    for (namespace, flag) in namespaces {
+        setns(namespace, flag).context("entering the node's namespaces")?;
+    }
+    Ok(())
+}
+
 /// A cgroup namespace shows as its root where its maker was when it made it. In v2 nothing can be there once
 /// children have controllers, so only the first process makes the namespace, and it is held for the later ones.
 fn enter_cgroups(scope: &Scope, hierarchies: &[Hierarchy]) -> Result<()> {
