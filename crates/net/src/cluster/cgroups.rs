@@ -78,7 +78,6 @@ impl Hierarchy {
     pub fn enter(&self, cgroup: &Path) -> Result<()> {
         let mut at = self.mount_point.clone();
         for part in cgroup {
-            self.delegate(&at);
             let parent = at.clone();
             at.push(part);
             std::fs::create_dir_all(&at).with_context(|| format!("creating cgroup {}", at.display()))?;
@@ -88,8 +87,15 @@ impl Hierarchy {
         std::fs::write(&procs, "0").with_context(|| format!("entering cgroup {}", at.display()))
     }
 
-    /// Pure v2: lets children of the cgroup have every controller there is. Refused where processes sit beside them,
-    /// which leaves the children without limits but otherwise whole.
+    /// [`delegate`](Self::delegate) at the root and every cgroup above this one.
+    pub fn delegate_above(&self, cgroup: &Path) {
+        let above: Vec<&Path> = cgroup.ancestors().skip(1).collect();
+        above.iter().rev().for_each(|c| self.delegate(c));
+    }
+
+    /// Pure v2: lets children of the cgroup have every controller there is. No process may be in the
+    /// cgroup itself: the kernel would refuse, or take children for threads. Refusal leaves the children without
+    /// limits but otherwise whole.
     pub fn delegate(&self, cgroup: &Path) {
         // On a hybrid machine limits are v1's, and turning controllers on up to the root would outlive us.
         if self.v1_options.is_some() || self.mount_point != Path::new(ROOT) {

@@ -84,8 +84,10 @@ fn enter_cgroups(scope: &Scope, hierarchies: &[Hierarchy]) -> Result<()> {
     )
     .with_context(|| format!("holding the node's cgroups at {}", held.display()))?;
     hierarchies.iter().try_for_each(|h| h.enter(&leaf))?;
-    // Now that the process is out of the way.
-    hierarchies.iter().for_each(|h| h.delegate(&scope.cgroup));
+    for hierarchy in hierarchies {
+        hierarchy.delegate_above(&scope.cgroup);
+        hierarchy.delegate(&scope.cgroup);
+    }
     Ok(())
 }
 

@@ -48,13 +48,16 @@ fn a_process_in_a_scope_is_a_machine_of_its_own() {
     assert_ne!(nix::unistd::gethostname().unwrap(), "node-0");
 }
 
+/// Roots of the hierarchies.
 fn cgroup_dirs() -> Vec<PathBuf> {
-    let below = std::fs::read_dir("/sys/fs/cgroup")
+    let root = PathBuf::from("/sys/fs/cgroup");
+    if root.join("cgroup.procs").exists() {
+        return vec![root];
+    }
+    std::fs::read_dir(root)
         .unwrap()
         .flatten()
-        .map(|e| e.path());
-    std::iter::once(PathBuf::from("/sys/fs/cgroup"))
-        .chain(below)
+        .map(|e| e.path())
         .collect()
 }
 
@@ -81,10 +84,7 @@ fn child() {
     assert_eq!(interfaces, ["eth0", "lo"]);
     assert_eq!(std::fs::read_dir("/run").unwrap().count(), 0);
     let own = std::fs::read_to_string("/proc/thread-self/cgroup").unwrap();
-    assert!(
-        own.lines().filter(|l| l.ends_with(":/agent")).count() > 1,
-        "{own}"
-    );
+    assert!(own.lines().any(|l| l.ends_with(":/agent")), "{own}");
     for dir in cgroup_dirs().iter().filter(|d| d.join("cgroup.procs").exists()) {
         assert!(dir.join("agent/cgroup.procs").exists(), "{}", dir.display());
         if dir.join("cgroup.controllers").exists() && dir.ends_with("cgroup") {
