@@ -56,7 +56,8 @@ async fn main() -> anyhow::Result<()> {
         stop.clone(),
     ));
     // Controllers run as upstream's does with one identity for all: a member of system:masters here.
-    let client = corten_client::in_process(server.in_process(UserInfo::new("controllers", [groups::MASTERS])));
+    let client =
+        corten_client::in_process(server.in_process(UserInfo::new("controllers", [groups::MASTERS])));
     let factory = corten_client::Factory::new(client, stop.clone());
     let mut config = corten_controllers::Config::new(corten_stdx::RealClock::shared());
     pki.ca_pem().clone_into(&mut config.root_ca);

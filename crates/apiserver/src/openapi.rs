@@ -1,30 +1,113 @@
-//! `/openapi/v2` and `/openapi/v3`.
+//! `/openapi/v2` (JSON, and gnostic's protobuf for older kubectl) and `/openapi/v3`. The documents are the schema's, made on
+//! first demand and kept compressed.
+
+use std::sync::Arc;
 
 use corten_meta::Status;
+use corten_schema::openapi::{self, Document};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
+use http::{HeaderMap, StatusCode};
 
+use crate::body::Body;
 use crate::call::Call;
+use crate::negotiate;
 use crate::respond::{self, Answer};
 
-/// The whole API as one Swagger document.
+/// The protobuf media type without the `@`, which newer clients send.
+const V2_PROTOBUF_PLAIN: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// How long a document named by its hash may be kept: a year.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// The whole API as one document.
 ///
 /// # Errors
-/// None yet.
-pub fn v2(_call: &Call) -> Result<Answer, Status> {
-    Ok(respond::not_found_text())
+/// 406 where the client takes none of the three types.
+pub async fn v2(call: &Call) -> Result<Answer, Status> {
+    let types = ["application/json", openapi::V2_PROTOBUF, V2_PROTOBUF_PLAIN];
+    let clauses = negotiate::clauses(call.accept().unwrap_or("*/*"));
+    let wanted = clauses
+        .iter()
+        .find_map(|c| types.into_iter().find(|t| c.admits(t)));
+    let Some(content_type) = wanted else {
+        return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
+    };
+    let make = if content_type == types[0] {
+        openapi::v2
+    } else {
+        openapi::v2_protobuf
+    };
+    let document = tokio::task::spawn_blocking(make)
+        .await
+        .map_err(Status::internal)?;
+    Ok(answer(call, &document, content_type))
 }
 
 /// Which documents there are.
-///
-/// # Errors
-/// None yet.
-pub fn v3_index(_call: &Call) -> Result<Answer, Status> {
-    Ok(respond::not_found_text())
+pub fn v3_index() -> Answer {
+    respond::bytes(StatusCode::OK, "application/json", openapi::v3_index())
 }
 
-/// One group and version.
+/// One group and version: `path` is `api/v1` or `apis/apps/v1`.
 ///
 /// # Errors
-/// None yet.
-pub fn v3(_call: &Call, _path: &str) -> Result<Answer, Status> {
-    Ok(respond::not_found_text())
+/// Where making it fails.
+pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
+    let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
+    let (group, version) = match parts.as_slice() {
+        [api, version] if api == "api" => (String::new(), version.clone()),
+        [apis, group, version] if apis == "apis" => (group.clone(), version.clone()),
+        _ => return Ok(respond::not_found_text()),
+    };
+    let found = tokio::task::spawn_blocking(move || openapi::v3(&group, &version))
+        .await
+        .map_err(Status::internal)?;
+    let Some(document) = found else {
+        return Ok(respond::not_found_text());
+    };
+    let mut out = answer(call, &document, "application/json");
+    match call.query.get("hash") {
+        Some(hash) if hash != document.hash => return Ok(moved(path, &document)),
+        Some(_) => {
+            out.headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
+            out.headers_mut().remove(EXPIRES);
+        }
+        None => {}
+    }
+    Ok(out)
+}
+
+/// To the address of the document as it is now.
+fn moved(path: &str, document: &Document) -> Answer {
+    let mut out = respond::bytes(StatusCode::MOVED_PERMANENTLY, "application/json", Body::Empty);
+    if let Ok(v) = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={}", document.hash)) {
+        out.headers_mut().insert(LOCATION, v);
+    }
+    out
+}
+
+fn answer(call: &Call, document: &Arc<Document>, content_type: &'static str) -> Answer {
+    let tag = format!("\"{}\"", document.hash);
+    let same = call.header(IF_NONE_MATCH).is_some_and(|t| t == tag);
+    let gzip = crate::gzip::accepted(&call.headers);
+    let (code, body) = if same {
+        (StatusCode::NOT_MODIFIED, Body::Empty)
+    } else if gzip {
+        (StatusCode::OK, Body::from(document.gzip.clone()))
+    } else {
+        (StatusCode::OK, Body::from(document.plain()))
+    };
+    let mut out = respond::bytes(code, content_type, body);
+    let headers: &mut HeaderMap = out.headers_mut();
+    if gzip && !same {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.append(VARY, HeaderValue::from_name(ACCEPT));
+    if let Ok(v) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, v);
+    }
+    out
 }

@@ -34,11 +34,11 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         "" => Ok(index(&call)),
         "/version" => Ok(respond::json(StatusCode::OK, &version())),
         "/metrics" => Ok(metrics_page::answer(&call)),
-        "/openapi/v2" => openapi::v2(&call),
-        "/openapi/v3" => openapi::v3_index(&call),
+        "/openapi/v2" => openapi::v2(&call).await,
+        "/openapi/v3" => Ok(openapi::v3_index()),
         "/.well-known/openid-configuration" => Ok(oidc::configuration(&call)),
         "/openid/v1/jwks" => Ok(oidc::keys(&call)),
-        p if p.starts_with("/openapi/v3/") => openapi::v3(&call, &p["/openapi/v3/".len()..]),
+        p if p.starts_with("/openapi/v3/") => openapi::v3(&call, &p["/openapi/v3/".len()..]).await,
         _ => Ok(respond::not_found_text()),
     }
 }

@@ -112,8 +112,18 @@ async fn protobuf_both_ways() {
     assert_eq!((gvk.kind.as_ref(), names(&value).len()), ("ConfigMapList", 2));
     h.delete(&format!("{MAPS}/m0")).await.ok();
     let (gvk, mut value) = corten_schema::decode::protobuf(&one.body).unwrap();
-    value["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-    let r = h.body("POST", MAPS, media, corten_schema::encode::protobuf(&gvk, &value).unwrap()).await;
+    value["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
+    let r = h
+        .body(
+            "POST",
+            MAPS,
+            media,
+            corten_schema::encode::protobuf(&gvk, &value).unwrap(),
+        )
+        .await;
     assert_eq!((r.code, r.json()["metadata"]["name"].as_str()), (201, Some("m0")));
 }
 
