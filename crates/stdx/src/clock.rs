@@ -26,6 +26,11 @@ pub trait Clock: Debug + Send + Sync {
     /// Ends when [`Clock::monotonic`] has advanced by `duration`.
     fn sleep(&self, duration: Duration) -> Sleep;
 
+    /// Ends when [`Clock::monotonic`] has reached `deadline`.
+    fn sleep_until(&self, deadline: Duration) -> Sleep {
+        self.sleep(deadline.saturating_sub(self.monotonic()))
+    }
+
     /// Wall time as nanoseconds since 1970 (0 for earlier moments).
     fn unix_nanos(&self) -> u64 {
         let since = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -97,10 +102,13 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        let until = self.monotonic() + duration;
+        self.sleep_until(self.monotonic() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Duration) -> Sleep {
         let mut moved = self.moved.subscribe();
         Box::pin(async move {
-            if moved.wait_for(|now| *now >= until).await.is_err() {
+            if moved.wait_for(|now| *now >= deadline).await.is_err() {
                 // The clock is gone: this moment never comes.
                 std::future::pending::<()>().await;
             }

@@ -18,6 +18,8 @@ const KV_MEMTABLE_BYTES: u64 = 8 << 20;
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// The least fjall allows.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+/// What writing tables in the background needs at a time.
+const BACKGROUND_BYTES: u64 = 2 * KV_MEMTABLE_BYTES;
 const OPEN_FILES_MAX: usize = 64;
 const WORKER_THREADS: usize = 1;
 
@@ -41,18 +43,27 @@ pub(super) fn fjall_error(path: &Path, error: fjall::Error) -> Error {
         },
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
             if error.kind() == std::io::ErrorKind::StorageFull {
-                return Error::NoSpace {
-                    path: path.display().to_string(),
-                    needed_bytes: JOURNAL_BYTES_MAX,
-                };
+                return no_space(path, BACKGROUND_BYTES);
             }
             Error::from(error)
         }
-        fjall::Error::Poisoned => Error::from(std::io::Error::other(
-            "an earlier write failed; restart to write again",
-        )),
+        // A write in the background failed earlier; nearly always because the disk was full, and is.
+        fjall::Error::Poisoned => match free_bytes(path) {
+            Ok(free) if free < BACKGROUND_BYTES => no_space(path, BACKGROUND_BYTES - free),
+            _ => Error::from(std::io::Error::other("an earlier write failed: restart to write again")),
+        },
         other => Error::Corrupt(format!("{other:?}")),
     }
+}
+
+/// Bytes the file system has left for us.
+pub(super) fn free_bytes(path: &Path) -> Result<u64> {
+    let stat = rustix::fs::statvfs(path).map_err(std::io::Error::from)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+pub(super) fn no_space(path: &Path, needed_bytes: u64) -> Error {
+    Error::NoSpace { path: path.display().to_string(), needed_bytes }
 }
 
 impl Disk {

@@ -86,16 +86,10 @@ impl Shared {
     }
 
     fn check_room(&self) -> Result<()> {
-        let stat = rustix::fs::statvfs(&self.disk.path).map_err(std::io::Error::from)?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free >= self.free_bytes_min {
-            return Ok(());
+        match disk::free_bytes(&self.disk.path)? {
+            free if free >= self.free_bytes_min => Ok(()),
+            free => Err(disk::no_space(&self.disk.path, self.free_bytes_min - free)),
         }
-        let path = self.disk.path.display().to_string();
-        Err(Error::NoSpace {
-            path,
-            needed_bytes: self.free_bytes_min - free,
-        })
     }
 }
 

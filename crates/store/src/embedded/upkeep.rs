@@ -94,6 +94,8 @@ pub(super) async fn expire_leases(shared: Weak<Shared>, writes: mpsc::WeakSender
     drop(start);
     loop {
         let end = *ends.borrow_and_update();
+        // Before the wall time, so that time passing in between makes the wait shorter, not longer.
+        let monotonic = clock.monotonic();
         let now = clock.unix_nanos();
         let wait = end.map(|end| Duration::from_nanos(end.saturating_sub(now)));
         match wait {
@@ -104,7 +106,7 @@ pub(super) async fn expire_leases(shared: Weak<Shared>, writes: mpsc::WeakSender
             }
             Some(wait) => {
                 tokio::select! {
-                    () = clock.sleep(wait) => {}
+                    () = clock.sleep_until(monotonic + wait) => {}
                     changed = ends.changed() => if changed.is_err() { return },
                 }
             }
