@@ -262,12 +262,15 @@ pub struct Factory(Arc<Shared>, Option<kube::Client>);
 impl Factory {
     #[must_use]
     pub fn new(client: kube::Client, stop: CancellationToken) -> Self {
-        Self(Arc::new(Shared {
-            client,
-            stop,
-            informers: Mutex::default(),
-            waiters: Mutex::default(),
-        }), None)
+        Self(
+            Arc::new(Shared {
+                client,
+                stop,
+                informers: Mutex::default(),
+                waiters: Mutex::default(),
+            }),
+            None,
+        )
     }
 
     /// The same informers, for a component that writes under another identity.

@@ -12,6 +12,7 @@ pub mod fake;
 pub mod informer;
 pub mod lease;
 pub mod object;
+pub mod placement;
 pub mod request;
 pub mod selector;
 pub mod watch;

@@ -6,7 +6,10 @@ use tokio::task::JoinSet;
 
 use crate::core::Context;
 use crate::nodes::{ipam, lifecycle, pod_gc, tainted};
-use crate::{deployment, endpoints, garbage, namespace, replicaset, root_ca, service_account};
+use crate::{
+    daemonset, deployment, endpoints, garbage, job, namespace, replicaset, root_ca, service_account,
+    statefulset,
+};
 
 /// What the controllers need to be told.
 #[derive(Debug, Clone)]
@@ -47,6 +50,9 @@ pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) 
     tasks.spawn(garbage::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));
     tasks.spawn(service_account::run(context.clone()));
+    tasks.spawn(job::run(context.clone()));
+    tasks.spawn(statefulset::run(context.clone()));
+    tasks.spawn(daemonset::run(context.clone()));
     tasks.spawn(lifecycle::run(context.clone(), config.grace));
     tasks.spawn(tainted::run(context.clone()));
     tasks.spawn(pod_gc::run(context.clone()));

@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 /// Column numbers of the resources every node has; extended ones follow as they are seen.
 pub const CPU: usize = 0;
 pub const MEMORY: usize = 1;
-pub const EPHEMERAL: usize = 2;
 /// Extended resources one scheduler tells apart; pods that ask for more fit nowhere.
 pub const MAX_RESOURCES: usize = 1024;
 /// What scoring assumes of containers that request nothing.

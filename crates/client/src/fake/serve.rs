@@ -130,7 +130,10 @@ impl Fake {
             }
         }
         if since.is_none_or(|s| s >= state.compacted) {
+            state.watcher_ids += 1;
+            let id = state.watcher_ids;
             state.watchers.push(Watcher {
+                id,
                 plural: target.plural.clone(),
                 ns: target.ns.clone(),
                 sender,

@@ -37,6 +37,7 @@ pub(super) struct Change {
 }
 
 pub(super) struct Watcher {
+    pub id: u64,
     pub plural: String,
     pub ns: String,
     pub sender: mpsc::UnboundedSender<Result<bytes::Bytes, std::io::Error>>,
@@ -55,7 +56,8 @@ pub(super) struct State {
     pub failing: u32,
     /// Writes still to be done and then answered with a 500.
     pub losing: u32,
-    pub delayed: Option<Vec<(usize, bytes::Bytes)>>,
+    pub delayed: Option<Vec<(u64, bytes::Bytes)>>,
+    pub watcher_ids: u64,
     names: u64,
 }
 
@@ -151,8 +153,8 @@ impl Fake {
     /// Delivers what was held back.
     pub fn release_events(&self) {
         let mut state = self.0.lock();
-        for (index, line) in state.delayed.take().unwrap_or_default() {
-            if let Some(watcher) = state.watchers.get(index) {
+        for (id, line) in state.delayed.take().unwrap_or_default() {
+            if let Some(watcher) = state.watchers.iter().find(|w| w.id == id) {
                 let _ = watcher.sender.send(Ok(line));
             }
         }
@@ -199,10 +201,10 @@ impl State {
     fn publish(&mut self, plural: &str, kind: &'static str, object: Value) {
         let line = line(kind, &object);
         let ns = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        for (index, watcher) in self.watchers.iter().enumerate() {
+        for watcher in &self.watchers {
             if watcher.plural == plural && (watcher.ns.is_empty() || watcher.ns == ns) {
                 match &mut self.delayed {
-                    Some(held) => held.push((index, line.clone())),
+                    Some(held) => held.push((watcher.id, line.clone())),
                     None => drop(watcher.sender.send(Ok(line.clone()))),
                 }
             }
@@ -236,6 +238,13 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     }
     let Value::Object(map) = target else { return };
     for (name, value) in fields {
+        if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/") {
+            let gone = value.as_array().cloned().unwrap_or_default();
+            if let Some(items) = map.get_mut(list).and_then(Value::as_array_mut) {
+                items.retain(|i| !gone.contains(i));
+            }
+            continue;
+        }
         if value.is_null() {
             map.remove(name);
         } else if name == "conditions" {

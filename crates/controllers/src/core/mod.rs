@@ -6,6 +6,7 @@ pub mod context;
 pub mod discovery;
 pub mod execute;
 pub mod expect;
+pub mod history;
 pub mod pod;
 
 pub use action::{Action, Note, Verb, Write, transcript};

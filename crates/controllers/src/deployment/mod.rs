@@ -17,7 +17,7 @@ use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 
-pub use plan::{Plan, View, plan};
+pub use plan::{Plan, View, plan, scaled};
 
 use crate::core::claim::{claim, orphans};
 use crate::core::context::{owner_key, queue_controller, queue_self};

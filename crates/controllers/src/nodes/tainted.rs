@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
+use corten_client::placement::tolerates;
 use corten_client::request::STRATEGIC_PATCH;
 use corten_client::{Event, Key, Queue};
 use jiff::Timestamp;
@@ -52,15 +53,6 @@ pub fn fate(pod: &Pod, taints: &[Taint], now: Timestamp) -> Fate {
         Some(left) if left.is_positive() => Fate::GoesAfter(left.unsigned_abs()),
         Some(_) => Fate::Goes,
     }
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |t: &Option<String>| t.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    let exists = toleration.operator.as_deref() == Some("Exists");
-    (effect.is_empty() || effect == taint.effect)
-        && (key == taint.key || (key.is_empty() && exists))
-        && (exists || text(&toleration.value) == text(&taint.value))
 }
 
 /// The steps that remove a pod.

@@ -34,7 +34,11 @@ impl Cluster {
             cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
             ..Config::new(TokioClock::shared())
         };
-        tokio::spawn(run_all(corten_client::Factory::new(self.fake.client(), self.stop.child_token()), config, self.stop.child_token()));
+        tokio::spawn(run_all(
+            corten_client::Factory::new(self.fake.client(), self.stop.child_token()),
+            config,
+            self.stop.child_token(),
+        ));
     }
 
     pub fn restart(&mut self) {

@@ -4,6 +4,8 @@
 mod cluster;
 mod deployments;
 mod garbage;
+mod jobs;
 mod nodes;
 mod services;
+mod sets;
 mod upkeep;

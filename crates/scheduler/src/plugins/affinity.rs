@@ -1,8 +1,6 @@
 //! NodeName and NodeAffinity, nodeSelector included.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use corten_client::placement::term;
 
 use super::{Plugin, Refusal};
 use crate::pod_info::PodInfo;
@@ -66,40 +64,4 @@ pub fn score(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> f64 {
         .iter()
         .filter(|p| term(&p.preference, &node.labels, &node.name));
     f64::from(met.map(|p| p.weight).sum::<i32>()) * 100.0 / f64::from(all.max(1))
-}
-
-/// A term without requirements matches nothing.
-fn term(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    (!expressions.is_empty() || !fields.is_empty())
-        && expressions
-            .iter()
-            .all(|r| requirement(r, labels.get(&r.key).map(String::as_str)))
-        && fields
-            .iter()
-            .all(|r| requirement(r, (r.key == "metadata.name").then_some(name)))
-}
-
-fn requirement(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let listed = |v: &str| values.iter().any(|wanted| wanted == v);
-    let compared = |ordering: std::cmp::Ordering| {
-        let (Some(Ok(have)), Some(Ok(bound))) = (
-            value.map(str::parse::<i64>),
-            values.first().map(|v| v.parse::<i64>()),
-        ) else {
-            return false;
-        };
-        have.cmp(&bound) == ordering
-    };
-    match requirement.operator.as_str() {
-        "In" => value.is_some_and(listed),
-        "NotIn" => value.is_none_or(|v| !listed(v)),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compared(std::cmp::Ordering::Greater),
-        "Lt" => compared(std::cmp::Ordering::Less),
-        _ => false,
-    }
 }

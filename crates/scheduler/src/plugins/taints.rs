@@ -1,31 +1,11 @@
 //! NodeUnschedulable and TaintToleration.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use corten_client::placement::tolerates;
+use k8s_openapi::api::core::v1::Taint;
 
 use super::{Plugin, Refusal};
 use crate::pod_info::PodInfo;
 use crate::snapshot::Snapshot;
-
-/// Whether a toleration covers a taint.
-#[must_use]
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let key = toleration.key.as_deref().unwrap_or_default();
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    let (wanted, value) = (
-        toleration.value.as_deref().unwrap_or_default(),
-        taint.value.as_deref().unwrap_or_default(),
-    );
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => true,
-        "Equal" | "" => !key.is_empty() && wanted == value,
-        "Lt" => matches!((value.parse::<i64>(), wanted.parse::<i64>()), (Ok(v), Ok(w)) if v < w),
-        "Gt" => matches!((value.parse::<i64>(), wanted.parse::<i64>()), (Ok(v), Ok(w)) if v > w),
-        _ => false,
-    }
-}
 
 fn tolerated(pod: &PodInfo, taint: &Taint) -> bool {
     pod.spec()

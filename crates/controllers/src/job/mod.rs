@@ -1,0 +1,209 @@
+//! The Job controller: wiring.
+
+mod count;
+mod indexes;
+mod manage;
+mod plan;
+mod policy;
+
+use std::sync::Arc;
+
+use corten_client::cache::by_controller;
+use corten_client::driver::{self, Next};
+use corten_client::object::{MetaExt, controller_ref};
+use corten_client::request::STRATEGIC_PATCH;
+use corten_client::selector::Selector;
+use corten_client::{Error, Event, Informer, Key, Queue};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+
+pub use count::ended_at;
+pub use indexes::Indexes;
+pub use plan::{Draft, View};
+
+use crate::core::claim::{claim, orphans};
+use crate::core::context::{queue_controller, queue_self};
+use crate::core::{Action, Context, Executor, Expectations, Write};
+
+const WORKERS: usize = 8;
+/// Keeps a finished pod until it has been counted.
+pub const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
+
+struct Controller {
+    context: Context,
+    executor: Executor,
+    jobs: Informer<Job>,
+    pods: Informer<Pod>,
+    expectations: Expectations,
+}
+
+/// Runs the controller until its context stops.
+pub async fn run(context: Context) {
+    let jobs = context.factory.informer::<Job>();
+    let pods = context.factory.informer::<Pod>();
+    pods.add_index("controller", by_controller);
+    pods.add_index("orphans", orphans);
+    let queue: Queue<Key> = Queue::new("job");
+    let loose: Queue<Key> = Queue::new("job_orphan");
+    queue_self(&jobs, &queue);
+    queue_controller(&pods, "Job", &queue);
+    queue_loose(&jobs, &pods, &loose);
+    jobs.synced().await;
+    pods.synced().await;
+    let executor = context.executor("job-controller");
+    let stop = context.stop.clone();
+    let this = Arc::new(Controller {
+        context,
+        executor,
+        jobs,
+        pods,
+        expectations: Expectations::default(),
+    });
+    let releasing = Arc::clone(&this);
+    let release = driver::run("job_orphan", loose, 2, stop.clone(), move |key| {
+        let this = Arc::clone(&releasing);
+        async move { this.release(&key).await }
+    });
+    let sync = driver::run("job", queue, WORKERS, stop, move |key| {
+        let this = Arc::clone(&this);
+        async move { this.sync(&key).await }
+    });
+    tokio::join!(release, sync);
+}
+
+/// Pods whose Job is gone must not wait to be counted.
+fn queue_loose(jobs: &Informer<Job>, pods: &Informer<Pod>, loose: &Queue<Key>) {
+    let (all, adding) = (jobs.clone(), loose.clone());
+    pods.on_event(move |event| {
+        let pod = event.object();
+        let gone = |uid: &str, name: &str| {
+            all.has_synced()
+                && all
+                    .get(pod.metadata.ns(), name)
+                    .is_none_or(|j| j.metadata.uid() != uid)
+        };
+        let owner = pod.metadata.controller().filter(|o| o.kind == "Job");
+        let loose = owner.map_or(pod.metadata.terminating(), |o| gone(&o.uid, &o.name));
+        if count::is_tracked(pod) && loose && !matches!(event, Event::Deleted(_)) {
+            adding.add(Key::of(&**pod));
+        }
+    });
+    let (all, adding) = (pods.clone(), loose.clone());
+    jobs.on_event(move |event| {
+        if let Event::Deleted(job) = event {
+            for pod in all.indexed("controller", job.metadata.uid()) {
+                adding.add(Key::of(&*pod));
+            }
+        }
+    });
+}
+
+/// The write that lets a counted pod go.
+#[must_use]
+pub fn untrack(pod: &Pod) -> Write {
+    let patch = json!({"metadata": {"uid": pod.metadata.uid(),
+        "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
+    Write::patch_sub(pod, STRATEGIC_PATCH, "", patch)
+}
+
+impl Controller {
+    async fn release(&self, key: &Key) -> Result<Next, Error> {
+        let Some(pod) = self.pods.get_key(key).filter(|p| count::is_tracked(p)) else {
+            return Ok(Next::Done);
+        };
+        if let Some(owner) = pod.metadata.controller().filter(|o| o.kind == "Job") {
+            match self.executor.caller.get::<Job>(key.ns(), &owner.name).await {
+                Ok(job) if job.metadata.uid() == owner.uid => return Ok(Next::Done),
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        match self.executor.apply(vec![untrack(&pod).into()], None).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(Next::Done),
+        }
+    }
+
+    async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let Some(job) = self.jobs.get_key(key) else {
+            self.expectations.forget(key);
+            return Ok(Next::Done);
+        };
+        let managed = job.spec.as_ref().and_then(|s| s.managed_by.as_deref());
+        if managed.is_some_and(|m| m != "kubernetes.io/job-controller") || plan::is_finished(&job) {
+            return Ok(Next::Done);
+        }
+        let own = self.pods.indexed("controller", job.metadata.uid());
+        let live = |uid: &str| {
+            own.iter()
+                .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
+        };
+        // Counting from a state that lags behind would count twice; what brings it up to date wakes the key.
+        if !self
+            .expectations
+            .satisfied(key, "pods", self.pods.revision(), live)
+            || !self
+                .expectations
+                .satisfied(key, "jobs", self.jobs.revision(), |_| false)
+        {
+            return Ok(Next::Done);
+        }
+        let pods = self.claim_pods(&job, own).await?;
+        let view = View { job: &job, pods };
+        let mut draft = Draft::new(&view, self.context.now());
+        let managed = self
+            .executor
+            .apply(draft.manage(), Some((&self.expectations, key)))
+            .await;
+        if managed.is_err() {
+            draft.managing_failed();
+        }
+        let requeue = draft.requeue;
+        self.executor
+            .apply(draft.track(), Some((&self.expectations, key)))
+            .await?;
+        managed?;
+        Ok(requeue.map_or(Next::Done, Next::After))
+    }
+
+    async fn claim_pods(&self, job: &Job, own: Vec<Arc<Pod>>) -> Result<Vec<Arc<Pod>>, Error> {
+        let selector = job.spec.as_ref().and_then(|s| s.selector.as_ref());
+        let selector = Selector::new(selector).map_err(Error::Other)?;
+        let candidates = own
+            .into_iter()
+            .chain(self.pods.indexed("orphans", job.metadata.ns()));
+        let claimed = claim(
+            &controller_ref(job),
+            job.metadata.terminating(),
+            &selector,
+            candidates,
+            |_| true,
+        );
+        let mut writes = claimed.adopt;
+        if !writes.is_empty() {
+            let fresh: Job = self
+                .executor
+                .caller
+                .get(job.metadata.ns(), job.metadata.name())
+                .await?;
+            if fresh.metadata.uid() != job.metadata.uid() || fresh.metadata.terminating() {
+                return Err(Error::Other("the Job is gone".into()));
+            }
+            for write in &mut writes {
+                // An adopted pod is tracked from now on.
+                write.body["metadata"]["finalizers"] = json!([FINALIZER]);
+            }
+        }
+        writes.extend(claimed.release);
+        if !writes.is_empty() {
+            self.executor
+                .apply(
+                    vec![Action::Together(writes)],
+                    Some((&self.expectations, &Key::of(job))),
+                )
+                .await?;
+        }
+        Ok(claimed.owned)
+    }
+}
