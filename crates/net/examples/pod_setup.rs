@@ -29,7 +29,7 @@ fn measure(paths: &[PathBuf], dir: &std::path::Path) -> Result<(), Box<dyn std::
     for path in paths {
         NetNs::create_at(path)?;
     }
-    let node = NodeNet::open(Config {
+    let config = Config {
         cluster: ClusterId::from_seed("pod setup"),
         netns: Some(paths[0].clone()),
         state_dir: dir.join("pods"),
@@ -37,7 +37,8 @@ fn measure(paths: &[PathBuf], dir: &std::path::Path) -> Result<(), Box<dyn std::
         pod_cidr: "10.244.0.0/22".parse()?,
         service_cidr: "10.96.0.0/16".parse()?,
         mtu: None,
-    })?;
+    };
+    let node = NodeNet::open(config.clone())?;
     let each = |f: &dyn Fn(usize) -> corten_net::Result<()>| -> corten_net::Result<Vec<Duration>> {
         let mut times = Vec::new();
         for i in 1..paths.len() {
@@ -52,6 +53,16 @@ fn measure(paths: &[PathBuf], dir: &std::path::Path) -> Result<(), Box<dyn std::
         "set up",
         &each(&|i| node.setup(&format!("pod-{i}"), &paths[i]).map(|_| ()))?,
     );
+    let start = Instant::now();
+    node.destroy()?;
+    println!(
+        "all removed at once: {:.1} ms",
+        start.elapsed().as_secs_f64() * 1000.0
+    );
+    let node = NodeNet::open(config)?;
+    for (i, path) in paths.iter().enumerate().skip(1) {
+        node.setup(&format!("pod-{i}"), path)?;
+    }
     print("torn down", &each(&|i| node.teardown(&format!("pod-{i}")))?);
     Ok(())
 }

@@ -70,6 +70,11 @@ impl ClusterId {
         format!("corten-{self}-svc")
     }
 
+    /// Interface group of every pod interface of this cluster; never 0.
+    pub fn link_group(&self) -> u32 {
+        self.route_metric()
+    }
+
     /// Metric of every route of this cluster.
     pub fn route_metric(&self) -> u32 {
         let digit = |b: &u8| ALPHABET.iter().position(|a| a == b).unwrap_or(0) as u32;

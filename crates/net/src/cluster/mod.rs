@@ -160,6 +160,7 @@ impl ClusterNet {
             name: &name,
             mac: mac(0x06, node.ip),
             mtu: MTU,
+            group: 0,
             master: Some(hub.require_link(&self.config.cluster.bridge())?.index),
             peer_name: UPLINK,
             peer_mac: mac(0x0a, node.ip),

@@ -61,6 +61,7 @@ fn create(rt: &mut Rt, w: Wiring, pod: &NetNs, ip: Ipv4Addr, name: &str) -> Resu
         name,
         mac: NODE_MAC,
         mtu: w.mtu,
+        group: w.cluster.link_group(),
         master: None,
         peer_name: POD_INTERFACE,
         peer_mac: pod_mac(ip),

@@ -12,6 +12,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
@@ -80,6 +81,8 @@ pub struct Veth<'a> {
     pub name: &'a str,
     pub mac: [u8; 6],
     pub mtu: u32,
+    /// Interfaces of one group (not 0) can be deleted at once.
+    pub group: u32,
     /// Interface index of the bridge that the near side joins.
     pub master: Option<u32>,
     pub peer_name: &'a str,
@@ -98,6 +101,7 @@ pub fn veth(m: &mut Messages, v: &Veth<'_>) {
             a.str(IFLA_IFNAME, v.name);
             a.bytes(IFLA_ADDRESS, &v.mac);
             a.u32(IFLA_MTU, v.mtu);
+            a.u32(IFLA_GROUP, v.group);
             if let Some(master) = v.master {
                 a.u32(IFLA_MASTER, master);
             }
@@ -160,6 +164,13 @@ fn change(m: &mut Messages, index: u32, up: bool, conf: LinkConf) {
 
 pub fn delete_link(m: &mut Messages, index: u32) {
     m.push(RTM_DELLINK, NLM_F_ACK, &header(index, false), |_| {});
+}
+
+/// Deletes all interfaces of a group, in the time of one. `ENODEV` when there is none.
+pub fn delete_group(m: &mut Messages, group: u32) {
+    m.push(RTM_DELLINK, NLM_F_ACK, &header(0, false), |a| {
+        a.u32(IFLA_GROUP, group)
+    });
 }
 
 pub(super) fn get(m: &mut Messages, name: &str) {

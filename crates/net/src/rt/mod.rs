@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 
-pub use link::{Link, LinkConf, Veth, bridge, delete_link, set_conf, set_link, veth};
+pub use link::{Link, LinkConf, Veth, bridge, delete_group, delete_link, set_conf, set_link, veth};
 pub use route::{
     Address, Kind, Neighbour, PROTOCOL, Route, address, delete_address, delete_route, neighbour,
     replace_route,
