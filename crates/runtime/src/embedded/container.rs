@@ -65,11 +65,9 @@ impl Runtime {
             ..ContainerRecord::default()
         };
         let sandbox_dir = self.sandbox_dir(&sandbox.id);
-        let v2 = self.inner.cgroups.is_v2();
         let made = blocking(move || {
             let (upper, work) = (snapshot.join("upper"), snapshot.join("work"));
             let inputs = oci::Inputs {
-                id: &record.id,
                 config: &config,
                 sandbox: &sandbox,
                 sandbox_dir: &sandbox_dir,
@@ -79,7 +77,6 @@ impl Runtime {
                 work: work.clone(),
                 cgroup: &cgroup,
                 target_pid,
-                v2,
             };
             let prepared = oci::prepare(inputs).map_err(|error| {
                 Error::unknown(format!(
@@ -254,16 +251,21 @@ impl Runtime {
 
     /// Takes note of an end that the keeper reported.
     pub(super) fn container_ended(&self, id: &str, exit: &Exit) {
+        let reason = match (exit.oom_killed, exit.code) {
+            (true, _) => "OOMKilled",
+            (false, 0) => "Completed",
+            _ => "Error",
+        };
+        self.note_end(id, exit, reason, "");
+    }
+
+    pub(super) fn note_end(&self, id: &str, exit: &Exit, reason: &str, message: &str) {
         let updated = self.inner.state.lock().update_container(id, |record| {
             record.state = ContainerState::ContainerExited as i32;
             record.exit_code = exit.code;
             record.finished_at = exit.at_ns;
-            record.reason = match (exit.oom_killed, exit.code) {
-                (true, _) => "OOMKilled",
-                (false, 0) => "Completed",
-                _ => "Error",
-            }
-            .to_owned();
+            record.reason = reason.to_owned();
+            record.message = message.to_owned();
         });
         let Ok(record) = updated else { return };
         let cgroups = self.inner.cgroups.clone();

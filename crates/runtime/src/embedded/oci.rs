@@ -10,7 +10,6 @@ use crate::cri::{
 use crate::image::RunConfig;
 use crate::keeper::{Launch, Program, ROOTFS_DIR, Seccomp};
 use corten_sys::capability;
-use corten_sys::cgroup::DeviceRule;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,7 +36,6 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
 
 /// Everything a spec is made from.
 pub struct Inputs<'a> {
-    pub id: &'a str,
     pub config: &'a ContainerConfig,
     pub sandbox: &'a SandboxRecord,
     /// Directory of the sandbox's files and namespaces.
@@ -49,15 +47,12 @@ pub struct Inputs<'a> {
     pub cgroup: &'a str,
     /// Process whose PID namespace to join, for targeted (debug) containers.
     pub target_pid: Option<i32>,
-    /// Layers of images that are mounted as volumes, by the mount's container path.
-    pub v2: bool,
 }
 
 pub struct Prepared {
     pub spec: Value,
     pub launch: Launch,
     pub user: User,
-    pub devices: Vec<DeviceRule>,
 }
 
 /// The container's own context, complete with defaults.
@@ -72,7 +67,7 @@ pub fn context(config: &ContainerConfig) -> LinuxContainerSecurityContext {
 pub fn prepare(inputs: Inputs<'_>) -> Result<Prepared, String> {
     let context = context(inputs.config);
     let user = Accounts::from_layers(&inputs.lower).resolve(&context, &inputs.image.user)?;
-    let (nodes, rules) = devices::of_container(inputs.config, context.privileged)?;
+    let (nodes, _) = devices::of_container(inputs.config, context.privileged)?;
     let program = program(&inputs, &context, &user)?;
     let spec = spec(&inputs, &context, nodes)?;
     let resources = inputs
@@ -88,12 +83,7 @@ pub fn prepare(inputs: Inputs<'_>) -> Result<Prepared, String> {
         oom_score_adj: resources.map_or(0, |r| i32::try_from(r.oom_score_adj).unwrap_or(0)),
         program,
     };
-    Ok(Prepared {
-        spec,
-        launch,
-        user,
-        devices: rules,
-    })
+    Ok(Prepared { spec, launch, user })
 }
 
 fn program(

@@ -5,7 +5,7 @@ use super::sandbox::is_intact;
 use super::{Config, Inner, Runtime, blocking, now_ns, system};
 use crate::cri::{ContainerState, Error, Result};
 use crate::keeper::EXIT_FILE;
-use crate::keeper::protocol::{Event, Exit, Occurrence, Request, Snapshot};
+use crate::keeper::protocol::{Ended, Event, Exit, Request, Snapshot};
 use std::collections::HashMap;
 use std::sync::Weak;
 use tokio::sync::mpsc;
@@ -34,8 +34,10 @@ pub(super) async fn supervise(
 ) {
     loop {
         let event = tokio::select! {
-            event = events.recv() => event,
+            // First: a keeper that ends because the runtime does is not to be replaced.
+            biased;
             () = closing.cancelled() => return,
+            event = events.recv() => event,
         };
         let Some(inner) = runtime.upgrade() else { return };
         let runtime = Runtime { inner };
@@ -55,15 +57,15 @@ pub(super) async fn supervise(
 impl Runtime {
     fn handle(&self, event: Event) {
         match event.what {
-            Occurrence::ContainerExited { id, exit } => self.container_ended(&id, &exit),
-            Occurrence::ExecExited { id, exit } => {
+            Ended::Container { id, exit } => self.container_ended(&id, &exit),
+            Ended::Exec { id, exit } => {
                 let waiting = self.inner.state.lock().execs.remove(&id);
                 if let Some(waiting) = waiting {
                     // Whoever gave up waiting does not mind.
                     let _ = waiting.send(exit);
                 }
             }
-            Occurrence::SandboxInitExited { id } => {
+            Ended::SandboxInit { id } => {
                 let _ = self
                     .inner
                     .state
@@ -149,18 +151,22 @@ impl Runtime {
         let cgroups = self.inner.cgroups.clone();
         let group = cgroup.to_owned();
         blocking(move || cgroups.remove(&group).map_err(system)).await?;
-        let unknown = Exit {
-            code: LOST_EXIT_CODE,
-            signal: None,
-            oom_killed: false,
-            at_ns: now_ns(),
-        };
-        self.container_ended(id, &exit.unwrap_or(unknown));
-        if exit.is_none() {
-            self.inner.state.lock().update_container(id, |record| {
-                record.reason = "Unknown".to_owned();
-                record.message = "the process that watched over this container was lost".to_owned();
-            })?;
+        match exit {
+            Some(exit) => self.container_ended(id, &exit),
+            None => {
+                let unknown = Exit {
+                    code: LOST_EXIT_CODE,
+                    signal: None,
+                    oom_killed: false,
+                    at_ns: now_ns(),
+                };
+                self.note_end(
+                    id,
+                    &unknown,
+                    "Unknown",
+                    "the process that watched over this container was lost",
+                );
+            }
         }
         Ok(())
     }

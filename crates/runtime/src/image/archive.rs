@@ -272,7 +272,7 @@ fn add_image(
         });
     }
     publish(store.dir(), unpacked)?;
-    store.add(config, size, names, manifest, &[])
+    store.add(config, size, names, manifest)
 }
 
 /// Reports every few megabytes.

@@ -4,7 +4,7 @@
 
 mod archive;
 mod config;
-//pub mod credentials;
+pub mod credentials;
 mod layers;
 mod pull;
 mod reference;
@@ -67,6 +67,8 @@ pub enum Error {
     },
     #[error(transparent)]
     Reference(#[from] InvalidReference),
+    #[error("layer {0} was removed while the image was being added: try again")]
+    LayerGone(String),
     #[error("image {0:?} not found")]
     NotFound(String),
     #[error("failed to pull and unpack image {image:?}: {message}")]

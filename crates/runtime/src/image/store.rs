@@ -5,11 +5,11 @@ use super::layers::{digest_of, layer_dir};
 use super::{Error, Reference, is_digest};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// One image, however many names it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +32,6 @@ pub struct ImageRecord {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Index {
     images: BTreeMap<String, ImageRecord>,
-    /// Compressed layer digest to uncompressed, so that a pull knows what is here.
-    #[serde(default)]
-    blobs: BTreeMap<String, String>,
 }
 
 /// The images under one root directory. Cheap to clone; safe to use from several threads, but by one process.
@@ -48,6 +45,8 @@ struct Inner {
     index: RwLock<Index>,
     /// Imports and pulls unpack one layer of a kind at a time.
     unpacking: Mutex<()>,
+    /// One download of a blob at a time.
+    downloads: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl ImageStore {
@@ -70,6 +69,7 @@ impl ImageStore {
                 dir,
                 index: RwLock::new(index),
                 unpacking: Mutex::new(()),
+                downloads: Mutex::default(),
             }),
         })
     }
@@ -83,14 +83,19 @@ impl ImageStore {
         self.inner.unpacking.lock()
     }
 
-    pub(crate) fn has_layer(&self, diff_id: &str) -> bool {
-        layer_dir(&self.inner.dir, diff_id).is_dir()
+    pub(crate) fn download_lock(&self, digest: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut downloads = self.inner.downloads.lock();
+        downloads.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = downloads.get(digest).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        downloads.insert(digest.to_owned(), Arc::downgrade(&lock));
+        lock
     }
 
-    /// The unpacked layer that a compressed blob came to, if it is here.
-    pub(crate) fn known_blob(&self, digest: &str) -> Option<String> {
-        let known = self.inner.index.read().blobs.get(digest).cloned();
-        known.filter(|diff_id| self.has_layer(diff_id))
+    pub(crate) fn has_layer(&self, diff_id: &str) -> bool {
+        layer_dir(&self.inner.dir, diff_id).is_dir()
     }
 
     /// Keeps a small blob (manifest, config).
@@ -110,16 +115,24 @@ impl ImageStore {
             .join(digest.trim_start_matches("sha256:"))
     }
 
-    /// Adds an image whose layers are all unpacked. A tag that another image had moves to this one.
+    /// Adds an image whose layers are all unpacked; the caller holds [`ImageStore::unpacking`] from before it made sure of
+    /// them, or takes the error when one was collected in between. A tag that another image had moves to this one.
     pub(crate) fn add(
         &self,
         config: &[u8],
         size_bytes: u64,
         names: &[Reference],
         manifest_digest: Option<&str>,
-        blobs: &[(String, String)],
     ) -> Result<ImageRecord, Error> {
         let parsed = ImageConfig::parse(config)?;
+        if let Some(missing) = parsed
+            .rootfs
+            .diff_ids
+            .iter()
+            .find(|diff_id| !self.has_layer(diff_id))
+        {
+            return Err(Error::LayerGone(missing.clone()));
+        }
         let id = self.put_blob(config)?;
         let mut index = self.inner.index.write();
         let tags: BTreeSet<String> = names
@@ -145,7 +158,6 @@ impl ImageStore {
                 .extend(names.iter().map(|name| format!("{}@{digest}", name.name())));
         }
         let record = record.clone();
-        index.blobs.extend(blobs.iter().cloned());
         self.save(&index)?;
         Ok(record)
     }
@@ -200,7 +212,7 @@ impl ImageStore {
     /// Deletes layers and blobs that no image has, sparing directories that `in_use` names. Returns how many layers went.
     pub fn collect(&self, in_use: &dyn Fn(&Path) -> bool) -> Result<usize, Error> {
         let _unpacking = self.unpacking();
-        let mut index = self.inner.index.write();
+        let index = self.inner.index.read();
         let wanted: BTreeSet<PathBuf> = index
             .images
             .values()
@@ -222,12 +234,8 @@ impl ImageStore {
             fs::remove_dir_all(&grave).map_err(|error| Error::io(grave.display(), error))?;
             removed += 1;
         }
-        let images = &self.inner.dir;
-        index
-            .blobs
-            .retain(|_, diff_id| layer_dir(images, diff_id).is_dir());
         let configs: BTreeSet<PathBuf> = index.images.keys().map(|id| self.blob_path(id)).collect();
-        for entry in fs::read_dir(images.join("blobs/sha256"))
+        for entry in fs::read_dir(self.inner.dir.join("blobs/sha256"))
             .into_iter()
             .flatten()
             .flatten()
@@ -236,7 +244,6 @@ impl ImageStore {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        self.save(&index)?;
         Ok(removed)
     }
 }

@@ -154,14 +154,14 @@ pub struct Exit {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Event {
     pub number: u64,
-    pub what: Occurrence,
+    pub what: Ended,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Occurrence {
-    ContainerExited { id: String, exit: Exit },
-    ExecExited { id: String, exit: Exit },
-    SandboxInitExited { id: String },
+pub enum Ended {
+    Container { id: String, exit: Exit },
+    Exec { id: String, exit: Exit },
+    SandboxInit { id: String },
 }
 
 /// From the keeper.

@@ -3,7 +3,7 @@
 use super::container::{Container, Drained, End, Listener, MAX_LISTENERS, now_ns};
 use super::log::LogFile;
 use super::protocol::{
-    Answer, Call, Event, Exec, Exit, Inbox, Occurrence, Outbox, Reply, Request, Snapshot, Start, VERSION,
+    Answer, Call, Ended, Event, Exec, Exit, Inbox, Outbox, Reply, Request, Snapshot, Start, VERSION,
 };
 use super::worker::{self, ExecJob, Job, LaunchJob, Report, Target, Worker};
 use corten_sys::process;
@@ -256,7 +256,7 @@ impl Server {
         }
     }
 
-    fn emit(&mut self, what: Occurrence) {
+    fn emit(&mut self, what: Ended) {
         self.last_event += 1;
         let event = Answer::Event(Event {
             number: self.last_event,
@@ -610,7 +610,7 @@ impl Server {
             let id = container.id.clone();
             self.sources
                 .retain(|_, source| !matches!(source, Source::Output { container, .. } if *container == id));
-            self.emit(Occurrence::ContainerExited { id, exit });
+            self.emit(Ended::Container { id, exit });
             return true;
         }
         if let Some(id) = self
@@ -626,7 +626,7 @@ impl Server {
                 oom_killed: false,
                 at_ns: now_ns(),
             };
-            self.emit(Occurrence::ExecExited { id, exit });
+            self.emit(Ended::Exec { id, exit });
             return true;
         }
         if let Some(id) = self
@@ -636,7 +636,7 @@ impl Server {
             .map(|(id, _)| id.clone())
         {
             self.sandbox_inits.remove(&id);
-            self.emit(Occurrence::SandboxInitExited { id });
+            self.emit(Ended::SandboxInit { id });
             return true;
         }
         false

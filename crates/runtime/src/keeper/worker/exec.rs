@@ -50,7 +50,10 @@ pub fn run(job: ExecJob) -> Result<(i32, Option<OwnedFd>), String> {
             drop(stdio);
             match complaint.hear() {
                 None => Ok((pid, master)),
-                Some(message) => Err(message.trim_start_matches(program::COMPLAINT_PREFIX).to_owned()),
+                Some(message) => Err(message
+                    .trim_start_matches(program::COMPLAINT_PREFIX)
+                    .trim_end()
+                    .to_owned()),
             }
         }
         Fork::Child => {

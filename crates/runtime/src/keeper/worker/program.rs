@@ -25,7 +25,8 @@ pub fn become_program(program: &Program) -> String {
 /// Writes to the complaint pipe, whose number outlived its owner across clone. When even that fails there is nobody to
 /// tell; the keeper then reports libcontainer's own error.
 pub fn complain(complaint: RawFd, message: &str) {
-    let _ = corten_sys::fdpass::write_to_number(complaint, message.as_bytes());
+    let line = format!("{}\n", message.trim_end());
+    let _ = corten_sys::fdpass::write_to_number(complaint, line.as_bytes());
 }
 
 fn try_become(program: &Program) -> Result<std::convert::Infallible, String> {
