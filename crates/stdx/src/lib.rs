@@ -1,10 +1,11 @@
 //! Small pieces without domain knowledge: time, back-off, bounded queues, ids.
 //!
-//! Owns: [`Clock`] (time as an argument), [`Backoff`], [`queue`] (channels that carry their name and
+//! Owns: [`Clock`] (time as an argument), [`cron`], [`Backoff`], [`queue`] (channels that carry their name and
 //! bound), [`ids`]. Must never know: Kubernetes, storage, HTTP. Read first: `clock.rs`, `backoff.rs`.
 
 pub mod backoff;
 pub mod clock;
+pub mod cron;
 pub mod ids;
 pub mod queue;
 

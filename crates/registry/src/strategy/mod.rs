@@ -2,9 +2,17 @@
 //!
 //! Every method has a default that follows from the schema; a kind overrides what it must, in a file of its own.
 
+mod cronjob;
+mod daemonset;
+mod deployment;
 pub mod generic;
+mod job;
 mod namespace;
 mod pod;
+mod podtemplate;
+mod replicaset;
+mod rules;
+mod statefulset;
 
 use std::sync::Arc;
 
@@ -193,6 +201,15 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
     match (group, plural) {
         ("", "namespaces") => Arc::new(namespace::NamespaceStrategy),
         ("", "pods") => Arc::new(pod::PodStrategy),
+        ("", "podtemplates") => Arc::new(podtemplate::PodTemplateStrategy),
+        ("", "replicationcontrollers") => Arc::new(replicaset::ReplicationControllerStrategy),
+        ("apps", "controllerrevisions") => Arc::new(statefulset::ControllerRevisionStrategy),
+        ("apps", "daemonsets") => Arc::new(daemonset::DaemonSetStrategy),
+        ("apps", "deployments") => Arc::new(deployment::DeploymentStrategy),
+        ("apps", "replicasets") => Arc::new(replicaset::ReplicaSetStrategy),
+        ("apps", "statefulsets") => Arc::new(statefulset::StatefulSetStrategy),
+        ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),
+        ("batch", "jobs") => Arc::new(job::JobStrategy),
         ("rbac.authorization.k8s.io", _) | ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),
         _ => Arc::new(Generic),
     }

@@ -5,6 +5,7 @@ mod crud;
 mod deletion;
 mod fixture;
 mod lists;
+mod oracle;
 mod namespaces;
 mod restart;
 mod watches;

@@ -123,6 +123,13 @@ impl<'p, 'v> At<'p, 'v> {
         errors.push(Error::invalid(&self.path(), shown, detail));
     }
 
+    /// Invalid, showing `shown` as it is (see [`go_struct`]).
+    pub(in crate::strategy) fn invalid_raw(&self, errors: &mut ErrorList, shown: &str, detail: &str) {
+        let mut error = Error::invalid(&self.path(), Value::Null, format!("{shown}: {detail}"));
+        error.bad_value = None;
+        errors.push(error);
+    }
+
     /// Once per message.
     pub(in crate::strategy) fn invalid_each(&self, errors: &mut ErrorList, messages: Vec<String>) {
         for message in messages {
@@ -145,6 +152,14 @@ impl<'p, 'v> At<'p, 'v> {
     pub(in crate::strategy) fn not_supported(&self, errors: &mut ErrorList, supported: &[&str]) {
         let value = if self.is_set() { self.value.clone() } else { Value::from("") };
         errors.push(Error::not_supported(&self.path(), value, supported));
+    }
+
+    /// Not supported, showing `shown` as it is (see [`go_struct`]).
+    pub(in crate::strategy) fn not_supported_raw(&self, errors: &mut ErrorList, shown: &str, supported: &[&str]) {
+        let mut error = Error::not_supported(&self.path(), Value::Null, supported);
+        error.detail = format!("{shown}: {}", error.detail);
+        error.bad_value = None;
+        errors.push(error);
     }
 
     pub(in crate::strategy) fn too_long(&self, errors: &mut ErrorList, max: i64) {
@@ -201,9 +216,12 @@ impl<'p, 'v> At<'p, 'v> {
     }
 }
 
-/// A struct without JSON tags as upstream's messages show it: every field under its Go name, absent ones null.
-pub(in crate::strategy) fn go_struct(value: &Value, fields: &[(&str, &str)]) -> Value {
-    // Declaration order matters to readers, and maps here are sorted: build the text, show it raw.
-    let map = fields.iter().map(|(go, json)| ((*go).to_owned(), value.get(json).cloned().unwrap_or_default()));
-    Value::Object(map.collect())
+/// A struct without JSON tags as upstream's messages show it: its fields in order, under their Go names, absent ones
+/// null.
+pub(in crate::strategy) fn go_struct(value: &Value, fields: &[(&str, &str)]) -> String {
+    let shown = fields.iter().map(|(go, json)| {
+        let field = value.get(json).unwrap_or(&NULL);
+        format!("\"{go}\":{field}")
+    });
+    format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
 }

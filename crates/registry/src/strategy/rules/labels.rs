@@ -47,3 +47,30 @@ fn requirement_rules(at: &At<'_, '_>, errors: &mut ErrorList) {
 pub(in crate::strategy) fn selector_size(at: &At<'_, '_>) -> usize {
     at.get("matchLabels").len() + at.get("matchExpressions").len()
 }
+
+/// A selector as messages show it: labels before expressions.
+pub(in crate::strategy) fn show_selector(selector: &serde_json::Value) -> String {
+    let parts = ["matchLabels", "matchExpressions"].into_iter().filter_map(|field| {
+        let value = selector.get(field).filter(|value| !value.is_null())?;
+        Some(format!("\"{field}\":{value}"))
+    });
+    format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
+}
+
+/// Whether the selector can be read; then it is to select the labels of the template. The error of a selector that cannot
+/// be read is the caller's.
+pub(in crate::strategy) fn selector_matches_template(
+    selector: &At<'_, '_>,
+    template: &At<'_, '_>,
+    errors: &mut ErrorList,
+) -> bool {
+    let Ok(parsed) = corten_meta::labels::Selector::from_label_selector(selector.value) else { return false };
+    // An absent selector selects nothing, an empty one everything.
+    if !selector.is_set() || !parsed.matches_object(template.value) {
+        let metadata = template.get("metadata");
+        let labels = metadata.get("labels");
+        let shown = if labels.is_set() { labels.value.clone() } else { serde_json::Value::Null };
+        labels.invalid_as(errors, shown, "`selector` does not match template `labels`");
+    }
+    true
+}

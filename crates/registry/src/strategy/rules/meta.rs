@@ -1,7 +1,7 @@
 //! Metadata, on top of what holds for every kind.
 
 use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::{names, object};
+use corten_meta::names;
 use serde_json::Value;
 
 use super::At;
@@ -36,7 +36,7 @@ fn kube_finalizers(object: &Value, errors: &mut ErrorList) {
 /// A standard finalizer, or one with a domain.
 pub(in crate::strategy) fn kube_finalizer(at: &At<'_, '_>, errors: &mut ErrorList) {
     let name = at.str();
-    if names::is_qualified_name(name).is_empty() && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+    if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
         at.invalid(errors, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
@@ -68,10 +68,4 @@ pub(in crate::strategy) fn immutable(path: &Path, new: &Value, old: &Value, erro
     if new != old {
         errors.push(Error::invalid(path, new.clone(), "field is immutable"));
     }
-}
-
-/// The name of an object, for messages.
-#[allow(dead_code)]
-fn name(object: &Value) -> &str {
-    object::name(object)
 }

@@ -58,10 +58,15 @@ pub(in crate::strategy) fn has_backsteps(path: &str) -> bool {
 
 /// A relative path without `..`.
 pub(in crate::strategy) fn local_descending_path(at: &At<'_, '_>, errors: &mut ErrorList) {
-    if at.str().starts_with('/') {
-        at.invalid(errors, "must be a relative path");
+    for message in descending_path_messages(at.str()) {
+        at.invalid(errors, message);
     }
-    no_backsteps(at, errors);
+}
+
+pub(in crate::strategy) fn descending_path_messages(path: &str) -> Vec<&'static str> {
+    let absolute = path.starts_with('/').then_some("must be a relative path");
+    let stepping = has_backsteps(path).then_some("must not contain '..'");
+    absolute.into_iter().chain(stepping).collect()
 }
 
 /// The same, and not beginning with `..` either.

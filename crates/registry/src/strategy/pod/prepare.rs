@@ -1,0 +1,151 @@
+//! What becomes of a pod before it is checked.
+
+use corten_meta::object;
+use serde_json::{Value, json};
+
+use super::super::{StrategyContext, generic};
+
+/// A gated pod says from the start why it is not scheduled.
+pub(super) fn scheduling_gated(pod: &mut Value) {
+    if pod["spec"]["schedulingGates"].as_array().is_none_or(Vec::is_empty) {
+        return;
+    }
+    pod["status"]["conditions"] = json!([{
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastProbeTime": null,
+        "lastTransitionTime": null,
+    }]);
+}
+
+/// `matchLabelKeys` and `mismatchLabelKeys` become requirements on the values this pod has.
+pub(super) fn merge_label_keys(pod: &mut Value) {
+    let labels = pod["metadata"]["labels"].clone();
+    let spec = &mut pod["spec"];
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        for list in ["preferredDuringSchedulingIgnoredDuringExecution", "requiredDuringSchedulingIgnoredDuringExecution"]
+        {
+            let terms = spec.pointer_mut(&format!("/affinity/{kind}/{list}")).and_then(Value::as_array_mut);
+            for term in terms.into_iter().flatten() {
+                match term.get_mut("podAffinityTerm") {
+                    Some(weighted) => merge_into(weighted, &labels),
+                    None => merge_into(term, &labels),
+                }
+            }
+        }
+    }
+    let constraints = spec.get_mut("topologySpreadConstraints").and_then(Value::as_array_mut);
+    constraints.into_iter().flatten().for_each(|constraint| merge_into(constraint, &labels));
+}
+
+fn merge_into(term: &mut Value, labels: &Value) {
+    let mut added = Vec::new();
+    for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        for key in term[field].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if let Some(value) = labels.get(key) {
+                added.push(json!({"key": key, "operator": operator, "values": [value]}));
+            }
+        }
+    }
+    let selector = term.get_mut("labelSelector").filter(|selector| selector.is_object());
+    let Some(selector) = selector.filter(|_| !added.is_empty()) else { return };
+    if !selector["matchExpressions"].is_array() {
+        selector["matchExpressions"] = json!([]);
+    }
+    if let Some(expressions) = selector["matchExpressions"].as_array_mut() {
+        expressions.append(&mut added);
+    }
+}
+
+/// A status update changes neither spec nor owners; generations once seen stay seen.
+pub(super) fn status_update(pod: &mut Value, old: &Value) {
+    generic::keep_all_but_status(pod, old);
+    let owners = old["metadata"]["ownerReferences"].clone();
+    if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
+        match owners.is_null() {
+            true => drop(metadata.remove("ownerReferences")),
+            false => drop(metadata.insert("ownerReferences".to_owned(), owners)),
+        }
+    }
+    keep(&mut pod["status"], &old["status"], "qosClass");
+    keep(&mut pod["status"], &old["status"], "observedGeneration");
+    let mut before: Vec<&Value> = old["status"]["conditions"].as_array().into_iter().flatten().collect();
+    let conditions = pod["status"].get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if let Some(index) = before.iter().position(|old| old["type"] == condition["type"]) {
+            keep(condition, before.remove(index), "observedGeneration");
+        }
+    }
+}
+
+/// What is not given stays.
+fn keep(new: &mut Value, old: &Value, field: &str) {
+    let given = new.get(field).is_some_and(|value| !value.is_null() && *value != "" && *value != 0);
+    if let Some(before) = old.get(field).filter(|_| !given) {
+        if new.is_null() {
+            *new = json!({});
+        }
+        new[field] = before.clone();
+    }
+}
+
+/// Only the list of ephemeral containers comes from the client.
+pub(super) fn ephemeral_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: &Value) {
+    let wanted = pod["spec"]["ephemeralContainers"].take();
+    keep_all(pod, old);
+    match wanted {
+        Value::Null => drop(pod["spec"].as_object_mut().and_then(|spec| spec.remove("ephemeralContainers"))),
+        wanted => pod["spec"]["ephemeralContainers"] = wanted,
+    }
+    generic::bump_generation(ctx.resource, pod, old);
+}
+
+/// Only resources and resize policies of containers come from the client.
+pub(super) fn resize_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: &Value) {
+    let wanted = pod["spec"].take();
+    keep_all(pod, old);
+    for kind in ["containers", "initContainers"] {
+        let same_length = wanted[kind].as_array().map(Vec::len) == pod["spec"][kind].as_array().map(Vec::len);
+        if !same_length {
+            // Refused in validation: containers cannot come or go.
+            match &wanted[kind] {
+                Value::Null => drop(pod["spec"].as_object_mut().and_then(|spec| spec.remove(kind))),
+                list => pod["spec"][kind] = list.clone(),
+            }
+            continue;
+        }
+        let containers = pod["spec"].get_mut(kind).and_then(Value::as_array_mut);
+        for (index, container) in containers.into_iter().flatten().enumerate() {
+            for field in ["name", "resources", "resizePolicy"] {
+                copy(container, &wanted[kind][index], field);
+            }
+        }
+    }
+    copy(&mut pod["spec"], &wanted, "resources");
+    generic::bump_generation(ctx.resource, pod, old);
+}
+
+fn copy(target: &mut Value, source: &Value, field: &str) {
+    let Some(target) = target.as_object_mut() else { return };
+    match source.get(field) {
+        Some(value) => drop(target.insert(field.to_owned(), value.clone())),
+        None => drop(target.remove(field)),
+    }
+}
+
+/// Spec, status, and the metadata that says what the object is.
+fn keep_all(pod: &mut Value, old: &Value) {
+    pod["spec"] = old["spec"].clone();
+    pod["status"] = old["status"].clone();
+    for field in ["labels", "annotations", "ownerReferences", "finalizers"] {
+        let (mut metadata, before) = (pod["metadata"].take(), &old["metadata"]);
+        copy(&mut metadata, before, field);
+        pod["metadata"] = metadata;
+    }
+    let version = object::resource_version(old).to_owned();
+    if object::resource_version(pod).is_empty() {
+        object::set_resource_version(pod, &version);
+    }
+}
