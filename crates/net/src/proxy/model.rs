@@ -1,12 +1,11 @@
 //! The desired state: services as a proxy needs them. Built by whoever watches Services and EndpointSlices.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// All services of the cluster. Values are shared: one that did not change should be the same `Arc`, which makes
-/// comparing ten thousand of them nearly free.
-pub type ServiceMap = BTreeMap<ServicePortName, Arc<ServicePort>>;
+/// All services of the cluster. A persistent map: cloning is free, and comparing it with an older clone of itself
+/// costs as much as what changed in between.
+pub type ServiceMap = imbl::OrdMap<ServicePortName, Arc<ServicePort>>;
 
 /// One port of one service; `port` is its name, empty for the only port of a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
+
 use super::elements::{Elements, of_front};
 use super::front::{Front, Key, fronts, keep_places};
 use super::kind::Kind;
@@ -44,6 +46,7 @@ pub struct Batch {
     pub remove: Elements,
     pub add: Elements,
     pub stale_udp: Vec<StaleUdp>,
+    desired: ServiceMap,
     services: Vec<(ServicePortName, Option<Arc<ServicePort>>)>,
     fronts: BTreeMap<Key, Option<Owned>>,
     kinds: BTreeMap<Kind, isize>,
@@ -73,6 +76,7 @@ pub fn plan(installed: &Installed, desired: &ServiceMap) -> Batch {
         batch: Batch::default(),
         work: BTreeSet::new(),
     };
+    planner.batch.desired = desired.clone();
     planner.batch.services = changed_services(&installed.services, desired);
     planner.release_fronts();
     planner.claim_fronts();
@@ -80,26 +84,16 @@ pub fn plan(installed: &Installed, desired: &ServiceMap) -> Batch {
     planner.batch
 }
 
-/// Both maps are sorted: one walk. Unchanged services are mostly the same `Arc`.
+/// What the maps share is not looked at.
 fn changed_services(old: &ServiceMap, new: &ServiceMap) -> Vec<(ServicePortName, Option<Arc<ServicePort>>)> {
-    let mut changed = Vec::new();
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return changed,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((a, _)), Some((b, _))) => a.cmp(b),
-        };
-        let before = if order.is_le() { old.next() } else { None };
-        let after = if order.is_ge() { new.next() } else { None };
-        match (before, after) {
-            (Some((_, a)), Some((_, b))) if Arc::ptr_eq(a, b) || a == b => {}
-            (_, Some((name, service))) => changed.push((name.clone(), Some(service.clone()))),
-            (Some((name, _)), None) => changed.push((name.clone(), None)),
-            (None, None) => {}
-        }
-    }
+    let change = |item| match item {
+        DiffItem::Add(name, service)
+        | DiffItem::Update {
+            new: (name, service), ..
+        } => (ServicePortName::clone(name), Some(Arc::clone(service))),
+        DiffItem::Remove(name, _) => (ServicePortName::clone(name), None),
+    };
+    old.diff(new).map(change).collect()
 }
 
 struct Planner<'a> {
@@ -269,12 +263,7 @@ fn local_ips(service: &ServicePort) -> BTreeSet<Ipv4Addr> {
 impl Installed {
     /// Takes over a batch that the kernel accepted.
     pub fn commit(&mut self, batch: Batch) {
-        for (name, service) in batch.services {
-            match service {
-                Some(service) => self.services.insert(name, service),
-                None => self.services.remove(&name),
-            };
-        }
+        self.services = batch.desired;
         for (key, owned) in batch.fronts {
             match owned {
                 Some(owned) => self.fronts.insert(key, owned),

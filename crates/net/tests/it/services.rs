@@ -56,13 +56,15 @@ pub fn service(protocol: Protocol, endpoints: &[IpAddr]) -> ServicePort {
 }
 
 pub fn only(service: ServicePort) -> ServiceMap {
-    ServiceMap::from([(name("web"), Arc::new(service))])
+    ServiceMap::unit(name("web"), Arc::new(service))
 }
 
 /// The same service on TCP and UDP.
 pub fn both(endpoints: &[IpAddr]) -> ServiceMap {
-    ServiceMap::from([
+    [
         (name("tcp"), Arc::new(service(Protocol::Tcp, endpoints))),
         (name("udp"), Arc::new(service(Protocol::Udp, endpoints))),
-    ])
+    ]
+    .into_iter()
+    .collect()
 }
