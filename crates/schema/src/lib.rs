@@ -6,6 +6,7 @@
 //!
 //! Read first: `types.rs` for the model, then `typed.rs` for how a document is read against it.
 
+pub mod apply;
 pub mod convert;
 pub mod decode;
 pub mod defaults;

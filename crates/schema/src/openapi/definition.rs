@@ -124,7 +124,7 @@ fn property(field: &Field, dialect: Dialect, reached: &mut Reached) -> Value {
 }
 
 /// The declared default, else the zero that is always written.
-fn default(field: &Field) -> Option<Value> {
+pub(crate) fn default(field: &Field) -> Option<Value> {
     match field.rules.default {
         "" => {}
         "ref(AzureDataDiskCachingReadWrite)" => return Some(json!("ReadWrite")),
@@ -203,8 +203,15 @@ fn enum_values(expr: &str) -> Option<&'static [&'static str]> {
         .map(|(_, values)| *values)
 }
 
-/// Discriminated unions: the discriminator and the members with the value that selects each.
-const UNIONS: [(&str, &str, &[(&str, &str)]); 6] = [
+/// A type's discriminator, and its members with the value that selects each.
+type Union = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+/// Discriminated unions.
+const UNIONS: [Union; 6] = [
     (
         "core.v1.AppArmorProfile",
         "type",

@@ -1,6 +1,8 @@
 //! OpenAPI documents out of the type table: v2 as JSON and in gnostic's protobuf (which older kubectl demand), v3 one per
 //! group and version. Made on first demand and kept compressed.
 
+pub(crate) use definition::default as default_of;
+
 mod definition;
 mod paths;
 mod proto;
@@ -59,6 +61,9 @@ impl Document {
     }
 }
 
+/// Documents of version 3 by group and version, each made when first asked for.
+type Documents = HashMap<(&'static str, &'static str), OnceLock<Arc<Document>>>;
+
 /// FNV-1a in both directions: tells contents apart, and is the same in every build.
 fn hash(content: &[u8]) -> String {
     let step = |state: u64, byte: &u8| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -83,7 +88,7 @@ pub fn v2_protobuf() -> Arc<Document> {
 
 /// One group and version as OpenAPI v3 JSON; `None` when it is not served.
 pub fn v3(group: &str, version: &str) -> Option<Arc<Document>> {
-    static DOCUMENTS: LazyLock<HashMap<(&str, &str), OnceLock<Arc<Document>>>> = LazyLock::new(|| {
+    static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
         resources::versions()
             .iter()
             .map(|s| ((s.group, s.version), OnceLock::new()))

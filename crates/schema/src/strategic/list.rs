@@ -39,12 +39,10 @@ fn require_keys(items: &[Value], key: &str) -> Outcome<()> {
 }
 
 /// `$deleteFromPrimitiveList/name`.
-pub(super) fn delete_from(original: &mut Members, name: &str, gone: &Value) -> Outcome<()> {
-    match (original.get_mut(name), gone) {
-        (Some(Value::Array(items)), Value::Array(gone)) => items.retain(|item| !gone.contains(item)),
-        _ => {}
+pub(super) fn delete_from(original: &mut Members, name: &str, gone: &Value) {
+    if let (Some(Value::Array(items)), Value::Array(gone)) = (original.get_mut(name), gone) {
+        items.retain(|item| !gone.contains(item));
     }
-    Ok(())
 }
 
 /// Merges a patch's list into one whose elements merge.
@@ -67,6 +65,7 @@ pub(super) fn merge(original: Items, patch: Items, rule: &Rule) -> Outcome<Items
         )));
     }
     let (mut merged, patch) = special_elements(original, patch, rule.key)?;
+    let server_order = merged.clone();
     for item in &patch {
         if identity(item, rule.key).is_none() {
             return Err(no_merge_key(item, rule.key));
@@ -82,7 +81,6 @@ pub(super) fn merge(original: Items, patch: Items, rule: &Rule) -> Outcome<Items
         }
     }
     require_keys(&merged, rule.key)?;
-    let server_order = merged.clone();
     Ok(in_order(merged, &patch, &server_order, rule.key))
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::types::{Field, Kind, Shape, TypeId};
 
+pub(crate) use show::value as shown;
+
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
@@ -110,7 +112,7 @@ fn merge_map(mut original: Members, mut patch: Members, shape: Option<Shape>) ->
     list::apply_orders(&mut original, &mut patch, shape)?;
     for (name, value) in patch {
         match name.strip_prefix(DELETE_FROM) {
-            Some(list) => list::delete_from(&mut original, list, &value)?,
+            Some(list) => list::delete_from(&mut original, list, &value),
             None => merge_member(&mut original, name, value, shape)?,
         }
     }

@@ -5,4 +5,5 @@ mod defaulting;
 mod facts;
 mod golden;
 mod openapi;
+mod ownership;
 mod refusals;

@@ -1,0 +1,282 @@
+//! `metadata.managedFields`: the entries, their identity and order.
+
+use std::collections::BTreeMap;
+
+use corten_meta::status::Cause;
+use corten_meta::{Status, quote};
+use serde_json::{Map, Value, json};
+
+use super::compare::Comparison;
+use super::set::Set;
+
+/// Most entries of updates; the oldest beyond it are folded into one.
+const UPDATE_MANAGERS_MAX: usize = 10;
+const ANCIENT: &str = "ancient-changes";
+/// Longest name of a field manager, in bytes.
+const MANAGER_LENGTH_MAX: usize = 128;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Apply,
+    Update,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+/// What makes two entries the same manager's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub operation: Operation,
+    pub manager: String,
+    /// Empty for appliers, who have one entry in whatever version.
+    pub api_version: String,
+    pub subresource: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub api_version: String,
+    /// RFC 3339; empty when never set.
+    pub time: String,
+    pub set: Set,
+}
+
+/// All managers of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Managers {
+    entries: BTreeMap<Id, Entry>,
+}
+
+/// The field manager of a write: the one it names, else the first word of its user agent.
+pub fn manager_name(named: &str, user_agent: &str) -> String {
+    if !named.is_empty() {
+        return named.to_owned();
+    }
+    let mut out = String::new();
+    for c in user_agent
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+    {
+        if out.len() + c.len_utf8() > MANAGER_LENGTH_MAX {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+impl Managers {
+    /// Reads the list; `None` when an entry is not one.
+    pub fn read(list: &Value) -> Option<Self> {
+        let mut entries = BTreeMap::new();
+        for entry in list.as_array()? {
+            let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            let operation = match entry["operation"].as_str()? {
+                "Apply" => Operation::Apply,
+                "Update" => Operation::Update,
+                _ => return None,
+            };
+            let by_version = operation == Operation::Update;
+            let api_version = if by_version {
+                text("apiVersion")
+            } else {
+                String::new()
+            };
+            let id = Id {
+                operation,
+                manager: text("manager"),
+                api_version,
+                subresource: text("subresource"),
+            };
+            let set = match &entry["fieldsV1"] {
+                Value::Null => Set::default(),
+                fields => Set::from_json(fields)?,
+            };
+            entries.insert(
+                id,
+                Entry {
+                    api_version: text("apiVersion"),
+                    time: text("time"),
+                    set,
+                },
+            );
+        }
+        Some(Self { entries })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn take(&mut self, id: &Id) -> Option<Entry> {
+        self.entries.remove(id)
+    }
+
+    pub(super) fn put(&mut self, id: Id, entry: Entry) {
+        if !entry.set.is_empty() {
+            self.entries.insert(id, entry);
+        }
+    }
+
+    /// Adds fields to a manager's and stamps it.
+    pub(super) fn gain(&mut self, id: Id, api_version: &str, set: Set, now: &str) {
+        let entry = self.entries.entry(id).or_insert_with(|| Entry {
+            api_version: api_version.to_owned(),
+            time: String::new(),
+            set: Set::default(),
+        });
+        entry.set = entry.set.union(&set);
+        now.clone_into(&mut entry.time);
+    }
+
+    /// Everyone loses what a change touched, but for one.
+    pub(super) fn lose(&mut self, but: Option<&Id>, change: &Comparison) {
+        let touched = change.modified.union(&change.added).union(&change.removed);
+        for (_, entry) in self.entries.iter_mut().filter(|(id, _)| Some(*id) != but) {
+            entry.set = entry.set.difference(&touched);
+        }
+        self.entries.retain(|_, entry| !entry.set.is_empty());
+    }
+
+    /// All fields anyone owns.
+    pub(super) fn union(&self) -> Set {
+        self.entries
+            .values()
+            .fold(Set::default(), |all, entry| all.union(&entry.set))
+    }
+
+    /// Fails where a change touches what others own.
+    pub(super) fn conflicts(&self, change: &Comparison) -> corten_meta::Result<()> {
+        let touched = change.modified.union(&change.added);
+        let conflicts: Vec<(String, Vec<String>)> = self
+            .entries
+            .iter()
+            .map(|(id, entry)| (describe(id, entry), entry.set.intersection(&touched).paths()))
+            .filter(|(_, paths)| !paths.is_empty())
+            .collect();
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(conflict_status(&conflicts))
+        }
+    }
+
+    /// Folds the oldest updates beyond the limit into one entry a version.
+    pub(super) fn cap(&mut self, now: &str) {
+        let mut updates: Vec<(String, Id)> = self
+            .entries
+            .iter()
+            .filter(|(id, _)| id.operation == Operation::Update && id.manager != ANCIENT)
+            .map(|(id, entry)| (entry.time.clone(), id.clone()))
+            .collect();
+        if updates.len() <= UPDATE_MANAGERS_MAX {
+            return;
+        }
+        updates.sort();
+        let beyond = updates.len() - UPDATE_MANAGERS_MAX + 1;
+        for (time, id) in updates.into_iter().take(beyond) {
+            let Some(entry) = self.entries.remove(&id) else {
+                continue;
+            };
+            let ancient = Id {
+                manager: ANCIENT.to_owned(),
+                ..id
+            };
+            let time = if time.is_empty() { now } else { &time };
+            self.gain(ancient, &entry.api_version, entry.set, time);
+        }
+    }
+
+    /// Writes the list into an object, in upstream's order; no list where there are no managers.
+    pub fn write_to(&self, object: &mut Value) {
+        let meta = corten_meta::object::metadata_mut(object);
+        if self.entries.is_empty() {
+            meta.remove("managedFields");
+            return;
+        }
+        let mut all: Vec<(&Id, &Entry)> = self.entries.iter().collect();
+        all.sort_by_key(|(id, entry)| {
+            (
+                id.operation,
+                entry.time.as_str(),
+                id.manager.as_str(),
+                entry.api_version.as_str(),
+                id.subresource.as_str(),
+            )
+        });
+        meta.insert(
+            "managedFields".to_owned(),
+            all.into_iter().map(|(id, entry)| render(id, entry)).collect(),
+        );
+    }
+}
+
+fn render(id: &Id, entry: &Entry) -> Value {
+    let mut out = Map::new();
+    out.insert("manager".to_owned(), json!(id.manager));
+    out.insert("operation".to_owned(), json!(id.operation.name()));
+    out.insert("apiVersion".to_owned(), json!(entry.api_version));
+    out.insert("fieldsType".to_owned(), json!("FieldsV1"));
+    out.insert("fieldsV1".to_owned(), entry.set.to_json());
+    for (name, text) in [("time", &entry.time), ("subresource", &id.subresource)] {
+        if !text.is_empty() {
+            out.insert(name.to_owned(), json!(text));
+        }
+    }
+    Value::Object(out)
+}
+
+/// A manager as conflicts name it.
+fn describe(id: &Id, entry: &Entry) -> String {
+    let mut out = quote(&id.manager);
+    if !id.subresource.is_empty() {
+        out.push_str(&format!(" with subresource {}", quote(&id.subresource)));
+    }
+    if id.operation == Operation::Update {
+        out.push_str(&format!(" using {}", entry.api_version));
+    }
+    out
+}
+
+fn conflict_status(conflicts: &[(String, Vec<String>)]) -> Status {
+    let causes: Vec<Cause> = conflicts
+        .iter()
+        .flat_map(|(manager, paths)| {
+            paths.iter().map(move |path| Cause {
+                reason: "FieldManagerConflict".to_owned(),
+                message: format!("conflict with {manager}"),
+                field: path.clone(),
+            })
+        })
+        .collect();
+    let message = match (conflicts, causes.as_slice()) {
+        ([(manager, _)], [cause]) => {
+            format!(
+                "Apply failed with 1 conflict: conflict with {manager}: {}",
+                cause.field
+            )
+        }
+        _ => {
+            let each = conflicts.iter().map(|(manager, paths)| {
+                let paths: Vec<String> = paths.iter().map(|p| format!("\n- {p}")).collect();
+                format!("conflicts with {manager}:{}", paths.concat())
+            });
+            format!(
+                "Apply failed with {} conflicts: {}",
+                causes.len(),
+                each.collect::<Vec<_>>().join("\n")
+            )
+        }
+    };
+    Status::apply_conflict(causes, message)
+}

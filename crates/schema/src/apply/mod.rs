@@ -1,0 +1,288 @@
+//! Server-side apply: who owns which fields, and what happens when two want the same one (KEP-555). Every write updates
+//! ownership; an apply merges a configuration into the live object and drops what its manager no longer says.
+
+mod compare;
+mod managed;
+mod merge;
+mod remove;
+mod set;
+mod shape;
+mod validate;
+
+use corten_meta::{GroupVersionKind, Status, object};
+use serde_json::{Map, Value};
+
+use crate::types::{TypeId, type_of};
+use compare::Comparison;
+use managed::{Entry, Id, Operation};
+pub use managed::{Managers, manager_name};
+pub use set::Set;
+use shape::Node;
+
+/// A path of field names whose fields a write does not own: what its strategy resets.
+pub type FieldPath = &'static [&'static str];
+
+/// The write whose ownership is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// The kind as written: its version is the entry's `apiVersion`.
+    pub gvk: &'a GroupVersionKind,
+    /// The field manager (see `manager_name`).
+    pub manager: &'a str,
+    /// Empty for the object itself.
+    pub subresource: &'a str,
+    /// RFC 3339, seconds.
+    pub now: &'a str,
+    /// Fields this write does not own, such as `status` on the object itself.
+    pub reset: &'a [FieldPath],
+}
+
+/// The usual reset fields: the object's own writes leave `status` alone, status writes all but it.
+pub fn reset_fields(subresource: &str, has_status: bool) -> &'static [FieldPath] {
+    match subresource {
+        "status" => &[&["spec"], &["metadata", "labels"]],
+        "" if has_status => &[&["status"]],
+        _ => &[],
+    }
+}
+
+impl Write<'_> {
+    fn id(&self, operation: Operation) -> Id {
+        Id {
+            manager: self.manager.to_owned(),
+            operation,
+            // An applier has one entry whatever version it applies in.
+            api_version: if operation == Operation::Apply {
+                String::new()
+            } else {
+                self.gvk.api_version()
+            },
+            subresource: self.subresource.to_owned(),
+        }
+    }
+
+    /// The type, and the paths no manager owns.
+    fn context(&self) -> corten_meta::Result<(TypeId, Set)> {
+        let id = type_of(self.gvk).ok_or_else(|| Status::internal(format!("no type for {}", self.gvk)))?;
+        Ok((id, Set::of_paths(self.reset)))
+    }
+}
+
+/// Paths that are the server's or identify the object.
+fn stripped() -> Set {
+    const PATHS: &[&[&str]] = &[
+        &["apiVersion"],
+        &["kind"],
+        &["metadata"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "creationTimestamp"],
+        &["metadata", "selfLink"],
+        &["metadata", "uid"],
+        &["metadata", "clusterName"],
+        &["metadata", "generation"],
+        &["metadata", "managedFields"],
+        &["metadata", "resourceVersion"],
+    ];
+    Set::of_paths(PATHS)
+}
+
+fn without_managed(value: &Value) -> Value {
+    let mut out = value.clone();
+    if let Some(Value::Object(meta)) = out.get_mut("metadata") {
+        meta.remove("managedFields");
+    }
+    out
+}
+
+/// What stands for the live object of a create: Go's zero value, whose structs are there and empty.
+fn nothing_live(id: TypeId) -> Value {
+    let mut empty = Value::Object(Map::new());
+    // An empty object has no wrong types.
+    let _ = crate::typed::normalize(id, &mut empty, crate::Mode::Ignore);
+    empty
+}
+
+/// Records in `new.metadata.managedFields` what this create or update changed. `live` is the object as it was, `None` on
+/// create; both in Go's form. Never fails: managed fields that cannot be read start anew, as upstream.
+pub fn update(write: &Write<'_>, live: Option<&Value>, new: &mut Value) {
+    let Ok((id, reset)) = write.context() else { return };
+    let zero;
+    let live = match live {
+        Some(live) => live,
+        None => {
+            zero = nothing_live(id);
+            &zero
+        }
+    };
+    let mut managers = starting_managers(write, live, new);
+    let (before, after) = (without_managed(live), without_managed(new));
+    let comparison = compare::values(Node::of(id), &before, &after).without(&reset);
+    managers.lose(None, &comparison);
+    let mut gained = comparison
+        .modified
+        .union(&comparison.added)
+        .difference(&stripped());
+    gained = gained.without_prefixes(&reset);
+    if !gained.is_empty() {
+        managers.gain(
+            write.id(Operation::Update),
+            &write.gvk.api_version(),
+            gained,
+            write.now,
+        );
+    }
+    managers.cap(write.now);
+    managers.write_to(new);
+}
+
+/// Managed fields that a client sent are taken where they can be read; else the live ones stay.
+fn starting_managers(write: &Write<'_>, live: &Value, new: &Value) -> Managers {
+    let sent = object::metadata(new).get("managedFields");
+    if write.subresource.is_empty() {
+        // One empty entry is how a client asks for all to be dropped.
+        let reset = sent
+            .and_then(Value::as_array)
+            .is_some_and(|l| l.len() == 1 && l[0] == Value::Object(Map::new()));
+        if reset {
+            return Managers::default();
+        }
+        if let Some(managers) = sent.and_then(Managers::read).filter(|m| !m.is_empty()) {
+            return managers;
+        }
+    }
+    object::metadata(live)
+        .get("managedFields")
+        .and_then(Managers::read)
+        .unwrap_or_default()
+}
+
+/// Merges a configuration into the live object (`None` creates it), moving ownership. The answer carries its managed
+/// fields and is yet to be normalized and defaulted.
+///
+/// Errors: a configuration that does not fit the type (upstream answers 500 with its text), a conflict (409 with a cause
+/// per field) unless `force`, managed fields in the configuration (400).
+pub fn apply(
+    write: &Write<'_>,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> corten_meta::Result<Value> {
+    let (id, reset) = write.context()?;
+    let node = Node::of(id);
+    if object::metadata(config)
+        .get("managedFields")
+        .is_some_and(|m| !m.is_null())
+    {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    check(write, node, config)?;
+    let zero = nothing_live(id);
+    let live = live.unwrap_or(&zero);
+    let mut managers = object::metadata(live)
+        .get("managedFields")
+        .and_then(Managers::read)
+        .unwrap_or_default();
+    let before = without_managed(live);
+    if managers.is_empty() && !object::uid(live).is_empty() {
+        own_what_was_there(write, node, &zero, &before, &mut managers);
+    }
+    let own = write.id(Operation::Apply);
+    let last = managers.take(&own);
+    let set = shape::field_set(node, config)
+        .difference(&stripped())
+        .without_prefixes(&reset);
+    let merged = merge::values(node, Some(&before), Some(config)).unwrap_or(Value::Null);
+    let entry = Entry {
+        api_version: write.gvk.api_version(),
+        time: write.now.to_owned(),
+        set,
+    };
+    let merged = prune(node, merged, last.as_ref(), &managers, &entry.set);
+    let comparison = compare::values(node, &before, &merged).without(&reset);
+    if !force {
+        managers.conflicts(&comparison)?;
+    }
+    managers.lose(None, &comparison);
+    let changed = merged != before;
+    let unchanged_time = last.filter(|_| !changed).map(|l| l.time);
+    managers.put(
+        own,
+        Entry {
+            time: unchanged_time.unwrap_or(entry.time),
+            ..entry
+        },
+    );
+    let mut out = merged;
+    managers.write_to(&mut out);
+    Ok(out)
+}
+
+/// An object from before anyone applied: what it has belongs to `before-first-apply`.
+fn own_what_was_there(write: &Write<'_>, node: Node, zero: &Value, before: &Value, managers: &mut Managers) {
+    let comparison = compare::values(node, zero, before);
+    let set = comparison
+        .modified
+        .union(&comparison.added)
+        .difference(&stripped());
+    if !set.is_empty() {
+        let id = Id {
+            manager: "before-first-apply".to_owned(),
+            operation: Operation::Update,
+            api_version: write.gvk.api_version(),
+            subresource: String::new(),
+        };
+        managers.gain(id, &write.gvk.api_version(), set, write.now);
+    }
+}
+
+fn check(write: &Write<'_>, node: Node, config: &Value) -> corten_meta::Result<()> {
+    let errors = validate::errors(node, config);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let text = match errors.as_slice() {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let place = format!("{}/{}", object::namespace(config), object::name(config));
+    let kind = format!("{}, Kind={}", write.gvk.api_version(), write.gvk.kind);
+    Err(Status::new(
+        500,
+        "",
+        format!("failed to create typed patch object ({place}; {kind}): {text}"),
+    ))
+}
+
+/// Removes what the manager applied last time and does not now, where no one else has it.
+fn prune(node: Node, merged: Value, last: Option<&Entry>, others: &Managers, now: &Set) -> Value {
+    let Some(last) = last.filter(|l| !l.set.is_empty()) else {
+        return merged;
+    };
+    let named = |set: &Set| shape::with_named_fields(node, set);
+    let gone = named(&last.set);
+    let pruned = remove::items(node, &merged, &gone);
+    // What others own, or this configuration still says, comes back.
+    let owned = named(&others.union().union(now));
+    let all = named(&shape::field_set(node, &merged));
+    let kept = named(&shape::field_set(node, &pruned));
+    let pruned = remove::items(node, &merged, &all.difference(&kept.union(&owned)));
+    // And what stood under it without being the manager's own.
+    let kept = named(&shape::field_set(node, &pruned));
+    remove::items(node, &merged, &all.difference(&kept).intersection(&gone))
+}
+
+impl Comparison {
+    /// Leaves out the fields a strategy resets.
+    fn without(self, reset: &Set) -> Self {
+        let cut = |set: Set| set.without_prefixes(reset);
+        Self {
+            added: cut(self.added),
+            modified: cut(self.modified),
+            removed: cut(self.removed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
