@@ -172,7 +172,12 @@ impl ClusterNet {
         let interface = inside.require_link(UPLINK)?.index;
         let mut messages = Messages::new();
         rt::set_link(&mut messages, rt::LOOPBACK_INDEX, LinkConf::default());
-        rt::set_link(&mut messages, interface, LinkConf::default());
+        // The node's pods are reached through it, and all of this namespace is ours.
+        let conf = LinkConf {
+            forwarding: Some(true),
+            rp_filter: None,
+        };
+        rt::set_link(&mut messages, interface, conf);
         rt::address(
             &mut messages,
             &Address {

@@ -92,6 +92,21 @@ fn pods_talk_across_nodes_without_translation_and_share_services() {
 }
 
 #[test]
+fn a_service_can_lead_to_the_cluster_namespace() {
+    let mut lab = Lab::new();
+    let net = cluster(&lab);
+    let ns = net.add_node(0).unwrap();
+    let config = lab.node_config_at(ns.path.clone(), "n0", 1);
+    let node = NodeNet::open(config.clone()).unwrap();
+    let a = lab.pod(&node, "a");
+    let _api = Server::start(net.netns(), (net.address(), 80).into(), "api");
+    let mut proxy = proxy(&config);
+    proxy.apply(&both(&[net.address().into()])).unwrap();
+    assert_eq!(ask(&a.ns, (VIP, PORT)).unwrap().client, ns.ip);
+    assert_eq!(ask(&ns.netns, (VIP, PORT)).unwrap().client, ns.ip);
+}
+
+#[test]
 fn a_later_process_takes_over_and_destroy_removes_all() {
     let lab = Lab::new();
     let net = cluster(&lab);

@@ -30,12 +30,6 @@ fn world() -> World {
     let (here, there) = (net.add_node(0).unwrap(), net.add_node(1).unwrap());
     let config = lab.node_config_at(here.path.clone(), "node", 1);
     let node = NodeNet::open(config.clone()).unwrap();
-    // Packets from the second machine come in on eth0, which forwards only once there are other nodes.
-    let other = corten_net::node::NodeRoute {
-        cidr: "10.244.2.0/24".parse().unwrap(),
-        node_ip: there.ip,
-    };
-    node.set_routes(&[("other".to_owned(), other)].into()).unwrap();
     World {
         lab,
         config,

@@ -116,6 +116,26 @@ fn what_nobody_serves_is_refused_at_once() {
 }
 
 #[test]
+fn an_endpoint_can_be_the_node_itself() {
+    let World {
+        ns,
+        node,
+        mut proxy,
+        pods: [a, ..],
+        lab: _lab,
+    } = world();
+    let host = Ipv4Addr::new(192, 0, 2, 7);
+    node.add_local_address(host).unwrap();
+    let _server = Server::start(&ns, (host, 80).into(), "host");
+    proxy.apply(&both(&[host.into()])).unwrap();
+    for from in [&a.ns, &ns] {
+        assert_eq!(ask(from, (VIP, PORT)).unwrap().name, "host");
+        assert_eq!(ask_udp(&udp_client(from, (VIP, PORT))).unwrap().name, "host");
+    }
+    assert_eq!(ask(&a.ns, (VIP, PORT)).unwrap().client, a.ip);
+}
+
+#[test]
 fn a_client_with_affinity_stays_until_its_endpoint_goes() {
     let World {
         ns,
