@@ -1,9 +1,11 @@
 //! Requests the server passes on: to kubelets (log, exec, attach, port-forward) and to pods, services and nodes (proxy).
 
 pub mod backend;
+mod log;
 mod proxy;
 mod streaming;
 
 pub use backend::{Backends, BoxIo, DirectDialer, Io, KubeletDialer, KubeletTls, Target};
+pub use log::log;
 pub use proxy::proxy;
-pub use streaming::{log, stream};
+pub use streaming::stream;

@@ -26,6 +26,7 @@ mod inflight;
 mod items;
 pub mod limits;
 mod listener;
+mod listing;
 pub mod metrics;
 mod metrics_page;
 pub mod negotiate;

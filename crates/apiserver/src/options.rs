@@ -1,9 +1,8 @@
-//! Request options read from queries and bodies, validated in upstream's words
-//! (apimachinery `meta/v1/validation` and `meta/internalversion/validation`).
+//! Options of writes, read from queries and bodies, validated in upstream's words (apimachinery `meta/v1/validation`).
 
 use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::{GroupKind, Status, fields, labels};
-use corten_registry::{DeleteOptions, ListOptions, Preconditions, Propagation, VersionMatch, WatchOptions};
+use corten_meta::{GroupKind, Status};
+use corten_registry::{DeleteOptions, Preconditions, Propagation};
 use serde_json::{Value, json};
 
 use crate::query::Query;
@@ -28,8 +27,6 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// `?fieldValidation=`
     pub validation: Validation,
-    /// `?force=`, for apply only.
-    pub force: Option<bool>,
 }
 
 /// Which kind of request options are validated for.
@@ -45,7 +42,7 @@ pub enum For {
     Apply,
 }
 
-fn invalid(kind: &'static str, errors: ErrorList) -> Result<(), Status> {
+pub(crate) fn invalid(kind: &'static str, errors: ErrorList) -> Result<(), Status> {
     if errors.is_empty() {
         return Ok(());
     }
@@ -102,7 +99,6 @@ impl WriteOptions {
             dry_run,
             field_manager: manager.to_owned(),
             validation,
-            force,
         })
     }
 }
@@ -217,149 +213,5 @@ fn word(p: &Propagation) -> &str {
         Propagation::Background => "Background",
         Propagation::Foreground => "Foreground",
         Propagation::Invalid(p) => p,
-    }
-}
-
-/// The query of a list or watch.
-pub struct Listing {
-    label_selector: Option<labels::Selector>,
-    field_selector: Option<fields::Selector>,
-    limit: u64,
-    continue_token: String,
-    resource_version: String,
-    version_match: Option<VersionMatch>,
-    bookmarks: bool,
-    send_initial_events: Option<bool>,
-    /// `timeoutSeconds`
-    pub timeout_seconds: Option<u64>,
-}
-
-impl Listing {
-    /// Reads and validates. `name` is the object's where the path or a field selector pins one.
-    ///
-    /// # Errors
-    /// 400 for what does not parse, 422 for what does not go together.
-    pub fn read(query: &Query, name: &str, watch: bool) -> Result<Self, Status> {
-        let selector = query.text("labelSelector");
-        let label_selector = match selector {
-            "" => None,
-            s => Some(labels::Selector::parse(s).map_err(Status::bad_request)?),
-        };
-        let mut field_selector = match query.text("fieldSelector") {
-            "" => None,
-            s => Some(fields::Selector::parse(s).map_err(Status::bad_request)?),
-        };
-        if !name.is_empty() {
-            match &field_selector {
-                Some(s) if s.exact("metadata.name") != Some(name) => {
-                    return Err(Status::bad_request(
-                        "fieldSelector metadata.name doesn't match requested name",
-                    ));
-                }
-                Some(_) => {}
-                None => field_selector = Some(fields::Selector::equal("metadata.name", name)),
-            }
-        }
-        let int = |key| query.int(key).map_err(Status::bad_request);
-        let listing = Self {
-            label_selector,
-            field_selector,
-            limit: int("limit")?.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-            continue_token: query.text("continue").to_owned(),
-            resource_version: query.text("resourceVersion").to_owned(),
-            version_match: match query.text("resourceVersionMatch") {
-                "Exact" => Some(VersionMatch::Exact),
-                "NotOlderThan" => Some(VersionMatch::NotOlderThan),
-                _ => None,
-            },
-            bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
-            send_initial_events: query.flag("sendInitialEvents"),
-            timeout_seconds: int("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()),
-        };
-        let matching = query.text("resourceVersionMatch");
-        let errors = if watch {
-            listing.watch_errors(matching)
-        } else {
-            listing.list_errors(matching)
-        };
-        invalid("ListOptions", errors)?;
-        Ok(listing)
-    }
-
-    fn list_errors(&self, matching: &str) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let path = Path::new("resourceVersionMatch");
-        if !matching.is_empty() {
-            let mut no = |text: &str| errors.push(Error::forbidden(&path, text));
-            if self.resource_version.is_empty() {
-                no("resourceVersionMatch is forbidden unless resourceVersion is provided");
-            }
-            if !self.continue_token.is_empty() {
-                no("resourceVersionMatch is forbidden when continue is provided");
-            }
-            if matching == "Exact" && self.resource_version == "0" {
-                no("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
-            }
-            if self.version_match.is_none() {
-                errors.push(Error::not_supported(
-                    &path,
-                    matching,
-                    &["Exact", "NotOlderThan", ""],
-                ));
-            }
-        }
-        if self.send_initial_events.is_some() {
-            let text = "sendInitialEvents is forbidden for list";
-            errors.push(Error::forbidden(&Path::new("sendInitialEvents"), text));
-        }
-        errors
-    }
-
-    fn watch_errors(&self, matching: &str) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let path = Path::new("resourceVersionMatch");
-        let mut no = |text: &str| errors.push(Error::forbidden(&path, text));
-        let not_older = self.version_match == Some(VersionMatch::NotOlderThan);
-        if self.send_initial_events.is_some() && !not_older {
-            no("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-        }
-        if matching.is_empty() {
-            return errors;
-        }
-        if self.send_initial_events.is_none() {
-            no("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
-        }
-        if !self.continue_token.is_empty() {
-            no("resourceVersionMatch is forbidden when continue is provided");
-        }
-        if !not_older {
-            errors.push(Error::not_supported(&path, matching, &["NotOlderThan"]));
-        }
-        errors
-    }
-
-    /// For the registry's lists.
-    pub fn into_list(self) -> ListOptions {
-        ListOptions {
-            label_selector: self.label_selector,
-            field_selector: self.field_selector,
-            limit: self.limit,
-            continue_token: self.continue_token,
-            resource_version: self.resource_version,
-            version_match: self.version_match,
-        }
-    }
-
-    /// For the registry's watches.
-    pub fn into_watch(self, timeout: std::time::Duration) -> WatchOptions {
-        WatchOptions {
-            label_selector: self.label_selector,
-            field_selector: self.field_selector,
-            resource_version: self.resource_version,
-            version_match: self.version_match,
-            bookmarks: self.bookmarks,
-            send_initial_events: self.send_initial_events,
-            timeout: Some(timeout),
-        }
     }
 }

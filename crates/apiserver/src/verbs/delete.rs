@@ -8,8 +8,9 @@ use http::StatusCode;
 
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::listing::Listing;
 use crate::negotiate::Accepted;
-use crate::options::{Deletion, Listing};
+use crate::options::Deletion;
 use crate::respond::{self, Answer};
 use crate::verbs::answer_object;
 use crate::verbs::list::answer_list;

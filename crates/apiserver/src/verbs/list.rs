@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::listing::Listing;
 use crate::negotiate::{Accepted, Format, Shape};
-use crate::options::Listing;
 use crate::respond::{self, Answer};
 use crate::{convert, items, shape};
 

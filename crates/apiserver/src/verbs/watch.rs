@@ -15,9 +15,9 @@ use crate::body::{Body, BoxError};
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::limits;
+use crate::listing::Listing;
 use crate::metrics::WatchLabels;
 use crate::negotiate::{Accepted, Format, Shape};
-use crate::options::Listing;
 use crate::respond::{self, Answer};
 use crate::verbs::list::served_value;
 use crate::{protobuf, shape};
@@ -140,7 +140,8 @@ impl Frames {
                         ..self.accepted
                     },
                 )?;
-                return Ok(self.put("ERROR", bytes.slice(..trimmed(&bytes)), small, out));
+                self.put("ERROR", bytes.slice(..trimmed(&bytes)), small, out);
+                return Ok(());
             }
         };
         let bytes = self.object(object)?;

@@ -1,0 +1,167 @@
+//! `pods/log`: the kubelet's answer, streamed. Rules and texts: upstream's pkg/registry/core/pod/rest/log.go.
+
+use corten_meta::field::{Error, ErrorList, Path};
+use corten_meta::object::str_at;
+use corten_meta::{GroupKind, Status};
+use http::{Method, StatusCode};
+
+use super::backend::{Outgoing, Security};
+use super::streaming::{container_of, kubelet_of, pod_of, push, uri};
+use crate::body::{Body, empty_body, read_whole};
+use crate::call::Call;
+use crate::query::Query;
+use crate::respond::{self, Answer};
+
+/// `GET pods/NAME/log`.
+///
+/// # Errors
+/// 400 and 422 for bad options, 404 without pod, 500 where the kubelet cannot be reached.
+pub async fn log(call: Call) -> Result<Answer, Status> {
+    let query = LogQuery::read(&call.query)?;
+    query.validate(&call.info.name)?;
+    let pod = pod_of(&call).await?;
+    let container = container_of(&pod, call.query.text("container"))?;
+    if str_at(&pod, &["spec", "nodeName"]).is_empty() {
+        return Ok(respond::bytes(StatusCode::OK, "text/plain", Body::Empty));
+    }
+    let target = kubelet_of(&call, &pod).await?;
+    let (ns, name) = (&call.info.namespace, &call.info.name);
+    let path = format!("/containerLogs/{ns}/{name}/{container}{}", query.encode());
+    let security = match call.query.flag("insecureSkipTLSVerifyBackend") {
+        Some(true) => Security::Unchecked,
+        _ => Security::Kubelet,
+    };
+    let outgoing = Outgoing {
+        target,
+        security,
+        method: Method::GET,
+        path: uri(&path)?,
+        headers: http::HeaderMap::new(),
+        body: empty_body(),
+        upgrade: None,
+    };
+    let answer = call.server.backends()?.send(outgoing).await?;
+    log_answer(answer, name).await
+}
+
+/// Bytes read of a kubelet's refusal.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
+/// A kubelet's refusal becomes a Status, as upstream's `GenericHttpResponseChecker` does.
+async fn log_answer(mut answer: Answer, name: &str) -> Result<Answer, Status> {
+    let code = answer.status();
+    if code.is_success() {
+        answer.headers_mut().insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain"),
+        );
+        return Ok(answer);
+    }
+    let text = read_whole(answer.into_body(), MAX_ERROR_BYTES)
+        .await
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    Err(match code {
+        StatusCode::BAD_REQUEST => Status::bad_request(text.trim_end()),
+        StatusCode::NOT_FOUND => {
+            let message = "the server could not find the requested resource";
+            Status::new(404, "NotFound", format!("{message} ( pods/log {name})"))
+        }
+        _ => Status::new(code.as_u16(), "InternalError", {
+            format!(
+                "an error on the server ({text:?}) has prevented the request from succeeding ( pods/log {name})"
+            )
+        }),
+    })
+}
+
+/// `PodLogOptions` from the query.
+struct LogQuery<'a> {
+    query: &'a Query,
+    since_seconds: Option<i64>,
+    tail_lines: Option<i64>,
+    limit_bytes: Option<i64>,
+}
+
+impl<'a> LogQuery<'a> {
+    fn read(query: &'a Query) -> Result<Self, Status> {
+        let int = |key| query.int(key).map_err(Status::bad_request);
+        Ok(Self {
+            query,
+            since_seconds: int("sinceSeconds")?,
+            tail_lines: int("tailLines")?,
+            limit_bytes: int("limitBytes")?,
+        })
+    }
+
+    fn validate(&self, name: &str) -> Result<(), Status> {
+        let mut errors = ErrorList::new();
+        if self.tail_lines.is_some_and(|n| n < 0) {
+            errors.push(Error::invalid(
+                &Path::new("tailLines"),
+                self.tail_lines,
+                "must be greater than or equal to 0",
+            ));
+        }
+        if self.limit_bytes.is_some_and(|n| n < 1) {
+            errors.push(Error::invalid(
+                &Path::new("limitBytes"),
+                self.limit_bytes,
+                "must be greater than 0",
+            ));
+        }
+        if self.since_seconds.is_some() && self.query.get("sinceTime").is_some() {
+            let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            errors.push(Error::forbidden(&Path::root(), text));
+        } else if self.since_seconds.is_some_and(|n| n < 1) {
+            errors.push(Error::invalid(
+                &Path::new("sinceSeconds"),
+                self.since_seconds,
+                "must be greater than 0",
+            ));
+        }
+        let stream = self.query.get("stream").unwrap_or("All");
+        if !["All", "Stdout", "Stderr"].contains(&stream) {
+            errors.push(Error::not_supported(
+                &Path::new("stream"),
+                stream,
+                &["All", "Stderr", "Stdout"],
+            ));
+        } else if stream != "All" && self.tail_lines.is_some() {
+            let text = "`tailLines` and specific `stream` are mutually exclusive for now";
+            errors.push(Error::forbidden(&Path::root(), text));
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(
+            &GroupKind::new("", "PodLogOptions"),
+            name,
+            errors,
+        ))
+    }
+
+    fn encode(&self) -> String {
+        let mut out = String::new();
+        for key in ["follow", "previous", "timestamps"] {
+            if self.query.flag(key).unwrap_or(false) {
+                push(&mut out, key, "true");
+            }
+        }
+        for (key, n) in [
+            ("sinceSeconds", self.since_seconds),
+            ("tailLines", self.tail_lines),
+            ("limitBytes", self.limit_bytes),
+        ] {
+            if let Some(n) = n {
+                push(&mut out, key, &n.to_string());
+            }
+        }
+        for key in ["sinceTime", "stream"] {
+            if let Some(v) = self.query.get(key) {
+                push(&mut out, key, v);
+            }
+        }
+        out
+    }
+}
