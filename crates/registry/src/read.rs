@@ -269,7 +269,8 @@ fn moment(options: &ListOptions, token: Option<&Token>) -> Result<Moment> {
 pub(crate) fn parse_version(text: &str) -> Result<u64> {
     text.parse().map_err(|_| {
         let problem = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        Status::bad_request(format!("invalid resource version: {problem}"))
+        let field = format!("resourceVersion: Invalid value: {text:?}: {problem}");
+        Status::bad_request(format!("invalid resource version: {field}"))
     })
 }
 
