@@ -4,6 +4,7 @@ pub mod backend;
 mod log;
 mod proxy;
 mod streaming;
+mod tunnel;
 
 pub use backend::{Backends, BoxIo, DirectDialer, Io, KubeletDialer, KubeletTls, Target};
 pub use log::log;

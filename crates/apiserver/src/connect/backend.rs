@@ -15,6 +15,7 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
+use super::tunnel;
 use crate::body::{Body, RequestBody};
 use crate::limits;
 use crate::respond::Answer;
@@ -213,21 +214,11 @@ fn passed_on(answer: Response<Incoming>) -> Answer {
     Response::from_parts(parts, Body::wrap(body))
 }
 
-/// Answers 101 and copies both ways until either side is done.
+/// Answers 101 and hands both connections to the tunnel.
 fn join(client: OnUpgrade, answer: Response<Incoming>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     let backend = hyper::upgrade::on(Response::from_parts(parts.clone(), body));
-    tokio::spawn(async move {
-        let both = futures::future::try_join(client, backend).await;
-        let (client, backend) = match both {
-            Ok(pair) => pair,
-            Err(error) => return tracing::debug!(%error, "protocol switch failed"),
-        };
-        let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-        if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut backend).await {
-            tracing::debug!(%error, "tunnel ended");
-        }
-    });
+    tokio::spawn(tunnel::join(client, backend));
     parts.extensions.clear();
     Response::from_parts(parts, Body::Empty)
 }

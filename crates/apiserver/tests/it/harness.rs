@@ -29,6 +29,7 @@ pub struct Harness {
     pub address: SocketAddr,
     tls: Arc<ClientConfig>,
     stop: CancellationToken,
+    pub pki: Pki,
     _dir: tempfile::TempDir,
 }
 
@@ -108,6 +109,7 @@ impl Harness {
             address,
             tls: Arc::new(tls),
             stop,
+            pki,
             _dir: dir,
         }
     }

@@ -5,4 +5,5 @@ mod crud;
 mod front;
 mod harness;
 mod reads;
+mod tunnels;
 mod watches;
