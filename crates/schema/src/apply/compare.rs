@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::set::Set;
-use super::shape::{Node, is_void, members};
+use super::shape::{Node, UNKNOWN, is_void, members};
 
 /// Paths that a change added, modified and removed.
 #[derive(Debug, Default)]
@@ -26,33 +26,76 @@ fn walk(
     path: &mut Vec<String>,
     out: &mut Comparison,
 ) {
-    // Where both sides are empty, empty and null are told apart as leaves.
-    let void = before.is_none_or(is_void) && after.is_none_or(is_void);
-    if void || matches!(node, Node::Leaf(_)) {
-        match (before, after) {
-            (None, _) => out.added.insert(path),
-            (_, None) => out.removed.insert(path),
-            (Some(before), Some(after)) if before != after => out.modified.insert(path),
-            _ => {}
-        }
+    if before == after {
         return;
     }
+    // Where both sides are empty, empty and null are told apart as leaves.
+    let void = before.is_none_or(is_void) && after.is_none_or(is_void);
+    let leaf = void || matches!(node, Node::Leaf(_));
+    match (before, after) {
+        (None, _) => out.added.insert(path),
+        (_, None) => out.removed.insert(path),
+        _ if leaf => out.modified.insert(path),
+        _ => {}
+    }
+    if leaf {
+        return;
+    }
+    match node {
+        Node::Struct(_) | Node::Map(_) => maps(node, before, after, path, out),
+        _ => lists(node, before, after, path, out),
+    }
+}
+
+fn maps(
+    node: Node,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    path: &mut Vec<String>,
+    out: &mut Comparison,
+) {
+    let (before, after) = (
+        before.and_then(Value::as_object),
+        after.and_then(Value::as_object),
+    );
+    let mut descend = |name: &str, old: Option<&Value>, new: Option<&Value>| {
+        if old != new {
+            let element = format!("f:{name}");
+            let child = node.child(&element).unwrap_or(UNKNOWN);
+            path.push(element);
+            walk(child, old, new, path, out);
+            path.pop();
+        }
+    };
+    for (name, old) in before.into_iter().flatten() {
+        descend(name, Some(old), after.and_then(|m| m.get(name)));
+    }
+    for (name, new) in after.into_iter().flatten() {
+        if before.is_none_or(|m| !m.contains_key(name)) {
+            descend(name, None, Some(new));
+        }
+    }
+}
+
+fn lists(
+    node: Node,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    path: &mut Vec<String>,
+    out: &mut Comparison,
+) {
     let old = before.map(|v| members(&node, v)).unwrap_or_default();
     let new = after.map(|v| members(&node, v)).unwrap_or_default();
+    let find = |list: &[(String, Node, &Value)], element: &str| list.iter().position(|(e, ..)| e == element);
     for (element, child, value) in &old {
-        let other = new.iter().find(|(e, ..)| e == element).map(|(_, _, v)| *v);
+        let other = find(&new, element).map(|at| new[at].2);
         path.push(element.clone());
         walk(*child, Some(value), other, path, out);
         path.pop();
     }
-    for (element, child, value) in new.iter().filter(|(e, ..)| !old.iter().any(|(o, ..)| o == e)) {
+    for (element, child, value) in new.iter().filter(|(e, ..)| find(&old, e).is_none()) {
         path.push(element.clone());
         walk(*child, None, Some(value), path, out);
         path.pop();
-    }
-    match (before, after) {
-        (None, _) => out.added.insert(path),
-        (_, None) => out.removed.insert(path),
-        _ => {}
     }
 }

@@ -9,6 +9,8 @@ mod set;
 mod shape;
 mod validate;
 
+use std::sync::{LazyLock, OnceLock};
+
 use corten_meta::{GroupVersionKind, Status, object};
 use serde_json::{Map, Value};
 
@@ -69,22 +71,24 @@ impl Write<'_> {
 }
 
 /// Paths that are the server's or identify the object.
-fn stripped() -> Set {
-    const PATHS: &[&[&str]] = &[
-        &["apiVersion"],
-        &["kind"],
-        &["metadata"],
-        &["metadata", "name"],
-        &["metadata", "namespace"],
-        &["metadata", "creationTimestamp"],
-        &["metadata", "selfLink"],
-        &["metadata", "uid"],
-        &["metadata", "clusterName"],
-        &["metadata", "generation"],
-        &["metadata", "managedFields"],
-        &["metadata", "resourceVersion"],
-    ];
-    Set::of_paths(PATHS)
+const STRIPPED: &[&[&str]] = &[
+    &["apiVersion"],
+    &["kind"],
+    &["metadata"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
+    &["metadata", "creationTimestamp"],
+    &["metadata", "selfLink"],
+    &["metadata", "uid"],
+    &["metadata", "clusterName"],
+    &["metadata", "generation"],
+    &["metadata", "managedFields"],
+    &["metadata", "resourceVersion"],
+];
+
+fn stripped() -> &'static Set {
+    static SET: LazyLock<Set> = LazyLock::new(|| Set::of_paths(STRIPPED));
+    &SET
 }
 
 fn without_managed(value: &Value) -> Value {
@@ -96,33 +100,30 @@ fn without_managed(value: &Value) -> Value {
 }
 
 /// What stands for the live object of a create: Go's zero value, whose structs are there and empty.
-fn nothing_live(id: TypeId) -> Value {
-    let mut empty = Value::Object(Map::new());
-    // An empty object has no wrong types.
-    let _ = crate::typed::normalize(id, &mut empty, crate::Mode::Ignore);
-    empty
+fn nothing_live(id: TypeId) -> &'static Value {
+    static ZEROS: LazyLock<Vec<OnceLock<Value>>> =
+        LazyLock::new(|| crate::types::all().map(|_| OnceLock::new()).collect());
+    ZEROS[usize::from(id.0)].get_or_init(|| {
+        let mut empty = Value::Object(Map::new());
+        // An empty object has no wrong types.
+        let _ = crate::typed::normalize(id, &mut empty, crate::Mode::Ignore);
+        empty
+    })
 }
 
 /// Records in `new.metadata.managedFields` what this create or update changed. `live` is the object as it was, `None` on
 /// create; both in Go's form. Never fails: managed fields that cannot be read start anew, as upstream.
 pub fn update(write: &Write<'_>, live: Option<&Value>, new: &mut Value) {
     let Ok((id, reset)) = write.context() else { return };
-    let zero;
-    let live = match live {
-        Some(live) => live,
-        None => {
-            zero = nothing_live(id);
-            &zero
-        }
-    };
+    let live = live.unwrap_or_else(|| nothing_live(id));
     let mut managers = starting_managers(write, live, new);
-    let (before, after) = (without_managed(live), without_managed(new));
-    let comparison = compare::values(Node::of(id), &before, &after).without(&reset);
+    // Managed fields are among what is stripped, so they need not be taken out first.
+    let comparison = compare::values(Node::of(id), live, new).without(&reset);
     managers.lose(None, &comparison);
     let mut gained = comparison
         .modified
         .union(&comparison.added)
-        .difference(&stripped());
+        .difference(stripped());
     gained = gained.without_prefixes(&reset);
     if !gained.is_empty() {
         managers.gain(
@@ -178,19 +179,19 @@ pub fn apply(
     }
     check(write, node, config)?;
     let zero = nothing_live(id);
-    let live = live.unwrap_or(&zero);
+    let live = live.unwrap_or(zero);
     let mut managers = object::metadata(live)
         .get("managedFields")
         .and_then(Managers::read)
         .unwrap_or_default();
     let before = without_managed(live);
     if managers.is_empty() && !object::uid(live).is_empty() {
-        own_what_was_there(write, node, &zero, &before, &mut managers);
+        own_what_was_there(write, node, zero, &before, &mut managers);
     }
     let own = write.id(Operation::Apply);
     let last = managers.take(&own);
     let set = shape::field_set(node, config)
-        .difference(&stripped())
+        .difference(stripped())
         .without_prefixes(&reset);
     let merged = merge::values(node, Some(&before), Some(config)).unwrap_or(Value::Null);
     let entry = Entry {
@@ -224,7 +225,7 @@ fn own_what_was_there(write: &Write<'_>, node: Node, zero: &Value, before: &Valu
     let set = comparison
         .modified
         .union(&comparison.added)
-        .difference(&stripped());
+        .difference(stripped());
     if !set.is_empty() {
         let id = Id {
             manager: "before-first-apply".to_owned(),

@@ -48,12 +48,8 @@ pub(super) fn structure(
     if !properties.is_empty() {
         out.insert("properties".to_owned(), Value::Object(properties));
     }
-    let required: Vec<&str> = ty
-        .declared
-        .iter()
-        .filter(|f| is_required(f))
-        .map(|f| f.name)
-        .collect();
+    let members = ty.declared.iter().map(|at| &ty.fields[usize::from(*at)]);
+    let required: Vec<&str> = members.filter(|f| is_required(f)).map(|f| f.name).collect();
     if !required.is_empty() {
         out.insert("required".to_owned(), json!(required));
     }

@@ -233,6 +233,8 @@ fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static
     flatten(own, all, &mut declared);
     let mut fields = declared.clone();
     fields.sort_by_key(|f| f.name);
+    let place = |name: &str| fields.iter().position(|f| f.name == name).unwrap_or(0) as u16;
+    let declared: Vec<u16> = declared.iter().map(|f| place(f.name)).collect();
     let mut wire: Vec<Field> = own.iter().filter(|f| f.number > 0).copied().collect();
     wire.sort_by_key(|f| f.number);
     let always = (0..fields.len())

@@ -43,8 +43,8 @@ pub struct Type {
     pub wire: &'static [Field],
     /// Indexes into `fields` of members that Go writes even when they are zero.
     pub always: &'static [u16],
-    /// Members in the order Go declares them, for messages and OpenAPI `required`.
-    pub declared: &'static [Field],
+    /// Indexes into `fields` in the order Go declares the members, which OpenAPI's `required` keeps.
+    pub declared: &'static [u16],
 }
 
 /// A member of a struct.
