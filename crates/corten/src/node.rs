@@ -3,6 +3,7 @@
 use crate::cluster::Cluster;
 use crate::control;
 use crate::feeds;
+use crate::parts::Parts;
 use crate::pod_network::{Network, addresses_dir};
 use anyhow::Context;
 use corten_auth::pki::Identity;
@@ -23,7 +24,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 const DNS_PORT: u16 = 53;
 /// Upstream's default.
@@ -50,8 +50,7 @@ pub(crate) struct Config {
 
 /// A node that runs.
 pub(crate) struct Node {
-    tasks: JoinSet<()>,
-    pub(crate) net: Arc<NodeNet>,
+    parts: Parts,
     ready: oneshot::Receiver<()>,
 }
 
@@ -62,12 +61,8 @@ impl Node {
     }
 
     /// Until every part has ended, which they do when the token they were started with is cancelled.
-    pub(crate) async fn ended(mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a part of the node ended unexpectedly");
-            }
-        }
+    pub(crate) async fn ended(self) {
+        self.parts.ended().await;
     }
 }
 
@@ -95,21 +90,21 @@ pub(crate) async fn start(config: Config, stop: CancellationToken) -> anyhow::Re
     retain_networks(&runtime, &net).await?;
     control::serve(&config.dir, runtime.images().clone())?;
 
-    let mut tasks = JoinSet::new();
+    let mut parts = Parts::default();
     let factory = Factory::new(config.proxy.clone(), stop.clone());
-    start_feeds(&mut tasks, &config, &factory, &net, proxy, sockets, &stop)?;
+    start_feeds(&mut parts, &config, &factory, &net, proxy, sockets, &stop)?;
     let (announce, ready) = oneshot::channel();
     let kubelet = kubelet_config(config, runtime, announce)?;
-    tasks.spawn(async move {
+    parts.spawn("kubelet", async move {
         if let Err(error) = corten_kubelet::run(kubelet, stop).await {
             tracing::error!(%error, "the kubelet could not start");
         }
     });
-    Ok(Node { tasks, net, ready })
+    Ok(Node { parts, ready })
 }
 
 fn start_feeds(
-    tasks: &mut JoinSet<()>,
+    parts: &mut Parts,
     config: &Config,
     factory: &Factory,
     net: &Arc<NodeNet>,
@@ -120,23 +115,24 @@ fn start_feeds(
     let dns_ip = config.cluster.dns_ip()?;
     let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
     let forwarder = Forwarder::new(corten_dns::nameservers(&resolv_conf, &[dns_ip]));
-    let domain = config.cluster.domain.clone();
-    let empty = corten_dns::Desired {
-        domain: domain.clone(),
-        server_ip: dns_ip,
-        namespaces: std::collections::BTreeSet::new(),
-        services: Vec::new(),
-    };
-    let server = Arc::new(DnsServer::start(sockets, Records::build(&empty), forwarder)?);
+    let server = DnsServer::start(sockets, Records::new(&config.cluster.domain, dns_ip), forwarder)?;
     let (names, end) = (factory.clone(), stop.clone());
-    tasks.spawn(async move { feeds::names::run(&names, &domain, dns_ip, server, end).await });
+    parts.spawn("dns feed", async move { feeds::names::run(&names, &server, end).await });
 
     let node = feeds::services::Node { name: config.name.clone(), own_addresses: vec![dns_ip] };
     let (services, end) = (factory.clone(), stop.clone());
-    tasks.spawn(async move { feeds::services::run(&services, node, proxy, end).await });
+    parts.spawn("service feed", async move { feeds::services::run(&services, node, proxy, end).await });
+
+    let (uplink, end) = (Arc::clone(net), stop.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = end.cancelled() => {}
+            Err(error) = uplink.follow_uplink() => tracing::warn!(%error, "a change of the default route will not be followed"),
+        }
+    });
 
     let (routes, name, net, end) = (factory.clone(), config.name.clone(), Arc::clone(net), stop.clone());
-    tasks.spawn(async move { feeds::routes::run(&routes, &name, move |wanted| net.set_routes(wanted), end).await });
+    parts.spawn("route feed", async move { feeds::routes::run(&routes, &name, move |wanted| net.set_routes(wanted), end).await });
     Ok(())
 }
 

@@ -73,7 +73,12 @@ pub(crate) fn service_of(slice: &EndpointSlice) -> Option<Key> {
 }
 
 fn refresh(map: &mut ServiceMap, key: &Key, services: &Lister<Service>, slices: &Lister<EndpointSlice>, node: &Node) {
-    map.retain(|name, _| !(name.namespace == key.ns() && name.name == key.name()));
+    let first = ServicePortName { namespace: key.ns().to_owned(), name: key.name().to_owned(), port: String::new() };
+    let ours = |name: &ServicePortName| name.namespace == key.ns() && name.name == key.name();
+    let old: Vec<_> = map.range(first..).map(|(name, _)| name.clone()).take_while(ours).collect();
+    for name in &old {
+        map.remove(name);
+    }
     let Some(service) = services.get_key(key) else { return };
     for (port, value) in ports(&service, &slices_of(slices, key), node) {
         let name = ServicePortName { namespace: key.ns().to_owned(), name: key.name().to_owned(), port };
@@ -151,7 +156,7 @@ fn endpoints(port: Option<&str>, slices: &[Arc<EndpointSlice>], node: &Node) -> 
     for slice in slices.iter().filter(|slice| slice.address_type == "IPv4" || slice.address_type == "IPv6") {
         let mut named = slice.ports.iter().flatten().filter(|p| p.name.as_deref().unwrap_or_default() == port.unwrap_or_default());
         let Some(number) = named.next().and_then(|p| u16::try_from(p.port?).ok()) else { continue };
-        for endpoint in slice.endpoints.iter() {
+        for endpoint in slice.endpoints.iter().flatten() {
             found.extend(of_endpoint(endpoint, number, node));
         }
     }

@@ -5,7 +5,7 @@
 pub mod wire;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -37,6 +37,12 @@ pub struct Socket {
     send_buffer: usize,
 }
 
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 /// The kernel's answer to one message: its index in what was sent, and the error if it was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -46,6 +52,11 @@ pub struct Answer {
 
 impl Socket {
     pub fn open(family: Family) -> Result<Self> {
+        Self::subscribe(family, 0)
+    }
+
+    /// A socket that also receives what the kernel tells these groups (a bit each).
+    pub fn subscribe(family: Family, groups: u32) -> Result<Self> {
         let protocol = match family {
             Family::Route => SockProtocol::NetlinkRoute,
             Family::Netfilter => SockProtocol::NetlinkNetFilter,
@@ -57,7 +68,7 @@ impl Socket {
             Some(protocol),
         )
         .context("opening a netlink socket")?;
-        socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).context("binding a netlink socket")?;
+        socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).context("binding a netlink socket")?;
         Ok(Self {
             fd,
             next_seq: 1,
@@ -205,6 +216,19 @@ impl Socket {
             self.send_buffer = wanted;
         }
         Ok(())
+    }
+
+    /// Messages that have come by themselves so far. `None`: more than the socket holds, some are lost.
+    pub fn pending(&self) -> Option<Vec<Received>> {
+        let mut parts = Vec::new();
+        let mut buffer = vec![0u8; RECEIVE_BUFFER_BYTES];
+        loop {
+            match self.receive(&mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(Some(n)) => parts.extend(wire::messages(&buffer[..n])),
+                Ok(None) => return Some(parts),
+                Err(_) => return None,
+            }
+        }
     }
 
     fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> Result<Option<usize>> {

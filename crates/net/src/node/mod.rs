@@ -11,9 +11,11 @@ mod uplink;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use parking_lot::Mutex;
+use tokio::io::unix::AsyncFd;
 
 pub(crate) use base::in_range;
 pub use ipam::gateway;
@@ -21,12 +23,12 @@ pub use pod::GATEWAY;
 pub(crate) use routes::plan as plan_routes;
 pub use routes::{NodeRoute, NodeRoutes};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::ids::ClusterId;
 use crate::netlink::Messages;
 use crate::netns::NetNs;
 use crate::nft::Nft;
-use crate::rt::{self, Rt};
+use crate::rt::{self, RouteMonitor, Rt};
 use ipam::Ipam;
 use pod::Wiring;
 use uplink::Claims;
@@ -94,6 +96,46 @@ impl NodeNet {
                 claims,
             }),
         })
+    }
+
+    /// Follows the default route from interface to interface (a laptop that moves from cable to wireless), until
+    /// the kernel's messages end, which is an error. Run it as a task of its own.
+    pub async fn follow_uplink(self: Arc<Self>) -> Result<()> {
+        let monitor = in_namespace(self.config.netns.as_deref(), RouteMonitor::open)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; the monitor owns its descriptor and never swaps it"
+        )]
+        let monitor = AsyncFd::new(monitor).context("watching routes")?;
+        loop {
+            let this = Arc::clone(&self);
+            let refreshed = tokio::task::spawn_blocking(move || this.refresh_uplink()).await;
+            if let Err(error) = refreshed
+                .map_err(std::io::Error::other)
+                .context("following the uplink")?
+            {
+                tracing::warn!(%error, "pods may not reach what is outside the cluster");
+            }
+            loop {
+                let mut ready = monitor.readable().await.context("watching routes")?;
+                let changed = monitor.get_ref().default_route_changed();
+                ready.clear_ready();
+                if changed {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Makes the interface of the default route forward, if it does not.
+    fn refresh_uplink(&self) -> Result<()> {
+        let inner = &mut *self.inner.lock();
+        match base::uplink(&mut inner.rt)? {
+            Some(link) => inner
+                .claims
+                .take(&mut inner.rt, &mut inner.nft, self.config.cluster, &link),
+            None => Ok(()),
+        }
     }
 
     /// The node's own address in its pod range: source of its packets to pods and services.
@@ -235,10 +277,13 @@ pub fn leftovers(cluster: ClusterId, netns: Option<&Path>) -> Result<Vec<String>
 }
 
 fn sockets(netns: Option<&Path>) -> Result<(Rt, Nft)> {
-    let open = || Ok((Rt::open()?, Nft::open()?));
+    in_namespace(netns, || Ok((Rt::open()?, Nft::open()?)))
+}
+
+fn in_namespace<T: Send>(netns: Option<&Path>, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     match netns {
-        Some(path) => NetNs::open(path)?.run(open),
-        None => open(),
+        Some(path) => NetNs::open(path)?.run(f),
+        None => f(),
     }
 }
 

@@ -5,6 +5,7 @@ mod link;
 mod route;
 
 use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -29,6 +30,8 @@ const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 
+/// `RTMGRP_IPV4_ROUTE`.
+const ROUTE_CHANGES: u32 = 0x40;
 const AF_INET: u8 = 2;
 /// `lo` is always interface 1 of a namespace.
 pub const LOOPBACK_INDEX: u32 = 1;
@@ -111,5 +114,34 @@ impl Rt {
             Err(Error::Kernel { .. }) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+}
+
+/// Hears of changes to routes in the namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct RouteMonitor {
+    socket: Socket,
+}
+
+impl RouteMonitor {
+    pub fn open() -> Result<Self> {
+        Ok(Self {
+            socket: Socket::subscribe(Family::Route, ROUTE_CHANGES)?,
+        })
+    }
+
+    /// Takes what has come; says whether a default route may have changed.
+    pub fn default_route_changed(&self) -> bool {
+        let is_default =
+            |m: &crate::netlink::Received| Route::parse(&m.payload).is_some_and(|r| r.to.prefix_len() == 0);
+        self.socket
+            .pending()
+            .is_none_or(|parts| parts.iter().any(is_default))
+    }
+}
+
+impl AsRawFd for RouteMonitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }

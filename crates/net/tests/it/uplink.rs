@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use corten_net::netns::NetNs;
 use corten_net::node::{self, Config, NodeNet};
@@ -91,4 +92,24 @@ fn forwarding_of_the_uplink_ends_with_the_last_cluster_that_needed_it() {
     drop(second);
     node::sweep(b.cluster, Some(&w.lab.path("machine"))).unwrap();
     assert_eq!(forwarding(eth0).trim(), "0");
+}
+
+#[tokio::test]
+async fn a_default_route_that_comes_later_is_followed() {
+    let mut lab = Lab::new();
+    lab.netns("outer");
+    let mut outer = lab.node_config("outer");
+    outer.cluster_cidr = "172.20.0.0/16".parse().unwrap();
+    outer.pod_cidr = "172.20.1.0/24".parse().unwrap();
+    let outer = NodeNet::open(outer).unwrap();
+    let machine = lab.netns("machine");
+    let node = Arc::new(NodeNet::open(inner(&lab, "a")).unwrap());
+    let following = tokio::spawn(Arc::clone(&node).follow_uplink());
+    outer.setup("machine", &lab.path("machine")).unwrap();
+    let start = Instant::now();
+    while forwarding(&machine).trim() != "1" {
+        assert!(start.elapsed() < Duration::from_secs(5) && !following.is_finished());
+        tokio::task::yield_now().await;
+    }
+    following.abort();
 }
