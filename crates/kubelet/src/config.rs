@@ -1,7 +1,6 @@
 //! What a node agent is told when it starts.
 
 use crate::server::Access;
-use crate::server::Upgrades;
 use corten_runtime::cri::{ImageService, RuntimeService, Streaming};
 use corten_stdx::SharedClock;
 use k8s_openapi::api::core::v1::Taint;
@@ -66,5 +65,4 @@ pub struct ServerConfig {
     /// Client certificates are asked for, not required.
     pub tls: Arc<rustls::ServerConfig>,
     pub access: Arc<dyn Access>,
-    pub upgrades: Arc<dyn Upgrades>,
 }

@@ -8,8 +8,10 @@ mod cgroups;
 mod config;
 mod context;
 mod env;
+mod gc;
 mod hooks;
 mod images;
+mod logs;
 mod machine;
 mod node;
 mod objects;
@@ -59,7 +61,6 @@ pub enum Error {
 pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Error> {
     let ready = config.ready.take();
     let server = config.server.take();
-    let _ = &server;
     let port = server
         .as_ref()
         .and_then(|s| s.listener.local_addr().ok())
@@ -80,6 +81,9 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
     let pods = Pods::new(Arc::clone(&cx), found, stop.clone());
     let reporter = reporter(&config, &cx, machine, port);
     start_watching(&cx, &pods, &stop);
+    if let Some(server) = server {
+        server::start(server, Arc::clone(&cx), Arc::clone(&pods), stop.clone());
+    }
     if let Some(status) = reporter.register(&stop).await {
         tokio::spawn(node::renew(
             cx.caller.clone(),
@@ -90,7 +94,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
         if let Some(ready) = ready {
             ready();
         }
-        reporter.run(status, stop.clone()).await;
+        tokio::join!(reporter.run(status, stop.clone()), gc::run(&cx, &pods, &stop));
     }
     Ok(())
 }

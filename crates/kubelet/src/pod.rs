@@ -107,10 +107,6 @@ pub fn is_sidecar(c: &Container) -> bool {
     c.restart_policy.as_deref() == Some("Always")
 }
 
-pub fn has_sidecar(pod: &Pod) -> bool {
-    pod.inits().iter().any(is_sidecar)
-}
-
 pub fn restart_policy(spec: &PodSpec) -> &str {
     spec.restart_policy.as_deref().unwrap_or("Always")
 }

@@ -94,6 +94,18 @@ impl Pods {
             .max_by_key(|s| s.pod.metadata.creation_timestamp.clone())
     }
 
+    /// The way to the worker of the pod of that name; of several, the newest.
+    pub fn handle(&self, namespace: &str, name: &str) -> Option<Handle> {
+        let workers = self.workers.read();
+        let named = workers.values().filter(|h| {
+            let s = h.snapshot();
+            !h.is_done() && s.pod.namespace() == namespace && s.pod.name() == name
+        });
+        named
+            .max_by_key(|h| h.snapshot().pod.metadata.creation_timestamp.clone())
+            .cloned()
+    }
+
     pub fn evict(&self, uid: &str, reason: &str, message: &str) {
         if let Some(handle) = self.workers.read().get(uid) {
             handle.evict(reason, message);

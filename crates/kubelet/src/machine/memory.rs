@@ -107,7 +107,7 @@ impl Memory {
             Action::Resize { id, .. } => {
                 self.resizing.insert(id.clone());
             }
-            Action::Remove { id } => {
+            Action::Remove { id } | Action::RemoveSandbox { id } => {
                 self.removing.insert(id.clone());
             }
             Action::StopSandboxes => self.stop_sandboxes = Step::Running,

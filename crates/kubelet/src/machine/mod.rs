@@ -21,6 +21,9 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use memory::{Memory, Step};
 use view::PodView;
 
+/// Containers of one name that are kept: the current and the last.
+const KEPT: usize = 2;
+
 /// Why a container is stopped; decides its grace period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KillReason {
@@ -57,6 +60,9 @@ pub enum Action {
         name: String,
     },
     Remove {
+        id: String,
+    },
+    RemoveSandbox {
         id: String,
     },
     /// Stops every sandbox that is not stopped.
@@ -151,6 +157,7 @@ pub fn sync(input: &Input<'_>, memory: &mut Memory) -> Plan {
         ending::plan(input, memory, &mut draft);
     } else {
         keep_running(input, memory, &mut draft);
+        forget_old(input, memory, &mut draft);
     }
     let terminal = memory.end.is_some() && !memory.busy(input.view);
     let status = status::generate(input, memory, terminal);
@@ -227,4 +234,21 @@ fn replace_sandbox(input: &Input<'_>, memory: &mut Memory, draft: &mut Draft) {
     draft.actions.push(Action::RunSandbox {
         attempt: last.map_or(0, |s| s.attempt + 1),
     });
+}
+
+/// Of each container the current and the one before are kept (its logs, its exit code), of sandboxes the same.
+fn forget_old(input: &Input<'_>, memory: &Memory, draft: &mut Draft) {
+    let mut seen: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for c in &input.view.containers {
+        let count = seen.entry(&c.name).or_default();
+        *count += 1;
+        if *count > KEPT && c.state == view::State::Exited && !memory.removing.contains(&c.id) {
+            draft.actions.push(Action::Remove { id: c.id.clone() });
+        }
+    }
+    for s in input.view.sandboxes.iter().skip(KEPT) {
+        if !s.ready && !memory.removing.contains(&s.id) {
+            draft.actions.push(Action::RemoveSandbox { id: s.id.clone() });
+        }
+    }
 }

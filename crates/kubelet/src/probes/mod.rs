@@ -5,4 +5,6 @@ pub mod http;
 pub mod run;
 mod table;
 
-pub use table::{Due, Outcome, ProbeKind, Report, Results, Table};
+#[cfg(test)]
+pub use table::ProbeKind;
+pub use table::{Due, Outcome, Report, Results, Table};

@@ -5,9 +5,6 @@ pub mod containers;
 pub mod patch;
 mod phase;
 
-#[cfg(test)]
-mod tests;
-
 use crate::machine::Input;
 use crate::machine::memory::{End, Memory};
 use crate::machine::view::PodView;

@@ -66,8 +66,16 @@ impl Worker {
                     self.ops.spawn(start::resize(cx, pod, id, name));
                 }
                 Action::Remove { id } => {
+                    let log = self
+                        .view
+                        .by_id(&id)
+                        .map(|v| v.log_path.clone())
+                        .unwrap_or_default();
+                    self.ops.spawn(purge::container(cx, id, log));
+                }
+                Action::RemoveSandbox { id } => {
                     self.ops.spawn(async move {
-                        let error = cx.runtime.remove_container(&id).await.err();
+                        let error = cx.runtime.remove_pod_sandbox(&id).await.err();
                         Done::Removed {
                             id,
                             error: error.filter(|e| !e.is_not_found()).map(|e| e.rpc_text()),
@@ -99,8 +107,9 @@ impl Worker {
             return;
         }
         let Some(sandbox) = self.view.ready_sandbox().cloned() else {
-            jobs.iter()
-                .for_each(|j| drop(self.memory.starting.remove(&j.name)));
+            for job in &jobs {
+                self.memory.starting.remove(&job.name);
+            }
             return;
         };
         let run = start::Run {

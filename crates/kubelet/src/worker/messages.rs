@@ -144,13 +144,14 @@ impl Handle {
         self.snapshot.borrow().clone()
     }
 
+    /// Resolves at the next change of the snapshot, or when the worker has ended.
+    pub async fn changed(&mut self) {
+        // An error is the worker's end.
+        let _ = self.snapshot.changed().await;
+    }
+
     /// Whether the worker has ended.
     pub fn is_done(&self) -> bool {
         self.inbox.is_closed()
-    }
-
-    /// Resolves when the worker has ended: nothing of the pod is left.
-    pub async fn done(&self) {
-        self.inbox.closed().await;
     }
 }

@@ -64,3 +64,35 @@ pub(super) async fn delete_object(cx: Arc<Context>, pod: Arc<Pod>) -> Done {
         _ => Ok(()),
     })
 }
+
+/// One container of the past, with its log and what rotation put aside of it.
+pub(super) async fn container(cx: Arc<Context>, id: String, log: String) -> Done {
+    let error = cx
+        .runtime
+        .remove_container(&id)
+        .await
+        .err()
+        .filter(|e| !e.is_not_found());
+    if error.is_none() && !log.is_empty() {
+        let path = std::path::PathBuf::from(log);
+        // Logs without a container: nothing depends on them being gone.
+        let _ = tokio::task::spawn_blocking(move || remove_logs(&path)).await;
+    }
+    Done::Removed {
+        id,
+        error: error.map(|e| e.rpc_text()),
+    }
+}
+
+fn remove_logs(path: &std::path::Path) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    let name = name.to_string_lossy().into_owned();
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(&name)) {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "old log not removed");
+        }
+    }
+}

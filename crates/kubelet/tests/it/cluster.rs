@@ -3,8 +3,10 @@
 use crate::runtime::FakeRuntime;
 use corten_client::CancellationToken;
 use corten_client::fake::Fake;
-use corten_kubelet::{Config, Kernel};
+use corten_kubelet::server::{Access, Attributes, User};
+use corten_kubelet::{Config, Kernel, ServerConfig};
 use corten_stdx::RealClock;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub struct Cluster {
     pub api: Fake,
     pub runtime: FakeRuntime,
     pub dir: TempDir,
+    pub address: std::net::SocketAddr,
+    pub certificate: CertificateDer<'static>,
     stop: CancellationToken,
     agent: tokio::task::JoinHandle<()>,
 }
@@ -26,11 +30,15 @@ impl Cluster {
         runtime.add_image("busybox:latest");
         let api = Fake::default();
         let dir = TempDir::new().unwrap();
-        let (stop, agent) = agent(&api, &runtime, &dir);
+        let (server, certificate) = server().await;
+        let address = server.listener.local_addr().unwrap();
+        let (stop, agent) = agent(&api, &runtime, &dir, Some(server));
         let this = Self {
             api,
             runtime,
             dir,
+            address,
+            certificate,
             stop,
             agent,
         };
@@ -45,7 +53,7 @@ impl Cluster {
     pub async fn restart(&mut self) {
         self.stop.cancel();
         let _ = (&mut self.agent).await;
-        (self.stop, self.agent) = agent(&self.api, &self.runtime, &self.dir);
+        (self.stop, self.agent) = agent(&self.api, &self.runtime, &self.dir, None);
     }
 
     /// Waits for a state; fails after a while.
@@ -147,6 +155,7 @@ fn agent(
     api: &Fake,
     runtime: &FakeRuntime,
     dir: &TempDir,
+    server: Option<ServerConfig>,
 ) -> (CancellationToken, tokio::task::JoinHandle<()>) {
     let stop = CancellationToken::new();
     let all = Arc::new(runtime.clone());
@@ -162,7 +171,7 @@ fn agent(
         cluster_dns: vec!["10.96.0.10".parse().unwrap()],
         cluster_domain: "cluster.local".into(),
         resolv_conf: dir.path().join("resolv.conf"),
-        server: None,
+        server,
         cgroup_root: "/test".into(),
         max_pods: 110,
         pod_cidrs: vec!["10.1.0.0/24".into()],
@@ -178,4 +187,47 @@ fn agent(
     let token = stop.clone();
     let task = tokio::spawn(async move { corten_kubelet::run(config, token).await.unwrap() });
     (stop, task)
+}
+
+/// `admin` may do everything, `guest` nothing.
+struct Tokens;
+
+#[async_trait::async_trait]
+impl Access for Tokens {
+    async fn authenticate(
+        &self,
+        _: &[CertificateDer<'static>],
+        bearer: Option<&str>,
+    ) -> Result<Option<User>, String> {
+        let user = |name: &str| User {
+            name: name.into(),
+            ..User::default()
+        };
+        Ok(bearer.filter(|b| matches!(*b, "admin" | "guest")).map(user))
+    }
+    async fn authorize(&self, user: &User, _: &Attributes<'_>) -> Result<bool, String> {
+        Ok(user.name == "admin")
+    }
+}
+
+async fn server() -> (ServerConfig, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (
+        ServerConfig {
+            listener,
+            tls: Arc::new(tls),
+            access: Arc::new(Tokens),
+        },
+        certificate,
+    )
 }

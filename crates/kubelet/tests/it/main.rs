@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod content;
+mod health;
 mod lifecycle;
 mod runtime;
+mod server;

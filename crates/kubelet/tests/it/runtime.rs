@@ -20,8 +20,6 @@ struct State {
     next: u32,
     /// Exit codes that exec answers with, by the first word of the command.
     execs: BTreeMap<String, i32>,
-    /// Containers whose stop signal does nothing.
-    stubborn: bool,
 }
 
 #[derive(Clone)]
