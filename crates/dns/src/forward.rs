@@ -14,7 +14,8 @@ use tokio::time::timeout;
 pub const MAX_OUTSTANDING: usize = 1000;
 /// One server's time for one attempt.
 const ATTEMPT: Duration = Duration::from_secs(2);
-const MAX_RESPONSE_BYTES: usize = 65_535;
+/// Longer answers come by TCP; a thousand questions under way then hold one megabyte of buffers.
+const MAX_UDP_BYTES: u16 = 1232;
 
 /// Why there is no answer from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +53,9 @@ impl Forwarder {
         let mut question = question.clone();
         question.metadata.id = rand::random();
         question.metadata.recursion_desired = true;
+        if let Some(edns) = &mut question.edns {
+            edns.set_max_payload(MAX_UDP_BYTES);
+        }
         for server in self.servers.iter() {
             match timeout(ATTEMPT, ask_one(*server, &question, tcp)).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -84,7 +88,7 @@ async fn ask_udp(server: SocketAddr, question: &Message, bytes: &[u8]) -> std::i
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
     socket.send(bytes).await?;
-    let mut buffer = vec![0; MAX_RESPONSE_BYTES];
+    let mut buffer = vec![0; usize::from(MAX_UDP_BYTES)];
     loop {
         let n = socket.recv(&mut buffer).await?;
         if let Some(answer) = answer_to(question, &buffer[..n]) {
