@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use corten_meta::{Result, Status, object};
+use corten_meta::{Result, Status};
 use serde_json::{Map, Value};
 
 use crate::object::{Labels, Object};
@@ -78,7 +78,7 @@ fn member(out: &mut Vec<u8>, key: &str, value: &Value) -> Result<()> {
 pub(crate) struct Prepared {
     pub key: Arc<str>,
     pub encoded: Encoded,
-    labels: Arc<Labels>,
+    labels: Labels,
     fields: Arc<[String]>,
     object: OnceLock<Arc<Object>>,
 }
@@ -90,7 +90,7 @@ impl Prepared {
     }
 
     fn with(resource: &ResourceInfo, key: Arc<str>, value: &Value, encoded: Encoded) -> Self {
-        let labels = Arc::new(object::labels(value));
+        let labels = Labels::of(value);
         let fields = resource.strategy.field_values(value).into();
         Self {
             key,
@@ -118,7 +118,7 @@ impl Prepared {
     /// The object at the revision the store gave it: built by whoever comes first, writer or watch cache.
     pub fn object(&self, revision: u64) -> Arc<Object> {
         let build = || {
-            let (labels, fields) = (Arc::clone(&self.labels), Arc::clone(&self.fields));
+            let (labels, fields) = (self.labels.clone(), Arc::clone(&self.fields));
             Arc::new(Object::new(
                 Arc::clone(&self.key),
                 &self.encoded,
@@ -158,7 +158,7 @@ mod tests {
             r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x"},"data":{"a":"\"metadata\":{"}}"#;
         assert_eq!(encoded.bytes, text);
         assert_eq!(place_in(&encoded.bytes), Some(encoded.version_at));
-        let object = Object::new("x".into(), &encoded, 12, Arc::default(), Arc::new([]));
+        let object = Object::new("x".into(), &encoded, 12, Labels::default(), Arc::new([]));
         let mut want = value;
         want["metadata"]["resourceVersion"] = json!("12");
         assert_eq!(object.value().unwrap(), want);

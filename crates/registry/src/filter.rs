@@ -77,7 +77,7 @@ impl Filter {
             && self
                 .labels
                 .as_ref()
-                .is_none_or(|selector| selector.matches(&object.labels))
+                .is_none_or(|selector| selector.matches_with(|key| object.labels.get(key)))
             && self
                 .fields
                 .as_ref()

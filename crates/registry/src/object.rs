@@ -1,16 +1,34 @@
 //! A stored object as the bytes clients receive.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corten_meta::{Result, Status};
+use corten_meta::{Result, Status, object};
 use serde_json::Value;
 
 use crate::encode::Encoded;
 
-/// Labels as selectors read them.
-pub type Labels = BTreeMap<String, String>;
+/// Labels as selectors read them: sorted by key, in one allocation, because every object in the cache has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    pub(crate) fn of(object: &Value) -> Self {
+        let mut entries: Box<[_]> =
+            object::label_entries(object).map(|(key, value)| (key.into(), value.into())).collect();
+        entries.sort_unstable();
+        Self(entries)
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
+        self.0.get(at).map(|(_, value)| value.as_ref())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
+}
 
 /// One object at one revision. Cheap to share; never changes.
 #[derive(Debug)]
@@ -21,7 +39,7 @@ pub struct Object {
     pub bytes: Bytes,
     /// The store revision that wrote it; for a deleted object, that removed it. 0 if it was not written (dry run).
     pub revision: u64,
-    pub labels: Arc<Labels>,
+    pub labels: Labels,
     /// Values of the strategy's selectable fields, in its order.
     pub fields: Arc<[String]>,
     /// Where the resourceVersion member begins and ends in `bytes`, its comma included.
@@ -35,7 +53,7 @@ impl Object {
         key: Arc<str>,
         encoded: &Encoded,
         revision: u64,
-        labels: Arc<Labels>,
+        labels: Labels,
         fields: Arc<[String]>,
     ) -> Self {
         let (head, tail) = encoded.bytes.split_at(encoded.version_at);
@@ -59,7 +77,7 @@ impl Object {
             key: Arc::clone(&self.key),
             bytes,
             revision,
-            labels: Arc::clone(&self.labels),
+            labels: self.labels.clone(),
             fields: Arc::clone(&self.fields),
             version_span,
             protobuf: OnceLock::new(),
@@ -72,7 +90,7 @@ impl Object {
             key: Arc::from(""),
             bytes,
             revision,
-            labels: Arc::default(),
+            labels: Labels::default(),
             fields: Arc::new([]),
             version_span: (0, 0),
             protobuf: OnceLock::new(),

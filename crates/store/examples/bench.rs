@@ -14,18 +14,27 @@ const VALUE_BYTES: usize = 1024;
 #[tokio::main]
 async fn main() -> corten_store::Result<()> {
     let mut args = std::env::args().skip(1);
-    let dir = args.next().unwrap_or_else(|| "/tmp/corten-store-bench".to_owned());
+    let dir = args
+        .next()
+        .unwrap_or_else(|| "/tmp/corten-store-bench".to_owned());
     let seconds = args.next().and_then(|text| text.parse().ok()).unwrap_or(3);
     let _ = std::fs::remove_dir_all(&dir);
     for writers in [1, 16, 64] {
         let engine = Arc::new(Engine::open(&dir, Options::default()).await?);
         let (writes, longest) = storm(&engine, writers, Duration::from_secs(seconds)).await;
-        println!("{writers:3} writers: {:7.0} durable creates/s, longest {longest:?}", writes as f64 / seconds as f64);
+        println!(
+            "{writers:3} writers: {:7.0} durable creates/s, longest {longest:?}",
+            writes as f64 / seconds as f64
+        );
     }
     let start = Instant::now();
     let engine = Engine::open(&dir, Options::default()).await?;
     let keys = engine.current_revision().await?;
-    println!("opening {keys} keys: {:?}, {} MiB on disk", start.elapsed(), engine.size_bytes().await? >> 20);
+    println!(
+        "opening {keys} keys: {:?}, {} MiB on disk",
+        start.elapsed(),
+        engine.size_bytes().await? >> 20
+    );
     drop(engine);
     let _ = std::fs::remove_dir_all(&dir);
     Ok(())
@@ -42,10 +51,16 @@ async fn storm(engine: &Arc<Engine>, writers: usize, time: Duration) -> (u64, Du
                 let mut at = 0;
                 while Instant::now() < end {
                     let start = Instant::now();
-                    let key = bytes::Bytes::from(format!("/registry/configmaps/default/bench-{writers}-{writer}-{at}"));
+                    let key = bytes::Bytes::from(format!(
+                        "/registry/configmaps/default/bench-{writers}-{writer}-{at}"
+                    ));
                     let compares = vec![Compare::ModRevision(key.clone(), 0)];
                     let success = vec![Op::put(key, body(writer, at))];
-                    let txn = Txn { compares, success, failure: Vec::new() };
+                    let txn = Txn {
+                        compares,
+                        success,
+                        failure: Vec::new(),
+                    };
                     if let Err(error) = engine.txn(txn).await {
                         return eprintln!("write failed: {error}");
                     }
@@ -57,12 +72,16 @@ async fn storm(engine: &Arc<Engine>, writers: usize, time: Duration) -> (u64, Du
         })
         .collect();
     futures::future::join_all(tasks).await;
-    (count.load(Ordering::Relaxed), Duration::from_micros(longest.load(Ordering::Relaxed)))
+    (
+        count.load(Ordering::Relaxed),
+        Duration::from_micros(longest.load(Ordering::Relaxed)),
+    )
 }
 
 /// As compressible as JSON is: words, with something of its own in each.
 fn body(writer: usize, at: u64) -> Vec<u8> {
-    let mut text = format!("{{\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"bench-{writer}-{at}\"}},\"data\":{{");
+    let mut text =
+        format!("{{\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"bench-{writer}-{at}\"}},\"data\":{{");
     while text.len() < VALUE_BYTES {
         text.push_str(&format!("\"key-{}\":\"value of {at} by {writer}\",", text.len()));
     }

@@ -159,7 +159,10 @@ async fn concurrent_updates_all_arrive() {
 #[tokio::test]
 async fn generation_counts_changes_of_spec_and_status_is_kept_apart() {
     let f = Fixture::open().await;
-    let deployment = json!({"metadata": {"name": "d"}, "spec": {"replicas": 1}, "status": {"replicas": 9}});
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": spec, "status": {"replicas": 9}});
     let created = f
         .create("apps", "deployments", "default", deployment)
         .await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use corten_meta::Result;
+use corten_meta::{GroupVersionKind, Result};
 use corten_registry::{
     CreateOptions, DeleteOptions, Deleted, ListOptions, Object, Options, Registry, Resource, Subresource,
     UpdateOptions, Updated, User, WatchEvent, WatchOptions, WatchStream, WriteContext,
@@ -63,6 +63,7 @@ impl Fixture {
 
     pub async fn create(&self, group: &str, plural: &str, ns: &str, object: Value) -> Result<Arc<Object>> {
         let resource = self.resource(group, plural);
+        let object = defaulted(&resource, object);
         self.registry
             .create(&self.ctx, &resource, ns, object, &CreateOptions::default())
             .await
@@ -146,6 +147,20 @@ impl Fixture {
     }
 }
 
+/// As the API server hands it over.
+fn defaulted(resource: &Resource, mut object: Value) -> Value {
+    let gvk = GroupVersionKind::new(
+        resource.group.clone(),
+        resource.version.clone(),
+        resource.kind.clone(),
+    );
+    corten_meta::object::set_gvk(&mut object, &gvk);
+    if let Some(id) = corten_schema::type_of(&gvk) {
+        corten_schema::default(id, &mut object);
+    }
+    object
+}
+
 pub fn context() -> WriteContext {
     let user = User {
         name: "tester".to_owned(),
@@ -159,7 +174,7 @@ pub fn config_map(name: &str) -> Value {
 }
 
 pub fn pod(name: &str, node: &str) -> Value {
-    let spec = json!({"nodeName": node, "terminationGracePeriodSeconds": 30, "containers": [{"name": "c"}]});
+    let spec = json!({"nodeName": node, "terminationGracePeriodSeconds": 30, "containers": [{"name": "c", "image": "i"}]});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
 }
 

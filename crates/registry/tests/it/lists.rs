@@ -184,7 +184,7 @@ async fn resource_versions_mean_what_they_say() {
     let status = list(&f, bad).await.unwrap_err();
     assert_eq!(
         status.message,
-        "invalid resource version: strconv.ParseUint: parsing \"x\": invalid syntax"
+        "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax"
     );
     let both = ListOptions {
         continue_token: "zzz".to_owned(),

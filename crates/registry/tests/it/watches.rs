@@ -1,5 +1,5 @@
 use corten_meta::{fields, labels};
-use corten_registry::{DeleteOptions, VersionMatch, WatchEvent, WatchOptions};
+use corten_registry::{DeleteOptions, Subresource, VersionMatch, WatchEvent, WatchOptions};
 use futures::StreamExt;
 use serde_json::json;
 
@@ -67,7 +67,10 @@ async fn selector_transitions_are_additions_and_deletions() {
     let gone = event.object().unwrap();
     assert!(matches!(event, WatchEvent::Deleted(_)));
     // The object as it was when it matched, at the revision at which it ceased to.
-    assert_eq!((gone.revision, gone.labels["app"].as_str()), (left.revision, "p"));
+    assert_eq!(
+        (gone.revision, gone.labels.get("app").unwrap()),
+        (left.revision, "p")
+    );
     f.update("pods", "p", relabel("p")).await.unwrap();
     assert_eq!(next(&mut watch).await, "ADDED p");
 }
@@ -82,17 +85,15 @@ async fn a_node_sees_its_own_pods_come_and_go() {
     let mut watch = f.watch("pods", mine).await;
     f.create("", "pods", "default", pod("a", "n2")).await.unwrap();
     f.create("", "pods", "default", pod("b", "")).await.unwrap();
-    f.update("pods", "b", |object| object["spec"]["nodeName"] = json!("n1"))
+    let bind = |object: &mut serde_json::Value| object["spec"]["nodeName"] = json!("n1");
+    f.update_sub(("", "pods"), "b", Subresource::BINDING, bind)
         .await
         .unwrap();
     assert_eq!(next(&mut watch).await, "ADDED b");
     let before = f.registry.metrics().events_delivered.get();
-    f.update("pods", "a", |object| object["spec"]["x"] = json!(1))
-        .await
-        .unwrap();
-    f.update("pods", "b", |object| object["spec"]["x"] = json!(1))
-        .await
-        .unwrap();
+    let touch = |object: &mut serde_json::Value| corten_meta::object::set_label(object, "x", "1");
+    f.update("pods", "a", touch).await.unwrap();
+    f.update("pods", "b", touch).await.unwrap();
     assert_eq!(next(&mut watch).await, "MODIFIED b");
     assert_eq!(f.registry.metrics().events_delivered.get() - before, 1);
 }
@@ -189,7 +190,7 @@ async fn a_reader_too_slow_is_ended_and_the_others_go_on() {
     while slow.next().await.is_some() {
         seen += 1;
     }
-    assert!(seen >= 4096 && seen < 4200, "{seen}");
+    assert!((4096..4200).contains(&seen), "{seen}");
     assert_eq!(f.registry.metrics().watches_ended_slow.get(), 1);
     assert!(f.registry.get(&maps, "default", "a", "").await.is_ok());
 }

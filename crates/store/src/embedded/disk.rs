@@ -50,7 +50,9 @@ pub(super) fn fjall_error(path: &Path, error: fjall::Error) -> Error {
         // A write in the background failed earlier; nearly always because the disk was full, and is.
         fjall::Error::Poisoned => match free_bytes(path) {
             Ok(free) if free < BACKGROUND_BYTES => no_space(path, BACKGROUND_BYTES - free),
-            _ => Error::from(std::io::Error::other("an earlier write failed: restart to write again")),
+            _ => Error::from(std::io::Error::other(
+                "an earlier write failed: restart to write again",
+            )),
         },
         other => Error::Corrupt(format!("{other:?}")),
     }
@@ -63,7 +65,10 @@ pub(super) fn free_bytes(path: &Path) -> Result<u64> {
 }
 
 pub(super) fn no_space(path: &Path, needed_bytes: u64) -> Error {
-    Error::NoSpace { path: path.display().to_string(), needed_bytes }
+    Error::NoSpace {
+        path: path.display().to_string(),
+        needed_bytes,
+    }
 }
 
 impl Disk {

@@ -56,7 +56,7 @@ impl Default for Options {
 }
 
 /// What the engine, its writer thread, its watchers and its upkeep share.
-pub(self) struct Shared {
+struct Shared {
     disk: Disk,
     clock: SharedClock,
     free_bytes_min: u64,

@@ -16,7 +16,11 @@ const SEEN: usize = 2000;
 const ROUNDS: usize = 3;
 
 fn options() -> Options {
-    Options { compact_interval: None, free_bytes_min: 0, ..Options::default() }
+    Options {
+        compact_interval: None,
+        free_bytes_min: 0,
+        ..Options::default()
+    }
 }
 
 /// Runs a test of this binary as a process of its own.
@@ -38,7 +42,10 @@ async fn victim() {
         tokio::spawn(async move {
             for count in 0_u64.. {
                 let key = format!("/{base}/{writer}/{count}");
-                let txn = Txn { success: vec![Op::put(key.clone(), vec![b'x'; 512])], ..Txn::default() };
+                let txn = Txn {
+                    success: vec![Op::put(key.clone(), vec![b'x'; 512])],
+                    ..Txn::default()
+                };
                 let revision = engine.txn(txn).await.unwrap().revision;
                 let mut out = std::io::stdout().lock();
                 writeln!(out, "acked {key} {revision}").unwrap();
@@ -50,12 +57,19 @@ async fn victim() {
 
 /// Starts the victim, kills it in full flight, returns what it had acknowledged.
 fn kill_in_flight(dir: &Path) -> HashMap<String, u64> {
-    let mut child =
-        test_process("crash::victim").env(DIR, dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = test_process("crash::victim")
+        .env(DIR, dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut acked = HashMap::new();
     let mut collect = |line: String| {
-        let mut words = line.split(' ').skip_while(|word| !word.ends_with("acked")).skip(1);
+        let mut words = line
+            .split(' ')
+            .skip_while(|word| !word.ends_with("acked"))
+            .skip(1);
         if let (Some(key), Some(Ok(revision))) = (words.next(), words.next().map(str::parse)) {
             acked.insert(key.to_owned(), revision);
         }
@@ -88,8 +102,17 @@ async fn acknowledged_writes_survive_a_kill() {
             .iter()
             .map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.mod_revision))
             .collect();
-        let lost: Vec<_> = acked.iter().filter(|(key, revision)| stored.get(*key) != Some(revision)).collect();
-        assert!(lost.is_empty(), "{} of {} lost: {:?}", lost.len(), acked.len(), &lost[..lost.len().min(3)]);
+        let lost: Vec<_> = acked
+            .iter()
+            .filter(|(key, revision)| stored.get(*key) != Some(revision))
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "{} of {} lost: {:?}",
+            lost.len(),
+            acked.len(),
+            &lost[..lost.len().min(3)]
+        );
         assert!(stored.values().all(|revision| *revision <= answer.revision));
     }
     assert!(acked.len() >= ROUNDS * SEEN);

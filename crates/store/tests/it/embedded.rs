@@ -27,7 +27,11 @@ impl Harness for Embedded {
 }
 
 fn options(clock: &Arc<ManualClock>) -> Options {
-    Options { clock: clock.clone(), compact_interval: None, free_bytes_min: 0 }
+    Options {
+        clock: clock.clone(),
+        compact_interval: None,
+        free_bytes_min: 0,
+    }
 }
 
 async fn open() -> Embedded {
@@ -49,13 +53,25 @@ impl Embedded {
 crate::suite::suite!(open);
 
 fn put(key: &str, value: &str, lease: i64) -> Txn {
-    let op = Op::Put { key: key.to_owned().into(), value: value.to_owned().into(), lease, tag: None };
-    Txn { success: vec![op], ..Txn::default() }
+    let op = Op::Put {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        lease,
+        tag: None,
+    };
+    Txn {
+        success: vec![op],
+        ..Txn::default()
+    }
 }
 
 async fn keys(engine: &Engine) -> Vec<String> {
     let answer = engine.range(RangeRequest::new(Range::prefix(""))).await.unwrap();
-    answer.kvs.iter().map(|kv| String::from_utf8_lossy(&kv.key).into_owned()).collect()
+    answer
+        .kvs
+        .iter()
+        .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -84,12 +100,18 @@ async fn a_directory_has_one_owner() {
     let second = Engine::open(e.dir.path(), Options::default()).await;
     let error = second.err().unwrap();
     assert!(matches!(&error, Error::Locked { .. }), "{error}");
-    assert!(error.to_string().contains("is in use by another process"), "{error}");
+    assert!(
+        error.to_string().contains("is in use by another process"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_place_that_cannot_hold_data_is_an_error() {
-    let error = Engine::open(Path::new("/proc/no/such"), Options::default()).await.err().unwrap();
+    let error = Engine::open(Path::new("/proc/no/such"), Options::default())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::Io(_)), "{error}");
 }
 
@@ -98,12 +120,24 @@ async fn old_states_are_compacted_at_their_time() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let interval = Duration::from_secs(300);
-    let engine =
-        Engine::open(dir.path(), Options { compact_interval: Some(interval), ..options(&clock) }).await.unwrap();
+    let engine = Engine::open(
+        dir.path(),
+        Options {
+            compact_interval: Some(interval),
+            ..options(&clock)
+        },
+    )
+    .await
+    .unwrap();
     let first = engine.txn(put("a", "1", 0)).await.unwrap().revision;
     // One interval later the store goes back to where it was one interval before: nothing is lost yet.
     while engine.compacted_revision().await.unwrap() < first {
-        assert!(engine.range(RangeRequest::new(Range::key("a")).at(first)).await.is_ok());
+        assert!(
+            engine
+                .range(RangeRequest::new(Range::key("a")).at(first))
+                .await
+                .is_ok()
+        );
         clock.advance(interval / 2);
         tokio::task::yield_now().await;
     }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use corten_store::embedded::{Engine, Options};
-use corten_store::{
-    Compare, Error, EventKind, Op, Range, RangeRequest, Store, Txn, WatchRequest,
-};
+use corten_store::{Compare, Error, EventKind, Op, Range, RangeRequest, Store, Txn, WatchRequest};
 use futures::StreamExt;
 use proptest::prelude::*;
 
@@ -29,7 +27,11 @@ struct Write {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    (0..KEYS.len(), prop::option::of(any::<u8>()), prop::option::of(any::<bool>()))
+    (
+        0..KEYS.len(),
+        prop::option::of(any::<u8>()),
+        prop::option::of(any::<bool>()),
+    )
         .prop_map(|(key, value, guard)| Write { key, value, guard })
 }
 
@@ -60,11 +62,17 @@ impl Model {
         let key = KEYS[write.key];
         let (revision, state) = self.newest();
         let stored = state.get(key).map_or(0, |(_, revision)| *revision);
-        let compares = write.guard.map(|right| {
-            Compare::ModRevision(key.into(), if right { stored } else { stored + 1 })
-        });
-        let op = write.value.map_or_else(|| Op::delete(key), |value| Op::put(key, vec![value]));
-        let txn = Txn { compares: compares.into_iter().collect(), success: vec![op], failure: Vec::new() };
+        let compares = write
+            .guard
+            .map(|right| Compare::ModRevision(key.into(), if right { stored } else { stored + 1 }));
+        let op = write
+            .value
+            .map_or_else(|| Op::delete(key), |value| Op::put(key, vec![value]));
+        let txn = Txn {
+            compares: compares.into_iter().collect(),
+            success: vec![op],
+            failure: Vec::new(),
+        };
         let succeeds = write.guard != Some(false);
         if succeeds && (write.value.is_some() || stored != 0) {
             let mut next = state.clone();
@@ -80,14 +88,20 @@ impl Model {
 }
 
 async fn open(dir: &std::path::Path) -> Engine {
-    let options = Options { compact_interval: None, free_bytes_min: 0, ..Options::default() };
+    let options = Options {
+        compact_interval: None,
+        free_bytes_min: 0,
+        ..Options::default()
+    };
     Engine::open(dir, options).await.unwrap()
 }
 
 async fn check(engine: &Engine, model: &Model) {
     assert_eq!(engine.current_revision().await.unwrap(), model.newest().0);
     for (revision, want) in &model.states {
-        let answer = engine.range(RangeRequest::new(Range::prefix("")).at(*revision)).await;
+        let answer = engine
+            .range(RangeRequest::new(Range::prefix("")).at(*revision))
+            .await;
         if *revision < model.compacted {
             assert!(matches!(answer, Err(Error::Compacted { .. })));
             continue;
@@ -96,7 +110,12 @@ async fn check(engine: &Engine, model: &Model) {
             .unwrap()
             .kvs
             .iter()
-            .map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), (kv.value[0], kv.mod_revision)))
+            .map(|kv| {
+                (
+                    String::from_utf8_lossy(&kv.key).into_owned(),
+                    (kv.value[0], kv.mod_revision),
+                )
+            })
             .collect();
         assert_eq!(&found, want, "at {revision}");
     }
@@ -105,14 +124,27 @@ async fn check(engine: &Engine, model: &Model) {
 
 async fn check_watch(engine: &Engine, model: &Model) {
     let start = model.compacted + 1;
-    let want: Vec<_> = model.changes.iter().filter(|(revision, ..)| *revision >= start).cloned().collect();
-    let request = WatchRequest { range: Range::prefix(""), start_revision: start, prev: false };
+    let want: Vec<_> = model
+        .changes
+        .iter()
+        .filter(|(revision, ..)| *revision >= start)
+        .cloned()
+        .collect();
+    let request = WatchRequest {
+        range: Range::prefix(""),
+        start_revision: start,
+        prev: false,
+    };
     let mut stream = engine.watch(request).await.unwrap();
     let mut found = Vec::new();
     while found.len() < want.len() {
         for event in stream.next().await.unwrap().unwrap().events {
             let value = (event.kind == EventKind::Put).then(|| event.kv.value[0]);
-            found.push((event.kv.mod_revision, String::from_utf8_lossy(&event.kv.key).into_owned(), value));
+            found.push((
+                event.kv.mod_revision,
+                String::from_utf8_lossy(&event.kv.key).into_owned(),
+                value,
+            ));
         }
     }
     assert_eq!(found, want);
@@ -122,11 +154,16 @@ async fn run(steps: Vec<Step>) {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = open(dir.path()).await;
     let start = engine.current_revision().await.unwrap();
-    let mut model = Model { states: BTreeMap::from([(start, State::new())]), changes: Vec::new(), compacted: 0 };
+    let mut model = Model {
+        states: BTreeMap::from([(start, State::new())]),
+        changes: Vec::new(),
+        compacted: 0,
+    };
     for step in steps {
         match step {
             Step::Writes(writes) => {
-                let (txns, outcomes): (Vec<_>, Vec<_>) = writes.iter().map(|write| model.write(write)).unzip();
+                let (txns, outcomes): (Vec<_>, Vec<_>) =
+                    writes.iter().map(|write| model.write(write)).unzip();
                 // Sent in this order, answered together.
                 let responses = futures::future::join_all(txns.into_iter().map(|txn| engine.txn(txn))).await;
                 let succeeded: Vec<bool> = responses.into_iter().map(|r| r.unwrap().succeeded).collect();

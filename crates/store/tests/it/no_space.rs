@@ -11,7 +11,11 @@ use crate::crash::test_process;
 const DIR: &str = "CORTEN_FULL_DIR";
 
 async fn open(dir: &Path, free_bytes_min: u64) -> Engine {
-    let options = Options { compact_interval: None, free_bytes_min, ..Options::default() };
+    let options = Options {
+        compact_interval: None,
+        free_bytes_min,
+        ..Options::default()
+    };
     Engine::open(dir, options).await.unwrap()
 }
 
@@ -26,7 +30,10 @@ async fn put(engine: &Engine, at: usize) -> corten_store::Result<()> {
     })
     .take(256 << 10)
     .collect();
-    let txn = Txn { success: vec![Op::put(format!("k{at:04}"), value)], ..Txn::default() };
+    let txn = Txn {
+        success: vec![Op::put(format!("k{at:04}"), value)],
+        ..Txn::default()
+    };
     engine.txn(txn).await.map(drop)
 }
 
@@ -43,7 +50,12 @@ async fn fill(engine: &Engine) -> usize {
 }
 
 async fn count(engine: &Engine) -> usize {
-    engine.range(RangeRequest::new(Range::prefix("k"))).await.unwrap().kvs.len()
+    engine
+        .range(RangeRequest::new(Range::prefix("k")))
+        .await
+        .unwrap()
+        .kvs
+        .len()
 }
 
 #[tokio::test]
@@ -52,7 +64,12 @@ async fn too_little_room_is_refused_before_it_is_too_late() {
     let engine = open(dir.path(), u64::MAX).await;
     let error = put(&engine, 0).await.unwrap_err();
     assert!(matches!(error, Error::NoSpace { .. }));
-    assert!(error.to_string().starts_with("no space left on the device that holds"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("no space left on the device that holds"),
+        "{error}"
+    );
     assert_eq!(count(&engine).await, 0);
 }
 
@@ -90,9 +107,13 @@ fn a_full_disk_loses_nothing() {
     let mut command = Command::new("unshare");
     let script = "mount -t tmpfs -o size=48m tmpfs \"$CORTEN_FULL_DIR\" && exec \"$@\"";
     command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
-    command.arg(test.get_program()).args(test.get_args()).env(DIR, dir.path());
+    command
+        .arg(test.get_program())
+        .args(test.get_args())
+        .env(DIR, dir.path());
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if text.contains("unshare failed") || text.contains("must be superuser") {
         println!("skipped: no mount namespaces here: {text}");
         return;

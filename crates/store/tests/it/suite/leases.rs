@@ -5,7 +5,12 @@ use super::*;
 const TTL: Duration = Duration::from_secs(60);
 
 async fn put_leased(store: &dyn Store, key: &'static str, lease: i64) -> u64 {
-    let op = Op::Put { key: key.into(), value: "x".into(), lease, tag: None };
+    let op = Op::Put {
+        key: key.into(),
+        value: "x".into(),
+        lease,
+        tag: None,
+    };
     write(store, vec![op]).await.revision
 }
 
@@ -23,12 +28,29 @@ pub async fn end_takes_the_keys(h: &impl Harness) {
     h.advance(Duration::from_secs(1));
     let mut gone = events(&mut stream, 2).await;
     gone.sort_by_key(|event| event.split(' ').next_back().map(str::to_owned));
-    let keys: Vec<&str> = gone.iter().filter_map(|event| event.split_once(' ')).map(|(_, what)| what).collect();
+    let keys: Vec<&str> = gone
+        .iter()
+        .filter_map(|event| event.split_once(' '))
+        .map(|(_, what)| what)
+        .collect();
     assert_eq!(keys, ["DELETE a", "DELETE b"]);
     assert_eq!(dump(store, "", 0).await, ["c=stays"]);
-    let late = Op::Put { key: "d".into(), value: "x".into(), lease: i64::MAX, tag: None };
-    let refused = store.txn(Txn { success: vec![late], ..Txn::default() }).await;
-    assert!(matches!(refused, Err(Error::LeaseNotFound(i64::MAX))), "{refused:?}");
+    let late = Op::Put {
+        key: "d".into(),
+        value: "x".into(),
+        lease: i64::MAX,
+        tag: None,
+    };
+    let refused = store
+        .txn(Txn {
+            success: vec![late],
+            ..Txn::default()
+        })
+        .await;
+    assert!(
+        matches!(refused, Err(Error::LeaseNotFound(i64::MAX))),
+        "{refused:?}"
+    );
 }
 
 pub async fn keepalive_begins_anew(h: &impl Harness) {
@@ -42,11 +64,20 @@ pub async fn keepalive_begins_anew(h: &impl Harness) {
     assert_eq!(store.lease_keepalive(lease.id).await.unwrap(), lease);
     let mut stream = watch(store, "", last + 1, false).await;
     h.advance(TTL / 2);
-    assert_eq!(events(&mut stream, 1).await, [format!("{} DELETE other", last + 1)]);
+    assert_eq!(
+        events(&mut stream, 1).await,
+        [format!("{} DELETE other", last + 1)]
+    );
     assert!(get(store, "kept").await.is_some());
     h.advance(TTL / 2);
-    assert_eq!(events(&mut stream, 1).await, [format!("{} DELETE kept", last + 2)]);
-    while !matches!(store.lease_keepalive(lease.id).await, Err(Error::LeaseNotFound(_))) {
+    assert_eq!(
+        events(&mut stream, 1).await,
+        [format!("{} DELETE kept", last + 2)]
+    );
+    while !matches!(
+        store.lease_keepalive(lease.id).await,
+        Err(Error::LeaseNotFound(_))
+    ) {
         tokio::task::yield_now().await;
     }
 }
@@ -57,7 +88,10 @@ pub async fn revoke_takes_the_keys_now(h: &impl Harness) {
     put_leased(store, "a", lease.id).await;
     store.lease_revoke(lease.id).await.unwrap();
     assert_eq!(get(store, "a").await, None);
-    assert!(matches!(store.lease_revoke(lease.id).await, Err(Error::LeaseNotFound(_))));
+    assert!(matches!(
+        store.lease_revoke(lease.id).await,
+        Err(Error::LeaseNotFound(_))
+    ));
 }
 
 pub async fn a_put_without_the_lease_detaches(h: &impl Harness) {

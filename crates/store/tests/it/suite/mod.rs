@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corten_store::{
-    Compare, Event, EventKind, KeyValue, Op, OpResult, Range, RangeRequest, Store, Txn, TxnResponse, WatchRequest,
-    WatchStream,
+    Compare, Event, EventKind, KeyValue, Op, OpResult, Range, RangeRequest, Store, Txn, TxnResponse,
+    WatchRequest, WatchStream,
 };
 use futures::StreamExt;
 
@@ -78,33 +78,67 @@ async fn delete(store: &dyn Store, key: &'static str) -> u64 {
 }
 
 async fn write(store: &dyn Store, ops: Vec<Op>) -> TxnResponse {
-    store.txn(Txn { success: ops, ..Txn::default() }).await.unwrap()
+    store
+        .txn(Txn {
+            success: ops,
+            ..Txn::default()
+        })
+        .await
+        .unwrap()
 }
 
 async fn get(store: &dyn Store, key: &str) -> Option<KeyValue> {
-    store.range(RangeRequest::new(Range::key(key))).await.unwrap().kvs.pop()
+    store
+        .range(RangeRequest::new(Range::key(key)))
+        .await
+        .unwrap()
+        .kvs
+        .pop()
 }
 
 /// `key=value` of everything under a prefix, at a revision.
 async fn dump(store: &dyn Store, prefix: &str, revision: u64) -> Vec<String> {
-    let answer = store.range(RangeRequest::new(Range::prefix(prefix)).at(revision)).await.unwrap();
+    let answer = store
+        .range(RangeRequest::new(Range::prefix(prefix)).at(revision))
+        .await
+        .unwrap();
     answer.kvs.iter().map(text).collect()
 }
 
 fn text(kv: &KeyValue) -> String {
-    format!("{}={}", String::from_utf8_lossy(&kv.key), String::from_utf8_lossy(&kv.value))
+    format!(
+        "{}={}",
+        String::from_utf8_lossy(&kv.key),
+        String::from_utf8_lossy(&kv.value)
+    )
 }
 
 async fn watch(store: &dyn Store, prefix: &str, start_revision: u64, prev: bool) -> WatchStream {
-    store.watch(WatchRequest { range: Range::prefix(prefix), start_revision, prev }).await.unwrap()
+    store
+        .watch(WatchRequest {
+            range: Range::prefix(prefix),
+            start_revision,
+            prev,
+        })
+        .await
+        .unwrap()
 }
 
 /// The next `count` events as `revision PUT key=value` or `revision DELETE key`, with ` before key=value` if known.
 async fn events(stream: &mut WatchStream, count: usize) -> Vec<String> {
     let mut found = Vec::new();
     while found.len() < count {
-        let batch = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap();
-        assert!(batch.events.iter().all(|event| event.kv.mod_revision <= batch.revision));
+        let batch = tokio::time::timeout(PATIENCE, stream.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert!(
+            batch
+                .events
+                .iter()
+                .all(|event| event.kv.mod_revision <= batch.revision)
+        );
         found.extend(batch.events.iter().map(event_text));
     }
     found
@@ -116,6 +150,10 @@ fn event_text(event: &Event) -> String {
         EventKind::Put => format!("PUT {}", text(kv)),
         EventKind::Delete => format!("DELETE {}", String::from_utf8_lossy(&kv.key)),
     };
-    let before = event.prev.as_ref().map(|prev| format!(" before {}", text(prev))).unwrap_or_default();
+    let before = event
+        .prev
+        .as_ref()
+        .map(|prev| format!(" before {}", text(prev)))
+        .unwrap_or_default();
     format!("{} {what}{before}", kv.mod_revision)
 }

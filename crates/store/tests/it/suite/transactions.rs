@@ -10,7 +10,10 @@ pub async fn revisions_and_versions_count(h: &impl Harness) {
     assert_eq!(put(store, "a", "1").await, start + 1);
     assert_eq!(put(store, "a", "2").await, start + 2);
     let kv = get(store, "a").await.unwrap();
-    assert_eq!((kv.create_revision, kv.mod_revision, kv.version), (start + 1, start + 2, 2));
+    assert_eq!(
+        (kv.create_revision, kv.mod_revision, kv.version),
+        (start + 1, start + 2, 2)
+    );
     assert_eq!(delete(store, "a").await, start + 3);
     assert_eq!(get(store, "a").await, None);
     // Deleting what is not there writes nothing.
@@ -27,7 +30,14 @@ pub async fn guards_hold_or_nothing_is_written(h: &impl Harness) {
     let attempt = async |compare: Compare| {
         let success = vec![Op::put("b", "yes"), Op::delete("b2")];
         let failure = vec![Op::get("a")];
-        store.txn(Txn { compares: vec![compare], success, failure }).await.unwrap()
+        store
+            .txn(Txn {
+                compares: vec![compare],
+                success,
+                failure,
+            })
+            .await
+            .unwrap()
     };
     for failing in [
         Compare::ModRevision("a".into(), revision + 1),
@@ -40,7 +50,9 @@ pub async fn guards_hold_or_nothing_is_written(h: &impl Harness) {
         let response = attempt(failing).await;
         assert!(!response.succeeded);
         assert_eq!(response.revision, revision);
-        let [OpResult::Got(Some(kv))] = response.results.as_slice() else { panic!("{response:?}") };
+        let [OpResult::Got(Some(kv))] = response.results.as_slice() else {
+            panic!("{response:?}")
+        };
         assert_eq!(text(kv), "a=1");
     }
     assert_eq!(get(store, "b").await, None);
@@ -59,10 +71,20 @@ pub async fn guards_hold_or_nothing_is_written(h: &impl Harness) {
 pub async fn a_transaction_is_one_revision(h: &impl Harness) {
     let store = h.store();
     let before = put(store, "c", "old").await;
-    let response =
-        write(store, vec![Op::put("a", "1"), Op::get("c"), Op::put("b", "2"), Op::delete("c")]).await;
+    let response = write(
+        store,
+        vec![
+            Op::put("a", "1"),
+            Op::get("c"),
+            Op::put("b", "2"),
+            Op::delete("c"),
+        ],
+    )
+    .await;
     assert_eq!(response.revision, before + 1);
-    let OpResult::Got(Some(got)) = &response.results[1] else { panic!("{response:?}") };
+    let OpResult::Got(Some(got)) = &response.results[1] else {
+        panic!("{response:?}")
+    };
     assert_eq!(text(got), "c=old");
     assert_eq!(dump(store, "", 0).await, ["a=1", "b=2"]);
     for key in ["a", "b"] {
@@ -70,7 +92,11 @@ pub async fn a_transaction_is_one_revision(h: &impl Harness) {
     }
     let mut stream = watch(store, "", before + 1, false).await;
     let revision = before + 1;
-    let want = [format!("{revision} PUT a=1"), format!("{revision} PUT b=2"), format!("{revision} DELETE c")];
+    let want = [
+        format!("{revision} PUT a=1"),
+        format!("{revision} PUT b=2"),
+        format!("{revision} DELETE c"),
+    ];
     assert_eq!(events(&mut stream, 3).await, want);
 }
 
@@ -78,13 +104,23 @@ pub async fn bad_requests_are_refused(h: &impl Harness) {
     let store = h.store();
     let before = store.current_revision().await.unwrap();
     let refused = async |ops: Vec<Op>| {
-        let outcome = store.txn(Txn { success: ops, ..Txn::default() }).await;
+        let outcome = store
+            .txn(Txn {
+                success: ops,
+                ..Txn::default()
+            })
+            .await;
         assert!(matches!(outcome, Err(Error::Invalid(_))), "{outcome:?}");
     };
     refused(vec![Op::put("a", "1"), Op::put("a", "2")]).await;
     refused(vec![Op::put("a", "1"), Op::delete("a")]).await;
     refused(vec![Op::put("", "1")]).await;
-    refused((0..=TXN_OPS_MAX).map(|at| Op::put(format!("k{at}"), "1")).collect()).await;
+    refused(
+        (0..=TXN_OPS_MAX)
+            .map(|at| Op::put(format!("k{at}"), "1"))
+            .collect(),
+    )
+    .await;
     refused(vec![Op::put("a", vec![0; corten_store::VALUE_BYTES_MAX + 1])]).await;
     assert_eq!(store.current_revision().await.unwrap(), before);
 }
@@ -102,7 +138,10 @@ pub async fn guarded_increments_are_not_lost(h: &impl Harness) {
     });
     join_all(writers).await;
     let kv = get(store, "n").await.unwrap();
-    assert_eq!((text(&kv), kv.version), (format!("n={}", WRITERS * EACH), WRITERS * EACH + 1));
+    assert_eq!(
+        (text(&kv), kv.version),
+        (format!("n={}", WRITERS * EACH), WRITERS * EACH + 1)
+    );
 }
 
 async fn increment(store: &dyn Store) -> bool {
@@ -110,5 +149,13 @@ async fn increment(store: &dyn Store) -> bool {
     let count: u64 = std::str::from_utf8(&kv.value).unwrap().parse().unwrap();
     let compares = vec![Compare::ModRevision("n".into(), kv.mod_revision)];
     let success = vec![Op::put("n", (count + 1).to_string())];
-    store.txn(Txn { compares, success, failure: Vec::new() }).await.unwrap().succeeded
+    store
+        .txn(Txn {
+            compares,
+            success,
+            failure: Vec::new(),
+        })
+        .await
+        .unwrap()
+        .succeeded
 }
