@@ -1,6 +1,7 @@
 //! Store, registry, API server, controllers and scheduler, in this process.
 
 use crate::cluster::Cluster;
+use crate::parts::Parts;
 use crate::paths::Paths;
 use anyhow::Context;
 use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
@@ -14,7 +15,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 /// Name of the kubeconfig context, and of the cluster in it.
 pub(crate) const CONTEXT: &str = "corten";
@@ -32,7 +32,7 @@ pub(crate) struct Front {
 pub(crate) struct ControlPlane {
     pub(crate) api: ApiServer,
     pub(crate) pki: Arc<Pki>,
-    tasks: JoinSet<()>,
+    parts: Parts,
 }
 
 /// Starts everything and writes the admin kubeconfig; the API is served when this returns.
@@ -54,11 +54,11 @@ pub(crate) async fn start(cluster: &Cluster, paths: &Paths, front: Front, stop: 
     };
     let (api, tls) = standard.start(&pki).await.context("starting the API server")?;
     let listeners = front.listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()));
+    let mut parts = Parts::default();
+    parts.spawn("api server", corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()));
     write_admin(&paths.admin_kubeconfig(), cluster, &pki)?;
-    start_controllers(&mut tasks, cluster, &api, &pki, &stop);
-    Ok(ControlPlane { api, pki, tasks })
+    start_controllers(&mut parts, &api, &pki, &stop);
+    Ok(ControlPlane { api, pki, parts })
 }
 
 impl ControlPlane {
@@ -72,8 +72,8 @@ impl ControlPlane {
         self.api.stop();
     }
 
-    pub(crate) async fn ended(mut self) {
-        while self.tasks.join_next().await.is_some() {}
+    pub(crate) async fn ended(self) {
+        self.parts.ended().await;
     }
 }
 
@@ -89,7 +89,7 @@ async fn open_registry(paths: &Paths) -> anyhow::Result<Arc<Registry>> {
     Registry::open(Arc::new(store), corten_registry::Options::default()).await.context("reading the store")
 }
 
-fn start_controllers(tasks: &mut JoinSet<()>, cluster: &Cluster, api: &ApiServer, pki: &Pki, stop: &CancellationToken) {
+fn start_controllers(parts: &mut Parts, api: &ApiServer, pki: &Pki, stop: &CancellationToken) {
     let clock: SharedClock = RealClock::shared();
     let as_user = |name: &str, more: &[&str]| corten_client::in_process(api.in_process(UserInfo::new(name, more.iter().copied())));
     let factory = Factory::new(as_user("system:kube-controller-manager", &[groups::MASTERS]), stop.clone());
@@ -97,10 +97,9 @@ fn start_controllers(tasks: &mut JoinSet<()>, cluster: &Cluster, api: &ApiServer
         root_ca: pki.ca_pem().to_owned(),
         ..corten_controllers::Config::new(clock.clone())
     };
-    let _ = cluster;
-    tasks.spawn(corten_controllers::run_all(factory.clone(), config, stop.clone()));
+    parts.spawn("controllers", corten_controllers::run_all(factory.clone(), config, stop.clone()));
     let scheduling = factory.acting_as(as_user("system:kube-scheduler", &[]));
-    tasks.spawn(corten_scheduler::run(scheduling, corten_scheduler::Config::new(clock), stop.clone()));
+    parts.spawn("scheduler", corten_scheduler::run(scheduling, corten_scheduler::Config::new(clock), stop.clone()));
 }
 
 fn write_admin(path: &Path, cluster: &Cluster, pki: &Pki) -> anyhow::Result<()> {

@@ -18,6 +18,7 @@ mod logging;
 mod machine;
 mod many;
 mod node;
+mod parts;
 mod paths;
 mod pod_network;
 mod status;

@@ -124,7 +124,7 @@ fn start_feeds(
     parts.spawn("service feed", async move { feeds::services::run(&services, node, proxy, end).await });
 
     let (uplink, end) = (Arc::clone(net), stop.clone());
-    tasks.spawn(async move {
+    parts.spawn("uplink", async move {
         tokio::select! {
             () = end.cancelled() => {}
             Err(error) = uplink.follow_uplink() => tracing::warn!(%error, "a change of the default route will not be followed"),
