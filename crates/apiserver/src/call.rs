@@ -108,14 +108,9 @@ impl Call {
             groups: self.user.groups.clone(),
             extra: self.user.extra.clone(),
         };
-        let manager = if field_manager.is_empty() {
-            manager_of(self.user_agent())
-        } else {
-            field_manager
-        };
         WriteContext::new(user, SystemTime::now())
             .with_dry_run(dry_run)
-            .with_field_manager(manager)
+            .with_field_manager(field_manager)
     }
 
     /// Moves what the write gathered into the answer's warnings.
@@ -124,14 +119,4 @@ impl Call {
             self.warn(text);
         }
     }
-}
-
-/// The field manager of clients that name none: the user agent up to its first slash, at most 128 bytes of it.
-pub fn manager_of(user_agent: &str) -> &str {
-    let name = user_agent.split('/').next().unwrap_or_default();
-    let mut end = name.len().min(128);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
 }

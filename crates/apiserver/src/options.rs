@@ -27,6 +27,8 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// `?fieldValidation=`
     pub validation: Validation,
+    /// `?force=true`, for apply only.
+    pub force: bool,
 }
 
 /// Which kind of request options are validated for.
@@ -99,6 +101,7 @@ impl WriteOptions {
             dry_run,
             field_manager: manager.to_owned(),
             validation,
+            force: force.unwrap_or(false),
         })
     }
 }

@@ -8,6 +8,7 @@ use corten_registry::{Object, Subresource, UpdateOptions};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use crate::apply::Ownership;
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::codec;
@@ -101,9 +102,9 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
         For::Patch
     };
     let options = WriteOptions::read(&call.query, purpose)?;
-    let patch = Patch::parse(kind, body)?;
+    let patch = Patch::parse(kind, &body)?;
     change(&call, served, &options, |current| {
-        patch.apply_as(&call, &gvk(), current, &options)
+        patch.apply(&call, &gvk(), current, &options)
     })
     .await
 }
@@ -116,15 +117,18 @@ async fn change(
     wanted: impl Fn(Value) -> Result<Value, Status> + Send + Sync,
 ) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
-    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let ownership = Ownership::new(call, served, options);
+    let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let apply = |current: &Value| {
         let scale = wanted(scale_of(current))?;
         validate(&scale, name)?;
         let mut out = current.clone();
         out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0));
+        crate::apply::own(call, served, &ctx, current, &mut out);
         let version = object::resource_version(&scale).to_owned();
         object::set_resource_version(&mut out, &version);
+        ownership.record("scale", current, &mut out);
         Ok(out)
     };
     let uid = None;

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use corten_meta::status::Details;
-use corten_meta::{GroupVersionKind, Status, object, patch as patches};
+use corten_meta::{GroupVersionKind, Status, patch as patches};
 use corten_registry::UpdateOptions;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::apply::{Ownership, may_create};
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::options::{For, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
 use crate::verbs::write::{check_name, check_namespace};
-use crate::{apply, codec, convert};
+use crate::{codec, convert};
 
 /// What a patch is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,9 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         For::Patch
     };
     let options = WriteOptions::read(&call.query, purpose)?;
-    let patch = Patch::parse(kind, body)?;
-    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let patch = Patch::parse(kind, &body)?;
+    let ownership = Ownership::new(&call, &served, &options);
+    let ctx = call.write_context(options.dry_run, ownership.manager());
     let subresource = served.subresource(&call.info.subresource);
     let create = kind == PatchType::Apply && call.info.subresource.is_empty();
     let update = UpdateOptions {
@@ -81,10 +82,22 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     };
     let updated = {
         let (ns, name) = (served.namespace_of(&call), call.info.name.as_str());
-        let change = |current: &Value| {
-            let mut wanted = current.clone();
-            convert::to_served(&served, &mut wanted);
-            let mut wanted = patch.apply(&call, &served, wanted, &options)?;
+        let change = |live: &Value| {
+            let mut current = live.clone();
+            convert::to_served(&served, &mut current);
+            let mut wanted = if kind == PatchType::Apply {
+                ownership.apply(&call, &current, &patch.document, options.force)?
+            } else {
+                if live.is_null() {
+                    return Err(Status::not_found(&served.schema.group_resource(), name));
+                }
+                let mut wanted = patch.apply(&call, &served.schema.gvk(), current.clone(), &options)?;
+                ownership.record(subresource.0, &current, &mut wanted);
+                wanted
+            };
+            if live.is_null() {
+                may_create(&call, &wanted)?;
+            }
             check_namespace(&mut wanted, ns)?;
             check_name(&wanted, name)?;
             convert::to_stored(&served, &mut wanted);
@@ -109,7 +122,6 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
 pub struct Patch {
     kind: PatchType,
     document: Value,
-    raw: Bytes,
 }
 
 impl Patch {
@@ -117,13 +129,13 @@ impl Patch {
     ///
     /// # Errors
     /// 400 for what is no patch of its kind.
-    pub fn parse(kind: PatchType, raw: Bytes) -> Result<Self, Status> {
+    pub fn parse(kind: PatchType, raw: &[u8]) -> Result<Self, Status> {
         let bad = |e: String| Status::bad_request(format!("error decoding patch: {e}"));
         let document = match kind {
-            PatchType::Apply => corten_schema::decode::yaml_value(&raw)
+            PatchType::Apply => corten_schema::decode::yaml_value(raw)
                 .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?,
-            PatchType::Strategic => corten_schema::decode::json(&raw)?,
-            PatchType::Json | PatchType::Merge => corten_schema::decode::json_value(&raw).map_err(bad)?,
+            PatchType::Strategic => corten_schema::decode::json(raw)?,
+            PatchType::Json | PatchType::Merge => corten_schema::decode::json_value(raw).map_err(bad)?,
         };
         let (fits, wanted) = match kind {
             PatchType::Json => (document.is_array(), "[]handlers.jsonPatchOp"),
@@ -136,37 +148,14 @@ impl Patch {
             );
             return Err(bad(text));
         }
-        Ok(Self { kind, document, raw })
+        Ok(Self { kind, document })
     }
 
-    /// Applies to the current object, in the version that is served; gives the object wanted, defaults filled in.
+    /// Applies to an object of any kind; gives the object wanted, defaults filled in.
     ///
     /// # Errors
-    /// 404 where there is none and the patch cannot create one; else as the kind of patch has it.
+    /// As the kind of patch has it; 415 for server-side apply, which needs an owner.
     pub fn apply(
-        &self,
-        call: &Call,
-        served: &Served,
-        current: Value,
-        options: &WriteOptions,
-    ) -> Result<Value, Status> {
-        if self.kind == PatchType::Apply {
-            return apply::apply(call, served, current, &self.document, &self.raw, options);
-        }
-        if object::uid(&current).is_empty() {
-            return Err(Status::not_found(
-                &served.schema.group_resource(),
-                &call.info.name,
-            ));
-        }
-        self.apply_as(call, &served.schema.gvk(), current, options)
-    }
-
-    /// Applies to an object of any kind, such as the Scale of a Deployment.
-    ///
-    /// # Errors
-    /// 415 for server-side apply, which only objects themselves take.
-    pub fn apply_as(
         &self,
         call: &Call,
         gvk: &GroupVersionKind,

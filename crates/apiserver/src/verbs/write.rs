@@ -7,6 +7,7 @@ use corten_registry::{CreateOptions, Subresource, UpdateOptions};
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::apply::{Ownership, may_create};
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::options::{For, WriteOptions};
@@ -25,8 +26,10 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     let options = WriteOptions::read(&call.query, For::Create)?;
     let mut obj = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
     check_namespace(&mut obj, served.namespace_of(&call))?;
+    let ownership = Ownership::new(&call, &served, &options);
+    ownership.record("", &Value::Null, &mut obj);
     convert::to_stored(&served, &mut obj);
-    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let ctx = call.write_context(options.dry_run, ownership.manager());
     let created = {
         let resource = served.stored()?;
         let namespace = served.namespace_of(&call);
@@ -45,13 +48,14 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
 /// As [`create`]; 409 for a stale resourceVersion.
 pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.object_answer()?;
-    let obj = decode_body(&mut call, &served).await?;
+    let body = call.read_body().await?;
     let options = WriteOptions::read(&call.query, For::Update)?;
-    let mut obj = obj;
+    let format = call.body_format()?;
+    let mut obj = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
     check_namespace(&mut obj, served.namespace_of(&call))?;
     check_name(&obj, &call.info.name)?;
-    convert::to_stored(&served, &mut obj);
-    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let ownership = Ownership::new(&call, &served, &options);
+    let ctx = call.write_context(options.dry_run, ownership.manager());
     let uid = Some(object::uid(&obj))
         .filter(|u| !u.is_empty())
         .map(str::to_owned);
@@ -60,8 +64,22 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
         ..UpdateOptions::default()
     };
     let subresource = served.subresource(&call.info.subresource);
-    let change = |_: &Value| Ok(obj.clone());
     let updated = {
+        let change = |live: &Value| {
+            let mut wanted = obj.clone();
+            if live.is_null() {
+                may_create(&call, &wanted)?;
+            }
+            if served.converts() {
+                let mut live = live.clone();
+                convert::to_served(&served, &mut live);
+                ownership.record(subresource.0, &live, &mut wanted);
+            } else {
+                ownership.record(subresource.0, live, &mut wanted);
+            }
+            convert::to_stored(&served, &mut wanted);
+            Ok(wanted)
+        };
         let (ns, name) = (served.namespace_of(&call), &call.info.name);
         call.server
             .registry
@@ -76,17 +94,6 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
         StatusCode::OK
     };
     answer_object(&call, &served, code, &updated.object, accepted)
-}
-
-/// Reads and decodes the body of a PUT.
-///
-/// # Errors
-/// 413, 415, 400.
-pub(crate) async fn decode_body(call: &mut Call, served: &Served) -> Result<Value, Status> {
-    let body = call.read_body().await?;
-    let options = WriteOptions::read(&call.query, For::Update)?;
-    let format = call.body_format()?;
-    codec::decode(call, &served.schema.gvk(), &body, format, options.validation)
 }
 
 /// The object's namespace is the request's; one that says otherwise is refused.
