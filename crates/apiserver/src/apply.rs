@@ -1,41 +1,40 @@
-//! Field ownership: every write records who wrote what, and server-side apply merges by it. The algorithm is the schema's.
+//! Server-side apply, and who owns the fields of every other write.
+
+use std::time::SystemTime;
 
 use corten_auth::authz::Attributes;
-use corten_meta::{GroupResource, GroupVersionKind, Status, object};
-use corten_schema::apply::{self, Write, manager_name, reset_fields};
+use corten_meta::time::{self, Timestamp};
+use corten_meta::{GroupVersionKind, Status, object};
+use corten_schema::apply::{self, Write, reset_fields};
 use serde_json::Value;
 
-use crate::authz;
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::codec;
 use crate::options::{Validation, WriteOptions};
 
-/// Whose write this is, fixed for all its attempts.
+/// Who writes, as the managed-fields entry will say.
 pub struct Ownership {
     gvk: GroupVersionKind,
     manager: String,
+    /// RFC 3339.
     now: String,
     has_status: bool,
 }
 
-/// An object without a uid stands for none.
-fn existing(live: &Value) -> Option<&Value> {
-    Some(live).filter(|l| !object::uid(l).is_empty())
-}
-
 impl Ownership {
-    /// Of a call's write.
+    /// The manager that the request names, else its user agent's.
     pub fn new(call: &Call, served: &Served, options: &WriteOptions) -> Self {
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
             gvk: served.schema.gvk(),
-            manager: manager_name(&options.field_manager, call.user_agent()),
-            now: corten_meta::time::format(jiff::Timestamp::now()),
+            manager: apply::manager_name(&options.field_manager, call.user_agent()),
+            now: time::format(now),
             has_status: served.schema.subresource("status").is_some(),
         }
     }
 
-    /// The field manager's name.
+    /// The field manager.
     pub fn manager(&self) -> &str {
         &self.manager
     }
@@ -50,41 +49,51 @@ impl Ownership {
         }
     }
 
-    /// Records what a create (`live` is null) or update changed; both in the served version.
+    /// Records in `wanted` what the write changes of `live` (null on create). Both in the served version.
     pub fn record(&self, subresource: &str, live: &Value, wanted: &mut Value) {
         apply::update(&self.write(subresource), existing(live), wanted);
     }
 
-    /// Merges a configuration into the current object (null creates it); the outcome is complete, defaults included.
+    /// Applies a configuration to the current object (null where there is none).
     ///
     /// # Errors
-    /// 409 for fields that others own, 500 for a configuration that does not fit, in upstream's words.
-    pub fn apply(&self, call: &Call, current: &Value, config: &Value, force: bool) -> Result<Value, Status> {
+    /// 409 for fields that others own, unless forced; else as upstream.
+    pub fn apply(
+        &self,
+        call: &Call,
+        current: &Value,
+        configuration: &Value,
+        force: bool,
+    ) -> Result<Value, Status> {
         let write = self.write(&call.info.subresource);
-        let merged = apply::apply(&write, existing(current), config, force)?;
+        let merged = apply::apply(&write, existing(current), configuration, force)?;
         codec::patched(call, &self.gvk, merged, Validation::Ignore)
     }
 }
 
-/// A write that turns out to create needs the right to create, too.
+/// An object without a uid stands for none.
+fn existing(live: &Value) -> Option<&Value> {
+    Some(live).filter(|l| !object::uid(l).is_empty())
+}
+
+/// A PUT or apply that makes the object needs the right to create it.
 ///
 /// # Errors
-/// 403; 409 where the object wanted has a uid, for then another object is meant.
+/// 403.
 pub fn may_create(call: &Call, wanted: &Value) -> Result<(), Status> {
     let info = &call.info;
-    let uid = object::uid(wanted);
-    if !uid.is_empty() {
-        let gr = GroupResource::new(info.group.clone(), info.resource.clone());
-        let text =
-            format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
-        return Err(Status::conflict(&gr, &info.name, text));
-    }
     let attributes = Attributes {
+        user: &call.user,
+        verb: "create",
+        group: &info.group,
         version: &info.version,
+        resource: &info.resource,
         subresource: &info.subresource,
         namespace: &info.namespace,
-        name: &info.name,
-        ..Attributes::resource(&call.user, "create", &info.group, &info.resource)
+        name: object::name(wanted),
+        field_selector: None,
+        path: &info.path,
+        resource_request: true,
     };
-    authz::check(&call.server, &attributes)
+    crate::authz::check(&call.server, &attributes)
 }

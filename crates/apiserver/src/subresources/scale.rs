@@ -125,17 +125,12 @@ async fn change(
         validate(&scale, name)?;
         let mut out = current.clone();
         out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0));
-        crate::apply::own(call, served, &ctx, current, &mut out);
         let version = object::resource_version(&scale).to_owned();
         object::set_resource_version(&mut out, &version);
         ownership.record("scale", current, &mut out);
         Ok(out)
     };
-    let uid = None;
-    let update = UpdateOptions {
-        uid,
-        ..UpdateOptions::default()
-    };
+    let update = UpdateOptions::default();
     let registry = &call.server.registry;
     let updated = registry
         .update(
