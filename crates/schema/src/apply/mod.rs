@@ -162,7 +162,7 @@ fn starting_managers(write: &Write<'_>, live: &Value, new: &Value) -> Managers {
 /// fields and is yet to be normalized and defaulted.
 ///
 /// Errors: a configuration that does not fit the type (upstream answers 500 with its text), a conflict (409 with a cause
-/// per field) unless `force`, managed fields in the configuration (400).
+/// per field) unless `force`, managed fields or another version in the configuration (400).
 pub fn apply(
     write: &Write<'_>,
     live: Option<&Value>,
@@ -176,6 +176,12 @@ pub fn apply(
         .is_some_and(|m| !m.is_null())
     {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let (stated, wanted) = (object::api_version(config), write.gvk.api_version());
+    if stated != wanted {
+        return Err(Status::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {stated}, expected: {wanted}"
+        )));
     }
     check(write, node, config)?;
     let zero = nothing_live(id);
