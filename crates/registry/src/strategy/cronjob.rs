@@ -45,7 +45,8 @@ fn spec(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     if *zone.value != old["timeZone"] {
         time_zone(&zone, errors);
     }
-    at.get("concurrencyPolicy").one_of(errors, &["Allow", "Forbid", "Replace"]);
+    at.get("concurrencyPolicy")
+        .one_of(errors, &["Allow", "Forbid", "Replace"]);
     let template = at.get("jobTemplate");
     let jobs = template.get("spec");
     job::spec::validate(&jobs, errors);
@@ -55,9 +56,14 @@ fn spec(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
         selector.invalid_raw(errors, &show_selector(selector.value), detail);
     }
     if jobs.get("manualSelector").bool() {
-        jobs.get("manualSelector").not_supported(errors, &["nil", "false"]);
+        jobs.get("manualSelector")
+            .not_supported(errors, &["nil", "false"]);
     }
-    nonnegative_fields(at, &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"], errors);
+    nonnegative_fields(
+        at,
+        &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
+        errors,
+    );
 }
 
 fn schedule(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
@@ -71,10 +77,16 @@ fn schedule(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     let had_zone = old["schedule"].as_str().is_some_and(|text| text.contains("TZ"));
     match (schedule.str().contains("TZ"), had_zone) {
         (true, true) if at.get("timeZone").is_set() => {
-            schedule.invalid(errors, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+            schedule.invalid(
+                errors,
+                "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+            );
         }
         (true, false) => {
-            schedule.invalid(errors, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+            schedule.invalid(
+                errors,
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            );
         }
         _ => {}
     }
@@ -89,7 +101,11 @@ fn time_zone(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
     let good = |part: &str| {
-        (1..=14).contains(&part.len()) && part != "." && part != ".." && !part.starts_with('-') && part.chars().all(allowed)
+        (1..=14).contains(&part.len())
+            && part != "."
+            && part != ".."
+            && !part.starts_with('-')
+            && part.chars().all(allowed)
     };
     let unknown = format!("unknown time zone {}", at.str());
     if !at.str().split('/').all(good) {

@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::pod::validate_template;
 use super::replicaset::always_running;
 use super::rules::{
-    At, ErrorList, amount, at_most_100_percent, int_or_percent, label_selector, nonnegative_fields, not_decremented,
-    object_meta, object_meta_update, selector_matches_template, selector_size, show_selector,
+    At, ErrorList, amount, at_most_100_percent, int_or_percent, label_selector, nonnegative_fields,
+    not_decremented, object_meta, object_meta_update, selector_matches_template, selector_size,
+    show_selector,
 };
 use super::{Strategy, StrategyContext, generic};
 use crate::resource::Subresource;
@@ -59,7 +60,9 @@ impl Strategy for DaemonSetStrategy {
 }
 
 fn template_generation(set: &Value) -> i64 {
-    object::annotation(set, TEMPLATE_GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0)
+    object::annotation(set, TEMPLATE_GENERATION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 fn spec(at: &At<'_, '_>, errors: &mut ErrorList) {
@@ -84,7 +87,11 @@ fn update_strategy(at: &At<'_, '_>, errors: &mut ErrorList) {
         "RollingUpdate" if !rolling.is_set() => rolling.required(errors, ""),
         "RollingUpdate" => rolling_update(&rolling, errors),
         kind => {
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{}}}", corten_meta::quote(kind), rolling.value);
+            let shown = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{}}}",
+                corten_meta::quote(kind),
+                rolling.value
+            );
             at.not_supported_raw(errors, &shown, &["RollingUpdate", "OnDelete"]);
         }
     }

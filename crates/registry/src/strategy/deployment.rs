@@ -83,7 +83,10 @@ fn strategy(at: &At<'_, '_>, errors: &mut ErrorList) {
                 ),
                 false => "null".to_owned(),
             };
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{inner}}}", corten_meta::quote(at.get("type").str()));
+            let shown = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{inner}}}",
+                corten_meta::quote(at.get("type").str())
+            );
             at.not_supported_raw(errors, &shown, &["Recreate", "RollingUpdate"]);
         }
     }
@@ -112,7 +115,13 @@ fn status(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     ];
     nonnegative_fields(at, &counts, errors);
     let parts = ["updatedReplicas", "readyReplicas", "availableReplicas"];
-    not_above(at, &parts, "replicas", "cannot be greater than status.replicas", errors);
+    not_above(
+        at,
+        &parts,
+        "replicas",
+        "cannot be greater than status.replicas",
+        errors,
+    );
     let detail = "cannot be greater than readyReplicas";
     not_above(at, &["availableReplicas"], "readyReplicas", detail, errors);
     not_decremented(&at.get("collisionCount"), &old["collisionCount"], errors);

@@ -12,6 +12,7 @@ mod pod;
 mod podtemplate;
 mod replicaset;
 mod rules;
+mod selectable;
 mod statefulset;
 
 use std::sync::Arc;
@@ -201,6 +202,10 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
     match (group, plural) {
         ("", "namespaces") => Arc::new(namespace::NamespaceStrategy),
         ("", "pods") => Arc::new(pod::PodStrategy),
+        ("" | "events.k8s.io", "events") => Arc::new(selectable::EventStrategy),
+        ("", "nodes") => Arc::new(selectable::Selectable(&["spec.unschedulable"])),
+        ("", "secrets") => Arc::new(selectable::Selectable(&["type"])),
+        ("certificates.k8s.io", "certificatesigningrequests") => Arc::new(selectable::Selectable(&["spec.signerName"])),
         ("", "podtemplates") => Arc::new(podtemplate::PodTemplateStrategy),
         ("", "replicationcontrollers") => Arc::new(replicaset::ReplicationControllerStrategy),
         ("apps", "controllerrevisions") => Arc::new(statefulset::ControllerRevisionStrategy),

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::pod::validate_template;
 use super::rules::{
-    At, ErrorList, label_selector, nonnegative_fields, not_above, object_meta, object_meta_update, selector_matches_template,
-    selector_size, show_selector,
+    At, ErrorList, label_selector, nonnegative_fields, not_above, object_meta, object_meta_update,
+    selector_matches_template, selector_size, show_selector,
 };
 use super::{GcPolicy, Strategy, StrategyContext};
 use crate::resource::Subresource;
@@ -85,17 +85,31 @@ pub(super) fn always_running(template: &At<'_, '_>, kind: &str, errors: &mut Err
     }
     let deadline = spec.get("activeDeadlineSeconds");
     if deadline.is_set() {
-        deadline.forbidden(errors, &format!("activeDeadlineSeconds in {kind} is not Supported"));
+        deadline.forbidden(
+            errors,
+            &format!("activeDeadlineSeconds in {kind} is not Supported"),
+        );
     }
 }
 
 fn status(at: &At<'_, '_>, extra: &[&str], errors: &mut ErrorList) {
-    let counts =
-        ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+    let counts = [
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "observedGeneration",
+    ];
     nonnegative_fields(at, &counts, errors);
     nonnegative_fields(at, extra, errors);
     let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-    not_above(at, &parts, "replicas", "cannot be greater than status.replicas", errors);
+    not_above(
+        at,
+        &parts,
+        "replicas",
+        "cannot be greater than status.replicas",
+        errors,
+    );
     let detail = "cannot be greater than readyReplicas";
     not_above(at, &["availableReplicas"], "readyReplicas", detail, errors);
 }
@@ -147,7 +161,10 @@ fn controller_spec(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
     let metadata = template.get("metadata");
     let labels = metadata.get("labels");
-    if !selector.entries().all(|(key, value)| labels.value.get(key) == Some(value)) {
+    if !selector
+        .entries()
+        .all(|(key, value)| labels.value.get(key) == Some(value))
+    {
         labels.invalid(errors, "`selector` does not match template `labels`");
     }
     validate_template(&template, errors);

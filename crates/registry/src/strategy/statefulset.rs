@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::pod::{storage, validate_template};
 use super::rules::{
-    At, ErrorList, amount, annotations, at_most_100_percent, dns_label, go_struct, immutable, int_or_percent, label_map,
-    label_selector, nonnegative_fields, not_above, not_decremented, object_meta, object_meta_update,
-    selector_matches_template, selector_size, show_selector,
+    At, ErrorList, amount, annotations, at_most_100_percent, dns_label, go_struct, immutable, int_or_percent,
+    label_map, label_selector, nonnegative_fields, not_above, not_decremented, object_meta,
+    object_meta_update, selector_matches_template, selector_size, show_selector,
 };
 use super::{Strategy, StrategyContext, generic};
 use crate::resource::Subresource;
@@ -50,8 +50,14 @@ impl Strategy for StatefulSetStrategy {
         object_meta_update(set, &mut errors);
         let at = root.get("spec");
         spec(&at, true, &mut errors);
-        let same = |field: &String| UPDATABLE.contains(&field.as_str()) || set["spec"].get(field) == old["spec"].get(field);
-        let fields = |object: &Value| object["spec"].as_object().map(|spec| spec.keys().cloned().collect::<Vec<_>>());
+        let same = |field: &String| {
+            UPDATABLE.contains(&field.as_str()) || set["spec"].get(field) == old["spec"].get(field)
+        };
+        let fields = |object: &Value| {
+            object["spec"]
+                .as_object()
+                .map(|spec| spec.keys().cloned().collect::<Vec<_>>())
+        };
         let all = fields(set).into_iter().chain(fields(old)).flatten();
         if !all.into_iter().all(|field| same(&field)) {
             at.forbidden(&mut errors, NOT_UPDATABLE);
@@ -84,7 +90,9 @@ fn spec(at: &At<'_, '_>, is_update: bool, errors: &mut ErrorList) {
     }
     nonnegative_fields(at, &["replicas", "minReadySeconds"], errors);
     let ordinals = at.get("ordinals");
-    at.get("ordinals.start").with(ordinals.get("start").value).nonnegative(errors);
+    at.get("ordinals.start")
+        .with(ordinals.get("start").value)
+        .nonnegative(errors);
     if !is_update && !at.get("serviceName").is_empty() {
         dns_label(&at.get("serviceName"), errors);
     }
@@ -108,7 +116,10 @@ fn update_strategy(at: &At<'_, '_>, errors: &mut ErrorList) {
                 true => go_struct(rolling.value, &fields),
                 false => "null".to_owned(),
             };
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{inner}}}", corten_meta::quote(kind));
+            let shown = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{inner}}}",
+                corten_meta::quote(kind)
+            );
             at.invalid_raw(errors, &shown, "must be 'RollingUpdate' or 'OnDelete'");
         }
     }
@@ -146,9 +157,13 @@ fn selector_and_template(at: &At<'_, '_>, errors: &mut ErrorList) {
         // Checked a second time upstream.
         let metadata = checked.get("metadata");
         label_map(&checked.get("labels").with(metadata.get("labels").value), errors);
-        annotations(&checked.get("annotations").with(metadata.get("annotations").value), errors);
+        annotations(
+            &checked.get("annotations").with(metadata.get("annotations").value),
+            errors,
+        );
     } else {
-        let mut shown = corten_meta::field::Error::invalid(&selector.path(), Value::Null, show_selector(selector.value));
+        let mut shown =
+            corten_meta::field::Error::invalid(&selector.path(), Value::Null, show_selector(selector.value));
         shown.bad_value = None;
         errors.push(shown);
     }
@@ -158,7 +173,9 @@ fn selector_and_template(at: &At<'_, '_>, errors: &mut ErrorList) {
 /// The template as its pods will be: claims give volumes; host name and subdomain come from the set.
 fn with_claims(template: &Value, claims: &Value) -> Value {
     let mut whole = template.clone();
-    let Some(spec) = whole.get_mut("spec").and_then(Value::as_object_mut) else { return whole };
+    let Some(spec) = whole.get_mut("spec").and_then(Value::as_object_mut) else {
+        return whole;
+    };
     spec.remove("subdomain");
     spec.remove("hostname");
     let claims = claims.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -170,8 +187,15 @@ fn with_claims(template: &Value, claims: &Value) -> Value {
         .iter()
         .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
         .collect();
-    let own = spec.get("volumes").and_then(Value::as_array).cloned().unwrap_or_default();
-    volumes.extend(own.into_iter().filter(|volume| !names.contains(&volume["name"].as_str().unwrap_or_default())));
+    let own = spec
+        .get("volumes")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    volumes.extend(
+        own.into_iter()
+            .filter(|volume| !names.contains(&volume["name"].as_str().unwrap_or_default())),
+    );
     spec.insert("volumes".to_owned(), Value::Array(volumes));
     whole
 }
@@ -187,8 +211,19 @@ fn status(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
         "collisionCount",
     ];
     nonnegative_fields(at, &counts, errors);
-    let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
-    not_above(at, &parts, "replicas", "cannot be greater than status.replicas", errors);
+    let parts = [
+        "readyReplicas",
+        "currentReplicas",
+        "updatedReplicas",
+        "availableReplicas",
+    ];
+    not_above(
+        at,
+        &parts,
+        "replicas",
+        "cannot be greater than status.replicas",
+        errors,
+    );
     let detail = "cannot be greater than status.readyReplicas";
     not_above(at, &["availableReplicas"], "readyReplicas", detail, errors);
     not_decremented(&at.get("collisionCount"), &old["collisionCount"], errors);

@@ -36,9 +36,12 @@ const TO_DO: &[&str] = &[];
 
 fn cases() -> Vec<Value> {
     let shared = std::env::var_os("CORTEN_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")));
+    let shared =
+        shared.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")));
     let text = std::fs::read_to_string(shared.join("kubernetes/oracle/cases.jsonl")).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn expected(case: &Value) -> Vec<String> {
@@ -58,7 +61,10 @@ fn causes(status: &Value) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_judged_as_upstream_judges_them() {
     let fixture = Fixture::open().await;
-    fixture.create("", "namespaces", "", json!({"metadata": {"name": "oracle"}})).await.unwrap();
+    fixture
+        .create("", "namespaces", "", json!({"metadata": {"name": "oracle"}}))
+        .await
+        .unwrap();
     let mut report = String::new();
     let (mut asked, mut skipped) = (0, BTreeMap::new());
     for case in cases() {
@@ -78,12 +84,21 @@ async fn objects_are_judged_as_upstream_judges_them() {
             let _ = writeln!(report, "{name}\n{difference}");
         }
     }
-    assert!(report.is_empty(), "{asked} cases, {} left out\n{report}", skipped.len());
+    assert!(
+        report.is_empty(),
+        "{asked} cases, {} left out\n{report}",
+        skipped.len()
+    );
 }
 
 async fn ask(fixture: &Fixture, case: &Value) -> String {
     let request = &case["request"];
-    let path = request["path"].as_str().unwrap_or_default().split('?').next().unwrap_or_default();
+    let path = request["path"]
+        .as_str()
+        .unwrap_or_default()
+        .split('?')
+        .next()
+        .unwrap_or_default();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
@@ -95,7 +110,9 @@ async fn ask(fixture: &Fixture, case: &Value) -> String {
         [plural] => ("", *plural),
         _ => return "path".to_owned(),
     };
-    let Some(row) = resources::lookup(group, version, plural) else { return "no resource".to_owned() };
+    let Some(row) = resources::lookup(group, version, plural) else {
+        return "no resource".to_owned();
+    };
     let gvk = GroupVersionKind::new(group.to_owned(), version.to_owned(), row.kind);
     let body = request["body"].to_string();
     let decoded = match decode::object(body.as_bytes(), Media::Json, &gvk, Mode::Ignore) {
@@ -114,12 +131,19 @@ async fn ask(fixture: &Fixture, case: &Value) -> String {
         return String::new();
     }
     let ctx = crate::fixture::context().with_dry_run(true);
-    let outcome = fixture.registry.create(&ctx, &resource, namespace, value, &CreateOptions::default()).await;
+    let outcome = fixture
+        .registry
+        .create(&ctx, &resource, namespace, value, &CreateOptions::default())
+        .await;
     let got = match outcome {
         Ok(_) => Vec::new(),
         Err(status) => {
             let causes = causes(&status.to_json());
-            if causes.is_empty() { vec![format!("{} {}", status.code, status.message)] } else { causes }
+            if causes.is_empty() {
+                vec![format!("{} {}", status.code, status.message)]
+            } else {
+                causes
+            }
         }
     };
     difference(&expected(case), &got)

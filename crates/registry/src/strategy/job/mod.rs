@@ -9,7 +9,8 @@ use corten_meta::{names, object};
 use serde_json::{Value, json};
 
 use super::rules::{
-    At, ErrorList, immutable, label_selector, object_meta, object_meta_update, selector_matches_template, show_selector,
+    At, ErrorList, immutable, label_selector, object_meta, object_meta_update, selector_matches_template,
+    show_selector,
 };
 use super::{GcPolicy, Strategy, StrategyContext, generic};
 use crate::resource::Subresource;
@@ -77,7 +78,12 @@ fn generate_selector(job: &mut Value) {
         return;
     }
     let (name, uid) = (object::name(job).to_owned(), object::uid(job).to_owned());
-    let labels = [(LEGACY_JOB_NAME, &name), (JOB_NAME, &name), (LEGACY_CONTROLLER_UID, &uid), (CONTROLLER_UID, &uid)];
+    let labels = [
+        (LEGACY_JOB_NAME, &name),
+        (JOB_NAME, &name),
+        (LEGACY_CONTROLLER_UID, &uid),
+        (CONTROLLER_UID, &uid),
+    ];
     let template = &mut job["spec"]["template"];
     for (key, value) in labels {
         if object::label(template, key).is_none() {
@@ -119,14 +125,20 @@ fn generated_selector(job: &Value, at: &At<'_, '_>, errors: &mut ErrorList) {
     let template = at.get("template");
     let metadata = template.get("metadata");
     let labels = metadata.get("labels");
-    let expected =
-        [(LEGACY_CONTROLLER_UID, uid), (LEGACY_JOB_NAME, name), (CONTROLLER_UID, uid), (JOB_NAME, name)];
+    let expected = [
+        (LEGACY_CONTROLLER_UID, uid),
+        (LEGACY_JOB_NAME, name),
+        (CONTROLLER_UID, uid),
+        (JOB_NAME, name),
+    ];
     for (key, value) in expected {
         has_label(&labels, key, value, errors);
     }
     let parsed = corten_meta::labels::Selector::from_label_selector(selector.value);
-    let own: std::collections::BTreeMap<String, String> =
-        expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let own: std::collections::BTreeMap<String, String> = expected
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     if parsed.is_ok_and(|parsed| !parsed.matches(&own)) {
         let detail = "`selector` not auto-generated";
         selector.invalid_raw(errors, &show_selector(selector.value), detail);
@@ -169,7 +181,13 @@ fn unchanged(job: &Value, old: &Value, errors: &mut ErrorList) {
         selector.invalid_raw(errors, &show_selector(selector.value), "field is immutable");
     }
     template(&at, old, errors);
-    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+    for field in [
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ] {
         let own = at.get(field);
         immutable(&own.path(), own.value, &old_spec[field], errors);
     }
@@ -195,18 +213,31 @@ fn template(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
         && old["status"]["active"].as_i64().unwrap_or(0) == 0;
     if waiting {
         take_over(&mut before, own.value, "/metadata", &["annotations", "labels"]);
-        take_over(&mut before, own.value, "/spec", &["nodeSelector", "tolerations", "schedulingGates"]);
+        take_over(
+            &mut before,
+            own.value,
+            "/spec",
+            &["nodeSelector", "tolerations", "schedulingGates"],
+        );
         if before["spec"]["affinity"].is_null() && !own.value["spec"]["affinity"]["nodeAffinity"].is_null() {
             before["spec"]["affinity"] = json!({});
         }
         take_over(&mut before, own.value, "/spec/affinity", &["nodeAffinity"]);
-        if before["spec"]["affinity"].as_object().is_some_and(serde_json::Map::is_empty) {
+        if before["spec"]["affinity"]
+            .as_object()
+            .is_some_and(serde_json::Map::is_empty)
+        {
             take_over(&mut before, own.value, "/spec", &["affinity"]);
         }
         for kind in ["containers", "initContainers"] {
             let count = before["spec"][kind].as_array().map_or(0, Vec::len);
             for index in 0..count {
-                take_over(&mut before, own.value, &format!("/spec/{kind}/{index}"), &["resources"]);
+                take_over(
+                    &mut before,
+                    own.value,
+                    &format!("/spec/{kind}/{index}"),
+                    &["resources"],
+                );
             }
         }
     }
@@ -214,7 +245,9 @@ fn template(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 }
 
 fn take_over(target: &mut Value, source: &Value, place: &str, fields: &[&str]) {
-    let Some(map) = target.pointer_mut(place).and_then(Value::as_object_mut) else { return };
+    let Some(map) = target.pointer_mut(place).and_then(Value::as_object_mut) else {
+        return;
+    };
     for field in fields {
         match source.pointer(place).and_then(|source| source.get(*field)) {
             Some(value) => drop(map.insert((*field).to_owned(), value.clone())),

@@ -20,7 +20,10 @@ pub(super) fn failure(spec: &At<'_, '_>, errors: &mut ErrorList) {
     let template = spec.get("template");
     let pods = template.get("spec");
     let names = |kind: &str| -> Vec<String> {
-        pods.get(kind).items().map(|container| container.get("name").value.to_string()).collect()
+        pods.get(kind)
+            .items()
+            .map(|container| container.get("name").value.to_string())
+            .collect()
     };
     let containers = [names("containers"), names("initContainers")].concat();
     for rule in rules.items() {
@@ -56,10 +59,18 @@ fn failure_rule(spec: &At<'_, '_>, rule: &At<'_, '_>, containers: &[String], err
     }
     match (codes.is_set(), !conditions.is_empty()) {
         (true, true) => {
-            invalid_alone(rule, "specifying both OnExitCodes and OnPodConditions is not supported", errors);
+            invalid_alone(
+                rule,
+                "specifying both OnExitCodes and OnPodConditions is not supported",
+                errors,
+            );
         }
         (false, false) => {
-            invalid_alone(rule, "specifying one of OnExitCodes and OnPodConditions is required", errors);
+            invalid_alone(
+                rule,
+                "specifying one of OnExitCodes and OnPodConditions is required",
+                errors,
+            );
         }
         _ => {}
     }
@@ -113,7 +124,10 @@ pub(super) fn success(spec: &At<'_, '_>, errors: &mut ErrorList) {
     let policy = spec.get("successPolicy");
     let rules = policy.get("rules");
     if rules.is_empty() {
-        rules.required(errors, "at least one rules must be specified when the successPolicy is specified");
+        rules.required(
+            errors,
+            "at least one rules must be specified when the successPolicy is specified",
+        );
     }
     if rules.len() > RULES_MAX {
         rules.too_many(errors, RULES_MAX as i64);
@@ -127,7 +141,10 @@ pub(super) fn success(spec: &At<'_, '_>, errors: &mut ErrorList) {
 fn success_rule(rule: &At<'_, '_>, completions: i64, errors: &mut ErrorList) {
     let (count, indexes) = (rule.get("succeededCount"), rule.get("succeededIndexes"));
     if !count.is_set() && !indexes.is_set() {
-        rule.required(errors, "at least one of succeededCount or succeededIndexes must be specified");
+        rule.required(
+            errors,
+            "at least one of succeededCount or succeededIndexes must be specified",
+        );
     }
     if indexes.len() > INDEXES_LENGTH_MAX {
         indexes.too_long(errors, INDEXES_LENGTH_MAX as i64);
@@ -142,7 +159,8 @@ fn success_rule(rule: &At<'_, '_>, completions: i64, errors: &mut ErrorList) {
     let Some(wanted) = count.int() else { return };
     count.nonnegative(errors);
     if wanted > completions {
-        let detail = format!("must be less than or equal to {completions} (the number of specified completions)");
+        let detail =
+            format!("must be less than or equal to {completions} (the number of specified completions)");
         count.invalid(errors, &detail);
     }
     if indexes.is_set() && wanted > total {
@@ -162,7 +180,9 @@ pub(super) fn intervals(text: &str, completions: i64) -> Result<Vec<(i64, i64)>,
     for part in text.split(',') {
         let (first, last) = interval(part, completions)?;
         if let Some((_, previous)) = found.last().filter(|(_, previous)| *previous >= first) {
-            return Err(format!("non-increasing order, previous: {previous}, current: {first}"));
+            return Err(format!(
+                "non-increasing order, previous: {previous}, current: {first}"
+            ));
         }
         found.push((first, last));
     }
@@ -180,20 +200,33 @@ fn interval(part: &str, completions: i64) -> Result<(i64, i64), String> {
     }
     let index = |text: &str| -> Result<i64, String> {
         let quoted = corten_meta::quote(text);
-        let number: i64 = text.parse().map_err(|_| format!("cannot convert string to integer for index: {quoted}"))?;
-        if number >= completions { Err(format!("too large index: {quoted}")) } else { Ok(number) }
+        let number: i64 = text
+            .parse()
+            .map_err(|_| format!("cannot convert string to integer for index: {quoted}"))?;
+        if number >= completions {
+            Err(format!("too large index: {quoted}"))
+        } else {
+            Ok(number)
+        }
     };
     let first = index(limits[0])?;
-    let Some(last) = limits.get(1) else { return Ok((first, first)) };
+    let Some(last) = limits.get(1) else {
+        return Ok((first, first));
+    };
     let last = index(last)?;
     if first >= last {
-        return Err(format!("non-increasing order, previous: {first}, current: {last}"));
+        return Err(format!(
+            "non-increasing order, previous: {first}, current: {last}"
+        ));
     }
     Ok((first, last))
 }
 
 fn indexes_total(text: &str, completions: i64) -> Result<i64, String> {
-    Ok(intervals(text, completions)?.iter().map(|(first, last)| last - first + 1).sum())
+    Ok(intervals(text, completions)?
+        .iter()
+        .map(|(first, last)| last - first + 1)
+        .sum())
 }
 
 #[cfg(test)]
@@ -203,9 +236,18 @@ mod tests {
     #[test]
     fn indexes_are_read_as_upstream_reads_them() {
         assert_eq!(indexes_total("0,2-4", 5), Ok(4));
-        assert_eq!(indexes_total("2-2", 5), Err("non-increasing order, previous: 2, current: 2".to_owned()));
-        assert_eq!(indexes_total("3,1", 5), Err("non-increasing order, previous: 3, current: 1".to_owned()));
+        assert_eq!(
+            indexes_total("2-2", 5),
+            Err("non-increasing order, previous: 2, current: 2".to_owned())
+        );
+        assert_eq!(
+            indexes_total("3,1", 5),
+            Err("non-increasing order, previous: 3, current: 1".to_owned())
+        );
         assert_eq!(indexes_total("7", 5), Err("too large index: \"7\"".to_owned()));
-        assert_eq!(indexes_total("x", 5), Err("cannot convert string to integer for index: \"x\"".to_owned()));
+        assert_eq!(
+            indexes_total("x", 5),
+            Err("cannot convert string to integer for index: \"x\"".to_owned())
+        );
     }
 }

@@ -25,7 +25,8 @@ pub(in crate::strategy) fn validate(at: &At<'_, '_>, errors: &mut ErrorList) {
     ];
     nonnegative_fields(at, &counts, errors);
     if at.get("maxFailedIndexes").is_set() && !at.get("backoffLimitPerIndex").is_set() {
-        at.get("backoffLimitPerIndex").required(errors, "when maxFailedIndexes is specified");
+        at.get("backoffLimitPerIndex")
+            .required(errors, "when maxFailedIndexes is specified");
     }
     managed_by(&at.get("managedBy"), errors);
     completion_mode(at, errors);
@@ -61,7 +62,10 @@ fn managed_by(at: &At<'_, '_>, errors: &mut ErrorList) {
         Some((_, path)) => {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "/:@-._~%!$&'()*+,;=".contains(c);
             if !path.chars().all(allowed) {
-                at.invalid(errors, &names::regex_error("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]));
+                at.invalid(
+                    errors,
+                    &names::regex_error("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]),
+                );
             }
         }
     }
@@ -93,7 +97,8 @@ fn indexed(at: &At<'_, '_>, errors: &mut ErrorList) {
         completions.required(errors, "when completion mode is Indexed");
     }
     if parallelism.int().is_some_and(|number| number > PARALLELISM_MAX) {
-        let detail = format!("must be less than or equal to {PARALLELISM_MAX} when completion mode is Indexed");
+        let detail =
+            format!("must be less than or equal to {PARALLELISM_MAX} when completion mode is Indexed");
         parallelism.invalid(errors, &detail);
     }
     if let (Some(all), Some(most)) = (completions.int(), failed.int()) {
@@ -102,7 +107,10 @@ fn indexed(at: &At<'_, '_>, errors: &mut ErrorList) {
         }
     }
     if failed.int().is_some_and(|number| number > FAILED_INDEXES_MAX) {
-        failed.invalid(errors, &format!("must be less than or equal to {FAILED_INDEXES_MAX}"));
+        failed.invalid(
+            errors,
+            &format!("must be less than or equal to {FAILED_INDEXES_MAX}"),
+        );
     }
     let many = completions.int().is_some_and(|all| all > COMPLETIONS_SOFT_LIMIT);
     if many && at.get("backoffLimitPerIndex").is_set() {
@@ -115,8 +123,10 @@ fn many_completions(parallelism: &At<'_, '_>, failed: &At<'_, '_>, errors: &mut 
         let detail = format!("must be specified when completions is above {COMPLETIONS_SOFT_LIMIT}");
         failed.required(errors, &detail);
     }
-    let limits =
-        [(parallelism, MANY_COMPLETIONS_PARALLELISM_MAX), (failed, MANY_COMPLETIONS_FAILED_INDEXES_MAX)];
+    let limits = [
+        (parallelism, MANY_COMPLETIONS_PARALLELISM_MAX),
+        (failed, MANY_COMPLETIONS_FAILED_INDEXES_MAX),
+    ];
     for (at, most) in limits {
         if at.int().is_some_and(|number| number > most) {
             let detail = format!(
@@ -144,7 +154,10 @@ fn restart_policy(at: &At<'_, '_>, errors: &mut ErrorList) {
     match policy.str() {
         "" | "Always" => policy.required(errors, "valid values: \"OnFailure\", \"Never\""),
         "OnFailure" if at.get("podFailurePolicy").is_set() => {
-            policy.invalid(errors, "only \"Never\" is supported when podFailurePolicy is specified");
+            policy.invalid(
+                errors,
+                "only \"Never\" is supported when podFailurePolicy is specified",
+            );
         }
         "OnFailure" | "Never" => {}
         _ => policy.not_supported(errors, &["OnFailure", "Never"]),

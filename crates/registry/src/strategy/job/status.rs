@@ -10,7 +10,9 @@ use super::policies::{intervals, invalid_alone};
 /// Whether a condition of the type is true.
 pub(super) fn has(status: &Value, kind: &str) -> bool {
     let conditions = status["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+    conditions
+        .into_iter()
+        .any(|condition| condition["type"] == kind && condition["status"] == "True")
 }
 
 fn finished(status: &Value) -> bool {
@@ -21,7 +23,11 @@ pub(super) fn validate_update(job: &Value, old: &Value, errors: &mut ErrorList) 
     let root = At::root(job);
     let at = root.get("status");
     let (spec, before) = (&job["spec"], &old["status"]);
-    nonnegative_fields(&at, &["active", "succeeded", "failed", "ready", "terminating"], errors);
+    nonnegative_fields(
+        &at,
+        &["active", "succeeded", "failed", "ready", "terminating"],
+        errors,
+    );
     uncounted(&at.get("uncountedTerminatedPods"), errors);
     conditions(&at, spec, before, errors);
     times(&at, spec, before, errors);
@@ -29,8 +35,11 @@ pub(super) fn validate_update(job: &Value, old: &Value, errors: &mut ErrorList) 
         finished_job(&at, errors);
     }
     indexes(&at, spec, before, errors);
-    if at.get("ready").int().unwrap_or(0) > at.get("active").int().unwrap_or(0) && at.value["ready"] != before["ready"] {
-        at.get("ready").invalid(errors, "cannot set more ready pods than active");
+    if at.get("ready").int().unwrap_or(0) > at.get("active").int().unwrap_or(0)
+        && at.value["ready"] != before["ready"]
+    {
+        at.get("ready")
+            .invalid(errors, "cannot set more ready pods than active");
     }
     only_forward(&at, before, errors);
 }
@@ -53,10 +62,26 @@ fn conditions(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorL
     let is = |kind: &str| has(at.value, kind);
     let became = |kind: &str| is(kind) && !has(before, kind);
     let pairs = [
-        ("Complete", "Failed", "cannot set Complete=True and Failed=true conditions"),
-        ("Complete", "FailureTarget", "cannot set Complete=True and FailureTarget=true conditions"),
-        ("SuccessCriteriaMet", "Failed", "cannot set SuccessCriteriaMet=True and Failed=true conditions"),
-        ("SuccessCriteriaMet", "FailureTarget", "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions"),
+        (
+            "Complete",
+            "Failed",
+            "cannot set Complete=True and Failed=true conditions",
+        ),
+        (
+            "Complete",
+            "FailureTarget",
+            "cannot set Complete=True and FailureTarget=true conditions",
+        ),
+        (
+            "SuccessCriteriaMet",
+            "Failed",
+            "cannot set SuccessCriteriaMet=True and Failed=true conditions",
+        ),
+        (
+            "SuccessCriteriaMet",
+            "FailureTarget",
+            "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
+        ),
     ];
     for (one, other, detail) in pairs {
         if is(one) && is(other) && (became(one) || became(other)) {
@@ -82,7 +107,10 @@ fn times(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) 
     let complete = has(at.value, "Complete");
     let changed = end.value != &before["completionTime"] || complete != has(before, "Complete");
     if changed && end.is_set() && !complete {
-        end.invalid(errors, "cannot set completionTime when there is no Complete=True condition");
+        end.invalid(
+            errors,
+            "cannot set completionTime when there is no Complete=True condition",
+        );
     }
     if changed && !end.is_set() && complete {
         end.required(errors, "completionTime is required for Complete jobs");
@@ -103,15 +131,17 @@ fn times(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) 
 }
 
 fn finished_job(at: &At<'_, '_>, errors: &mut ErrorList) {
-    for (field, detail) in
-        [("active", "active>0 is invalid for finished job"), ("terminating", "terminating>0 is invalid for finished job")]
-    {
+    for (field, detail) in [
+        ("active", "active>0 is invalid for finished job"),
+        ("terminating", "terminating>0 is invalid for finished job"),
+    ] {
         if at.get(field).int().unwrap_or(0) > 0 {
             at.get(field).invalid(errors, detail);
         }
     }
     if !at.get("startTime").is_set() {
-        at.get("startTime").required(errors, "startTime is required for finished job");
+        at.get("startTime")
+            .required(errors, "startTime is required for finished job");
     }
     let uncounted = at.get("uncountedTerminatedPods");
     if !uncounted.get("failed").is_empty() || !uncounted.get("succeeded").is_empty() {
@@ -128,24 +158,37 @@ fn indexes(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList
             completed.invalid(errors, &format!("error parsing completedIndexes: {problem}"));
         }
         if !completed.is_empty() && spec["completionMode"] != "Indexed" {
-            completed.invalid(errors, "cannot set non-empty completedIndexes when non-indexed completion mode");
+            completed.invalid(
+                errors,
+                "cannot set non-empty completedIndexes when non-indexed completion mode",
+            );
         }
     }
     if !changed(&failed, "failedIndexes") || !failed.is_set() {
         return;
     }
     if spec["backoffLimitPerIndex"].is_null() {
-        failed.invalid(errors, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+        failed.invalid(
+            errors,
+            "cannot set non-null failedIndexes when backoffLimitPerIndex is null",
+        );
     } else if let Some(Err(problem)) = completions.map(|all| intervals(failed.str(), all)) {
         failed.invalid(errors, &format!("error parsing failedIndexes: {problem}"));
     }
     let all = completions.unwrap_or(i64::MAX);
     let done = intervals(completed.str(), all).unwrap_or_default();
     let bad = intervals(failed.str(), all).unwrap_or_default();
-    let overlap = done.iter().flat_map(|one| bad.iter().map(move |other| (one, other)));
-    let overlap = overlap.filter(|(one, other)| one.0 <= other.1 && other.0 <= one.1).map(|(one, other)| one.0.max(other.0));
+    let overlap = done
+        .iter()
+        .flat_map(|one| bad.iter().map(move |other| (one, other)));
+    let overlap = overlap
+        .filter(|(one, other)| one.0 <= other.1 && other.0 <= one.1)
+        .map(|(one, other)| one.0.max(other.0));
     if let Some(index) = overlap.min() {
-        failed.invalid(errors, &format!("failedIndexes and completedIndexes overlap at index: {index}"));
+        failed.invalid(
+            errors,
+            &format!("failedIndexes and completedIndexes overlap at index: {index}"),
+        );
     }
 }
 
@@ -154,14 +197,25 @@ fn only_forward(at: &At<'_, '_>, before: &Value, errors: &mut ErrorList) {
     let list = at.get("conditions");
     for kind in ["Failed", "Complete", "FailureTarget"] {
         if has(before, kind) && !has(at.value, kind) {
-            invalid_alone(&list, &format!("cannot disable the terminal {kind}=True condition"), errors);
+            invalid_alone(
+                &list,
+                &format!("cannot disable the terminal {kind}=True condition"),
+                errors,
+            );
         }
     }
     if has(before, "SuccessCriteriaMet") && !has(at.value, "SuccessCriteriaMet") {
-        invalid_alone(&list, "cannot disable the SuccessCriteriaMet=True condition", errors);
+        invalid_alone(
+            &list,
+            "cannot disable the SuccessCriteriaMet=True condition",
+            errors,
+        );
     }
     for counter in ["failed", "succeeded"] {
-        let (now, then) = (at.get(counter).int().unwrap_or(0), before[counter].as_i64().unwrap_or(0));
+        let (now, then) = (
+            at.get(counter).int().unwrap_or(0),
+            before[counter].as_i64().unwrap_or(0),
+        );
         if now < then {
             let detail = format!("cannot decrease the {counter} counter");
             errors.push(Error::invalid(&at.get(counter).path(), now, detail));

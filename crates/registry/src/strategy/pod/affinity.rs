@@ -31,7 +31,8 @@ pub(super) fn validate(at: &At<'_, '_>, errors: &mut ErrorList) {
 fn weight(term: &At<'_, '_>, errors: &mut ErrorList) {
     let weight = term.get("weight").int().unwrap_or(0);
     if !(1..=100).contains(&weight) {
-        term.get("weight").invalid_as(errors, weight, "must be in the range 1-100");
+        term.get("weight")
+            .invalid_as(errors, weight, "must be in the range 1-100");
     }
 }
 
@@ -62,10 +63,16 @@ fn label_requirement(at: &At<'_, '_>, strict: bool, errors: &mut ErrorList) {
             values.required(errors, "must be specified when `operator` is 'In' or 'NotIn'");
         }
         "Exists" | "DoesNotExist" if !values.is_empty() => {
-            values.forbidden(errors, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            values.forbidden(
+                errors,
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            );
         }
         "Gt" | "Lt" if values.len() != 1 => {
-            values.required(errors, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+            values.required(
+                errors,
+                "must be specified single value when `operator` is 'Lt' or 'Gt'",
+            );
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
         text => operator.invalid_as(errors, text, "not a valid selector operator"),
@@ -117,7 +124,10 @@ fn pod_term(term: &At<'_, '_>, errors: &mut ErrorList) {
 pub(super) fn match_label_keys(term: &At<'_, '_>, errors: &mut ErrorList) {
     let selector = term.get("labelSelector");
     let (matched, mismatched) = (term.get("matchLabelKeys"), term.get("mismatchLabelKeys"));
-    for keys in [&matched, &mismatched].into_iter().filter(|keys| !keys.is_empty()) {
+    for keys in [&matched, &mismatched]
+        .into_iter()
+        .filter(|keys| !keys.is_empty())
+    {
         if !selector.is_set() {
             keys.forbidden(errors, "must not be specified when labelSelector is not set");
             continue;
@@ -126,12 +136,17 @@ pub(super) fn match_label_keys(term: &At<'_, '_>, errors: &mut ErrorList) {
             label_name(&key, errors);
         }
     }
-    let mut known: Vec<&str> = selector.get("matchLabels").entries().map(|(key, _)| key).collect();
+    let mut known: Vec<&str> = selector
+        .get("matchLabels")
+        .entries()
+        .map(|(key, _)| key)
+        .collect();
     for expression in selector.get("matchExpressions").items() {
         let key = expression.get("key").str();
         let place = matched.items().position(|item| item.str() == key);
         if let Some(index) = place.filter(|_| known.contains(&key)) {
-            term.index(index).invalid_as(errors, key, "exists in both matchLabelKeys and labelSelector");
+            term.index(index)
+                .invalid_as(errors, key, "exists in both matchLabelKeys and labelSelector");
         }
         known.push(key);
     }

@@ -27,7 +27,13 @@ pub(super) fn validate(at: &At<'_, '_>, spec: &At<'_, '_>, errors: &mut ErrorLis
     }
     for (key, value) in at.entries() {
         if let Some(container) = key.strip_prefix(APP_ARMOR) {
-            app_armor(&at.key(key), container, value.as_str().unwrap_or_default(), spec, errors);
+            app_armor(
+                &at.key(key),
+                container,
+                value.as_str().unwrap_or_default(),
+                spec,
+                errors,
+            );
         }
     }
 }
@@ -71,7 +77,13 @@ fn app_armor(at: &At<'_, '_>, container: &str, profile: &str, spec: &At<'_, '_>,
 pub(super) fn match_fields(at: &At<'_, '_>, spec: &At<'_, '_>, errors: &mut ErrorList) {
     let context = spec.get("securityContext");
     let pod = context.get("seccompProfile");
-    profiles_match(&pod, pod.value, at.key(SECCOMP_POD).value.as_str(), "seccomp", errors);
+    profiles_match(
+        &pod,
+        pod.value,
+        at.key(SECCOMP_POD).value.as_str(),
+        "seccomp",
+        errors,
+    );
     containers::each(spec, &mut |container| {
         let key = format!("{SECCOMP_CONTAINER}{}", container.get("name").str());
         let context = container.get("securityContext");
@@ -98,10 +110,14 @@ fn profiles_match(
     what: &str,
     errors: &mut ErrorList,
 ) {
-    let Some(annotation) = annotation.filter(|_| !profile.is_null()) else { return };
+    let Some(annotation) = annotation.filter(|_| !profile.is_null()) else {
+        return;
+    };
     let type_matches = match profile["type"].as_str().unwrap_or_default() {
         "Unconfined" => annotation == "unconfined",
-        "RuntimeDefault" => annotation == "runtime/default" || (what == "seccomp" && annotation == "docker/default"),
+        "RuntimeDefault" => {
+            annotation == "runtime/default" || (what == "seccomp" && annotation == "docker/default")
+        }
         "Localhost" => annotation.starts_with("localhost/"),
         _ => return,
     };

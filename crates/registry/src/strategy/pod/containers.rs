@@ -51,7 +51,11 @@ fn regular(containers: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
 }
 
 fn init(spec: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    let mut names: Vec<&str> = spec.get("containers").items().map(|c| c.get("name").str()).collect();
+    let mut names: Vec<&str> = spec
+        .get("containers")
+        .items()
+        .map(|c| c.get("name").str())
+        .collect();
     for container in spec.get("initContainers").items() {
         common(&container, scope, errors);
         let policy = container.get("restartPolicy");
@@ -73,7 +77,10 @@ fn not_a_sidecar(container: &At<'_, '_>, errors: &mut ErrorList) {
     for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         let at = container.get(field);
         if at.is_set() {
-            at.forbidden(errors, "may not be set for init containers without restartPolicy=Always");
+            at.forbidden(
+                errors,
+                "may not be set for init containers without restartPolicy=Always",
+            );
         }
     }
     for policy in container.get("resizePolicy").items() {
@@ -86,7 +93,14 @@ fn not_a_sidecar(container: &At<'_, '_>, errors: &mut ErrorList) {
 }
 
 fn ephemeral(spec: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
-    let name_of = |container: At<'_, '_>| container.get("name").value.as_str().unwrap_or_default().to_owned();
+    let name_of = |container: At<'_, '_>| {
+        container
+            .get("name")
+            .value
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let mut others: Vec<String> = spec.get("containers").items().map(name_of).collect();
     others.extend(spec.get("initContainers").items().map(name_of));
     let mut names = others.clone();
@@ -112,7 +126,9 @@ fn ephemeral(spec: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
         for mount in container.get("volumeMounts").items() {
             for field in ["subPath", "subPathExpr"] {
                 if !mount.get(field).is_empty() {
-                    mount.get(field).forbidden(errors, "cannot be set for an Ephemeral Container");
+                    mount
+                        .get(field)
+                        .forbidden(errors, "cannot be set for an Ephemeral Container");
                 }
             }
         }
@@ -139,13 +155,17 @@ fn unique_name<'v>(container: &At<'_, 'v>, names: &mut Vec<&'v str>, errors: &mu
 fn common(container: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     required_label(&container.get("name"), errors);
     container.get("image").nonempty(errors);
-    container.get("terminationMessagePolicy").one_of(errors, &["File", "FallbackToLogsOnError"]);
+    container
+        .get("terminationMessagePolicy")
+        .one_of(errors, &["File", "FallbackToLogsOnError"]);
     ports(&container.get("ports"), errors);
     env::validate(&container.get("env"), errors);
     env::validate_from(&container.get("envFrom"), errors);
     mounts(container, scope, errors);
     devices(container, scope, errors);
-    container.get("imagePullPolicy").one_of(errors, &["Always", "IfNotPresent", "Never"]);
+    container
+        .get("imagePullPolicy")
+        .one_of(errors, &["Always", "IfNotPresent", "Never"]);
     resources::validate_container(&container.get("resources"), scope, errors);
     resize_policy(&container.get("resizePolicy"), scope, errors);
     security::validate_container(&container.get("securityContext"), scope, errors);
@@ -186,7 +206,11 @@ fn host_ports<'p, 'v: 'p>(containers: impl Iterator<Item = At<'p, 'v>>, errors: 
             if number == 0 {
                 continue;
             }
-            let key = format!("{}/{}/{number}", port.get("protocol").str(), port.get("hostIP").str());
+            let key = format!(
+                "{}/{}/{number}",
+                port.get("protocol").str(),
+                port.get("hostIP").str()
+            );
             if taken.contains(&key) {
                 host.duplicate_as(errors, key);
             } else {
@@ -198,7 +222,14 @@ fn host_ports<'p, 'v: 'p>(containers: impl Iterator<Item = At<'p, 'v>>, errors: 
 
 /// Pairs of name and path, as mounts and devices are checked against each other.
 fn pairs<'v>(list: &At<'_, 'v>, path: &str) -> Vec<(&'v str, &'v str)> {
-    list.items().map(|item| (item.get("name").str(), item.value[path].as_str().unwrap_or_default())).collect()
+    list.items()
+        .map(|item| {
+            (
+                item.get("name").str(),
+                item.value[path].as_str().unwrap_or_default(),
+            )
+        })
+        .collect()
 }
 
 fn mounts(container: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
@@ -238,13 +269,20 @@ fn mount_options(mounts: &At<'_, '_>, mount: &At<'_, '_>, container: &At<'_, '_>
         }
         local_descending_path(&mounts.get("subPathExpr").with(expression.value), errors);
     }
-    let propagation = mounts.get("mountPropagation").with(mount.get("mountPropagation").value);
+    let propagation = mounts
+        .get("mountPropagation")
+        .with(mount.get("mountPropagation").value);
     propagation.one_of_if_set(errors, &["Bidirectional", "HostToContainer", "None"]);
     let context = container.get("securityContext");
     if propagation.str() == "Bidirectional" && !context.get("privileged").bool() {
-        propagation.forbidden(errors, "Bidirectional mount propagation is available only to privileged containers");
+        propagation.forbidden(
+            errors,
+            "Bidirectional mount propagation is available only to privileged containers",
+        );
     }
-    let recursive = mounts.get("recursiveReadOnly").with(mount.get("recursiveReadOnly").value);
+    let recursive = mounts
+        .get("recursiveReadOnly")
+        .with(mount.get("recursiveReadOnly").value);
     match recursive.str() {
         "Disabled" => {}
         "Enabled" | "IfPossible" => {
@@ -310,7 +348,9 @@ fn resize_policy(policies: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorLis
         }
         seen.push(resource.str());
         policies.with(resource.value).one_of(errors, &["cpu", "memory"]);
-        policies.with(restart.value).one_of(errors, &["NotRequired", "RestartContainer"]);
+        policies
+            .with(restart.value)
+            .one_of(errors, &["NotRequired", "RestartContainer"]);
         if scope.restart_policy == "Never" && restart.str() != "NotRequired" {
             let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             policies.with(restart.value).invalid(errors, detail);
@@ -319,7 +359,10 @@ fn resize_policy(policies: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorLis
 }
 
 fn restart_policy(container: &At<'_, '_>, errors: &mut ErrorList) {
-    let (policy, rules) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
+    let (policy, rules) = (
+        container.get("restartPolicy"),
+        container.get("restartPolicyRules"),
+    );
     if !policy.is_set() {
         if rules.is_empty() {
             return;

@@ -2,9 +2,7 @@
 
 use corten_meta::names;
 
-use super::super::rules::{
-    At, ErrorList, dns_label, is_relaxed_env_name, nanos, show,
-};
+use super::super::rules::{At, ErrorList, dns_label, is_relaxed_env_name, nanos, show};
 use super::containers::file_path;
 
 const ENV_FIELDS: &[&str] = &[
@@ -18,8 +16,13 @@ const ENV_FIELDS: &[&str] = &[
     "status.podIP",
     "status.podIPs",
 ];
-const VOLUME_FIELDS: &[&str] =
-    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const VOLUME_FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
 /// Every field a downward API can name at all.
 const POD_FIELDS: &[&str] = &["spec.restartPolicy", "spec.schedulerName", "status.phase"];
 const RESOURCES: &[&str] = &[
@@ -30,8 +33,9 @@ const RESOURCES: &[&str] = &[
     "requests.ephemeral-storage",
     "requests.memory",
 ];
-const BYTE_DIVISORS: &[&str] =
-    &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+const BYTE_DIVISORS: &[&str] = &[
+    "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
+];
 
 pub(super) fn validate(list: &At<'_, '_>, errors: &mut ErrorList) {
     for env in list.items() {
@@ -49,7 +53,13 @@ pub(super) fn validate(list: &At<'_, '_>, errors: &mut ErrorList) {
 fn value_from(env: &At<'_, '_>, errors: &mut ErrorList) {
     let from = env.get("valueFrom");
     let mut sources = 0;
-    for kind in ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"] {
+    for kind in [
+        "fieldRef",
+        "resourceFieldRef",
+        "configMapKeyRef",
+        "secretKeyRef",
+        "fileKeyRef",
+    ] {
         let source = from.get(kind);
         if !source.is_set() {
             continue;
@@ -85,7 +95,11 @@ fn field_ref(at: &At<'_, '_>, supported: &[&str], errors: &mut ErrorList) {
     if let Some(problem) = cannot_convert(version.str(), path.str(), subscripted) {
         return path.invalid(errors, &format!("error converting fieldPath: {problem}"));
     }
-    let internal = if path.str() == "spec.host" { "spec.nodeName" } else { path.str() };
+    let internal = if path.str() == "spec.host" {
+        "spec.nodeName"
+    } else {
+        path.str()
+    };
     match subscripted {
         Some(("metadata.annotations", key)) => subscript(at, &key.to_lowercase(), errors),
         Some((_, key)) => subscript(at, key, errors),
@@ -115,7 +129,8 @@ fn cannot_convert(version: &str, path: &str, subscripted: Option<(&str, &str)>) 
         Some(_) => Some(format!("field label does not support subscript: {path}")),
         None => {
             let known = |list: &[&str]| list.contains(&path);
-            let supported = known(ENV_FIELDS) || known(VOLUME_FIELDS) || known(POD_FIELDS) || path == "spec.host";
+            let supported =
+                known(ENV_FIELDS) || known(VOLUME_FIELDS) || known(POD_FIELDS) || path == "spec.host";
             (!supported).then(|| format!("field label not supported: {path}"))
         }
     }
@@ -139,9 +154,10 @@ fn resource_ref(at: &At<'_, '_>, in_volume: bool, errors: &mut ErrorList) {
     let shown = show(divisor.value);
     let bytes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
     let (supported, detail) = match resource.str() {
-        "limits.cpu" | "requests.cpu" => {
-            (&["1m", "1"][..], "only divisor's values 1m and 1 are supported with the cpu resource".to_owned())
-        }
+        "limits.cpu" | "requests.cpu" => (
+            &["1m", "1"][..],
+            "only divisor's values 1m and 1 are supported with the cpu resource".to_owned(),
+        ),
         text => {
             let name = match text.split_once('.').map(|(_, name)| name) {
                 Some("memory") => "memory",
@@ -149,7 +165,10 @@ fn resource_ref(at: &At<'_, '_>, in_volume: bool, errors: &mut ErrorList) {
                 _ if huge(text) => "hugepages",
                 _ => return,
             };
-            (BYTE_DIVISORS, format!("only divisor's values {bytes} are supported with the {name} resource"))
+            (
+                BYTE_DIVISORS,
+                format!("only divisor's values {bytes} are supported with the {name} resource"),
+            )
         }
     };
     if !supported.contains(&shown.as_str()) {
@@ -218,7 +237,11 @@ pub(super) fn downward_file(at: &At<'_, '_>, errors: &mut ErrorList) {
     if field.is_set() {
         field_ref(&field, VOLUME_FIELDS, errors);
         if resource.is_set() {
-            at.invalid_as(errors, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+            at.invalid_as(
+                errors,
+                "resource",
+                "fieldRef and resourceFieldRef can not be specified simultaneously",
+            );
         }
     } else if resource.is_set() {
         resource_ref(&resource, true, errors);

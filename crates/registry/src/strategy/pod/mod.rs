@@ -93,11 +93,20 @@ impl Strategy for PodStrategy {
         }
     }
 
-    fn graceful_delete(&self, _ctx: &StrategyContext<'_>, pod: &Value, requested: Option<i64>) -> Option<i64> {
+    fn graceful_delete(
+        &self,
+        _ctx: &StrategyContext<'_>,
+        pod: &Value,
+        requested: Option<i64>,
+    ) -> Option<i64> {
         let by_default = || pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(0);
         let unscheduled = object::str_at(pod, &["spec", "nodeName"]).is_empty();
         let finished = matches!(object::str_at(pod, &["status", "phase"]), "Failed" | "Succeeded");
-        let period = if unscheduled || finished { 0 } else { requested.unwrap_or_else(by_default) };
+        let period = if unscheduled || finished {
+            0
+        } else {
+            requested.unwrap_or_else(by_default)
+        };
         Some(if period < 0 { 1 } else { period })
     }
 
@@ -117,10 +126,15 @@ impl Strategy for PodStrategy {
 fn field_value(pod: &Value, field: &str) -> String {
     match field {
         "spec.hostNetwork" => pod["spec"]["hostNetwork"].as_bool().unwrap_or(false).to_string(),
-        "status.podIP" => pod["status"]["podIPs"][0]["ip"].as_str().unwrap_or_default().to_owned(),
+        "status.podIP" => pod["status"]["podIPs"][0]["ip"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         "status.podIPs" => {
             let ips = pod["status"]["podIPs"].as_array().into_iter().flatten();
-            ips.filter_map(|ip| ip["ip"].as_str()).collect::<Vec<_>>().join(",")
+            ips.filter_map(|ip| ip["ip"].as_str())
+                .collect::<Vec<_>>()
+                .join(",")
         }
         field => {
             let (part, name) = field.split_once('.').unwrap_or((field, ""));
@@ -135,7 +149,8 @@ fn validate_create(pod: &Value) -> ErrorList {
     let root = At::root(pod);
     let spec = root.get("spec");
     if !spec.get("ephemeralContainers").is_empty() {
-        spec.get("ephemeralContainers").forbidden(&mut errors, "cannot be set on create");
+        spec.get("ephemeralContainers")
+            .forbidden(&mut errors, "cannot be set on create");
     }
     if !spec.get("nodeName").is_empty() && !spec.get("schedulingGates").is_empty() {
         let detail = "cannot be set until all schedulingGates have been cleared";

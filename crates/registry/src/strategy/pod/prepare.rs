@@ -7,7 +7,10 @@ use super::super::{StrategyContext, generic};
 
 /// A gated pod says from the start why it is not scheduled.
 pub(super) fn scheduling_gated(pod: &mut Value) {
-    if pod["spec"]["schedulingGates"].as_array().is_none_or(Vec::is_empty) {
+    if pod["spec"]["schedulingGates"]
+        .as_array()
+        .is_none_or(Vec::is_empty)
+    {
         return;
     }
     pod["status"]["conditions"] = json!([{
@@ -25,9 +28,13 @@ pub(super) fn merge_label_keys(pod: &mut Value) {
     let labels = pod["metadata"]["labels"].clone();
     let spec = &mut pod["spec"];
     for kind in ["podAffinity", "podAntiAffinity"] {
-        for list in ["preferredDuringSchedulingIgnoredDuringExecution", "requiredDuringSchedulingIgnoredDuringExecution"]
-        {
-            let terms = spec.pointer_mut(&format!("/affinity/{kind}/{list}")).and_then(Value::as_array_mut);
+        for list in [
+            "preferredDuringSchedulingIgnoredDuringExecution",
+            "requiredDuringSchedulingIgnoredDuringExecution",
+        ] {
+            let terms = spec
+                .pointer_mut(&format!("/affinity/{kind}/{list}"))
+                .and_then(Value::as_array_mut);
             for term in terms.into_iter().flatten() {
                 match term.get_mut("podAffinityTerm") {
                     Some(weighted) => merge_into(weighted, &labels),
@@ -36,21 +43,35 @@ pub(super) fn merge_label_keys(pod: &mut Value) {
             }
         }
     }
-    let constraints = spec.get_mut("topologySpreadConstraints").and_then(Value::as_array_mut);
-    constraints.into_iter().flatten().for_each(|constraint| merge_into(constraint, &labels));
+    let constraints = spec
+        .get_mut("topologySpreadConstraints")
+        .and_then(Value::as_array_mut);
+    constraints
+        .into_iter()
+        .flatten()
+        .for_each(|constraint| merge_into(constraint, &labels));
 }
 
 fn merge_into(term: &mut Value, labels: &Value) {
     let mut added = Vec::new();
     for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
-        for key in term[field].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for key in term[field]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             if let Some(value) = labels.get(key) {
                 added.push(json!({"key": key, "operator": operator, "values": [value]}));
             }
         }
     }
-    let selector = term.get_mut("labelSelector").filter(|selector| selector.is_object());
-    let Some(selector) = selector.filter(|_| !added.is_empty()) else { return };
+    let selector = term
+        .get_mut("labelSelector")
+        .filter(|selector| selector.is_object());
+    let Some(selector) = selector.filter(|_| !added.is_empty()) else {
+        return;
+    };
     if !selector["matchExpressions"].is_array() {
         selector["matchExpressions"] = json!([]);
     }
@@ -71,7 +92,11 @@ pub(super) fn status_update(pod: &mut Value, old: &Value) {
     }
     keep(&mut pod["status"], &old["status"], "qosClass");
     keep(&mut pod["status"], &old["status"], "observedGeneration");
-    let mut before: Vec<&Value> = old["status"]["conditions"].as_array().into_iter().flatten().collect();
+    let mut before: Vec<&Value> = old["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
     let conditions = pod["status"].get_mut("conditions").and_then(Value::as_array_mut);
     for condition in conditions.into_iter().flatten() {
         if let Some(index) = before.iter().position(|old| old["type"] == condition["type"]) {
@@ -82,7 +107,9 @@ pub(super) fn status_update(pod: &mut Value, old: &Value) {
 
 /// What is not given stays.
 fn keep(new: &mut Value, old: &Value, field: &str) {
-    let given = new.get(field).is_some_and(|value| !value.is_null() && *value != "" && *value != 0);
+    let given = new
+        .get(field)
+        .is_some_and(|value| !value.is_null() && *value != "" && *value != 0);
     if let Some(before) = old.get(field).filter(|_| !given) {
         if new.is_null() {
             *new = json!({});
@@ -96,7 +123,11 @@ pub(super) fn ephemeral_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: 
     let wanted = pod["spec"]["ephemeralContainers"].take();
     keep_all(pod, old);
     match wanted {
-        Value::Null => drop(pod["spec"].as_object_mut().and_then(|spec| spec.remove("ephemeralContainers"))),
+        Value::Null => drop(
+            pod["spec"]
+                .as_object_mut()
+                .and_then(|spec| spec.remove("ephemeralContainers")),
+        ),
         wanted => pod["spec"]["ephemeralContainers"] = wanted,
     }
     generic::bump_generation(ctx.resource, pod, old);
@@ -128,7 +159,9 @@ pub(super) fn resize_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: &Va
 }
 
 fn copy(target: &mut Value, source: &Value, field: &str) {
-    let Some(target) = target.as_object_mut() else { return };
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
     match source.get(field) {
         Some(value) => drop(target.insert(field.to_owned(), value.clone())),
         None => drop(target.remove(field)),

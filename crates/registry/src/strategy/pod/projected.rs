@@ -2,13 +2,18 @@
 
 use corten_meta::names;
 
-use super::super::rules::{
-    At, ErrorList, file_mode, go_struct, label_selector, local_path, signer_name,
-};
+use super::super::rules::{At, ErrorList, file_mode, go_struct, label_selector, local_path, signer_name};
 use super::{env, volumes};
 
 const DUPLICATE: &str = "conflicting duplicate paths";
-const KEY_TYPES: &[&str] = &["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
+const KEY_TYPES: &[&str] = &[
+    "RSA3072",
+    "RSA4096",
+    "ECDSAP256",
+    "ECDSAP384",
+    "ECDSAP521",
+    "ED25519",
+];
 /// Longest life of a pod certificate, and of one that Kubernetes' own signers make.
 const CERTIFICATE_SECONDS_MAX: i64 = 91 * 24 * 60 * 60;
 const KUBERNETES_CERTIFICATE_SECONDS_MAX: i64 = 24 * 60 * 60;
@@ -18,9 +23,14 @@ pub(super) fn validate(at: &At<'_, '_>, errors: &mut ErrorList) {
     let mut paths: Vec<String> = Vec::new();
     for source in at.get("sources").items() {
         let mut kinds = 0;
-        for kind in
-            ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"]
-        {
+        for kind in [
+            "secret",
+            "configMap",
+            "downwardAPI",
+            "serviceAccountToken",
+            "clusterTrustBundle",
+            "podCertificate",
+        ] {
             let own = source.get(kind);
             if !own.is_set() {
                 continue;
@@ -97,7 +107,11 @@ fn trust_bundle(volume: &At<'_, '_>, own: &At<'_, '_>, paths: &mut Vec<String>, 
                 ("Optional", "optional"),
                 ("Path", "path"),
             ];
-            own.invalid_raw(errors, &go_struct(own.value, &fields), "only one of name and signerName may be used");
+            own.invalid_raw(
+                errors,
+                &go_struct(own.value, &fields),
+                "only one of name and signerName may be used",
+            );
         }
         (true, false) => {
             if name.is_empty() {
@@ -152,7 +166,10 @@ fn certificate(volume: &At<'_, '_>, own: &At<'_, '_>, paths: &mut Vec<String>, e
             expiration.invalid(errors, "if provided, maxExpirationSeconds must be >= 3600");
         }
         if seconds > most {
-            expiration.invalid(errors, &format!("if provided, maxExpirationSeconds must be <= {most}"));
+            expiration.invalid(
+                errors,
+                &format!("if provided, maxExpirationSeconds must be <= {most}"),
+            );
         }
     }
     let mut given = 0;
@@ -165,14 +182,23 @@ fn certificate(volume: &At<'_, '_>, own: &At<'_, '_>, paths: &mut Vec<String>, e
         }
     }
     if given == 0 {
-        own.required(errors, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath");
+        own.required(
+            errors,
+            "specify at least one of credentialBundlePath, keyPath, and certificateChainPath",
+        );
     }
 }
 
 fn domain_prefixed(at: &At<'_, '_>, key: &str, errors: &mut ErrorList) {
     let messages = names::is_qualified_name(key);
     if messages.is_empty() && !key.contains('/') {
-        at.invalid_as(errors, key, "must be a domain-prefixed key (such as \"acme.io/foo\")");
+        at.invalid_as(
+            errors,
+            key,
+            "must be a domain-prefixed key (such as \"acme.io/foo\")",
+        );
     }
-    messages.iter().for_each(|message| at.invalid_as(errors, key, message));
+    messages
+        .iter()
+        .for_each(|message| at.invalid_as(errors, key, message));
 }

@@ -19,9 +19,15 @@ pub(super) fn validate(pod: &Value, old: &Value) -> ErrorList {
     let mut errors = spec_only_update(pod);
     let root = At::root(pod);
     let spec = root.get("spec");
-    let class = old["status"]["qosClass"].as_str().unwrap_or_else(|| qos::class(&old["spec"]));
+    let class = old["status"]["qosClass"]
+        .as_str()
+        .unwrap_or_else(|| qos::class(&old["spec"]));
     if class != qos::class(&pod["spec"]) {
-        spec.invalid_as(&mut errors, class, "Pod QOS Class may not change as a result of resizing");
+        spec.invalid_as(
+            &mut errors,
+            class,
+            "Pod QOS Class may not change as a result of resizing",
+        );
     }
     for kind in ["initContainers", "containers"] {
         if !same_order(&spec.get(kind), &old["spec"][kind], kind, &mut errors) {
@@ -72,7 +78,9 @@ fn container_resize(at: &At<'_, '_>, old: &Value, kind: &str, errors: &mut Error
         let others = |value: &Value| {
             let entries = value.as_object().into_iter().flatten();
             let entries = entries.filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory"));
-            entries.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+            entries
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<Vec<_>>()
         };
         if others(new.value) != others(&old["resources"][list]) {
             At::top("spec", at.value).forbidden(errors, "only cpu and memory resources are mutable");

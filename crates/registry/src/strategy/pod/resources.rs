@@ -55,9 +55,15 @@ fn can_overcommit(name: &str) -> bool {
 pub(in crate::strategy) fn resource_name(at: &At<'_, '_>, name: &str, errors: &mut ErrorList) {
     let messages = names::is_qualified_name(name);
     if messages.is_empty() && !name.contains('/') && !STANDARD.contains(&name) && !is_huge_page_quota(name) {
-        at.invalid_as(errors, name, "must be a standard resource type or fully qualified");
+        at.invalid_as(
+            errors,
+            name,
+            "must be a standard resource type or fully qualified",
+        );
     }
-    messages.iter().for_each(|message| at.invalid_as(errors, name, message));
+    messages
+        .iter()
+        .for_each(|message| at.invalid_as(errors, name, message));
 }
 
 fn is_huge_page_quota(name: &str) -> bool {
@@ -79,7 +85,11 @@ fn pod_resource_name(at: &At<'_, '_>, name: &str, errors: &mut ErrorList) {
     let before = errors.len();
     resource_name(at, name, errors);
     if errors.len() == before && !["cpu", "memory"].contains(&name) && !is_huge_page(name) {
-        errors.push(Error::not_supported(&at.path(), name, &["cpu", "hugepages-", "memory"]));
+        errors.push(Error::not_supported(
+            &at.path(),
+            name,
+            &["cpu", "hugepages-", "memory"],
+        ));
     }
 }
 
@@ -184,7 +194,11 @@ fn request_within_limit(
     let (own, most) = (nanos(request), nanos(limit.value));
     let shown = show(limit.value);
     if own != most && !can_overcommit(name) {
-        requests.invalid_as(errors, show(request), &format!("must be equal to {name} limit of {shown}"));
+        requests.invalid_as(
+            errors,
+            show(request),
+            &format!("must be equal to {name} limit of {shown}"),
+        );
     } else if own > most {
         let detail = format!("must be less than or equal to {name} limit of {shown}");
         requests.invalid_as(errors, show(request), &detail);
@@ -206,7 +220,10 @@ fn claims(list: &At<'_, '_>, pod_claims: &[&str], errors: &mut ErrorList) {
             sorted.sort_unstable();
             error.detail = match sorted.is_empty() {
                 true => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
-                false => format!("must be one of the names in pod.spec.resourceClaims: {}", sorted.join(", ")),
+                false => format!(
+                    "must be one of the names in pod.spec.resourceClaims: {}",
+                    sorted.join(", ")
+                ),
             };
             errors.push(error);
         }
@@ -261,7 +278,10 @@ pub(super) fn validate_claims(list: &At<'_, '_>, context: Context<'_>, errors: &
             dns_label(&name, errors);
             taken.push(name.str());
         }
-        let (direct, template) = (claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName"));
+        let (direct, template) = (
+            claim.get("resourceClaimName"),
+            claim.get("resourceClaimTemplateName"),
+        );
         let shown = || {
             let names = ["Name", "ResourceClaimName", "ResourceClaimTemplateName"];
             let fields = ["name", "resourceClaimName", "resourceClaimTemplateName"];
@@ -295,7 +315,8 @@ pub(super) fn validate_pod(spec: &At<'_, '_>, scope: &Scope<'_>, errors: &mut Er
         return at.forbidden(errors, "may not be set for a windows pod");
     }
     if at.get("claims").is_set() {
-        at.get("claims").forbidden(errors, "claims may not be set for Resources at pod-level");
+        at.get("claims")
+            .forbidden(errors, "claims may not be set for Resources at pod-level");
     }
     requirements(&at, pod_resource_name, errors);
     claims(&at.get("claims"), &scope.claims, errors);
@@ -308,8 +329,10 @@ fn consistency(spec: &At<'_, '_>, at: &At<'_, '_>, errors: &mut ErrorList) {
     for (name, own) in requests.entries() {
         let needed = aggregate(spec, "requests", name);
         if needed > nanos(own) {
-            let detail =
-                format!("must be greater than or equal to aggregate container requests of {}", text(needed, own));
+            let detail = format!(
+                "must be greater than or equal to aggregate container requests of {}",
+                text(needed, own)
+            );
             requests.key(name).invalid_as(errors, show(own), &detail);
         }
     }
@@ -317,8 +340,10 @@ fn consistency(spec: &At<'_, '_>, at: &At<'_, '_>, errors: &mut ErrorList) {
     for (name, own) in limits.entries().filter(|(name, _)| is_huge_page(name)) {
         let needed = aggregate(spec, "limits", name);
         if needed > nanos(own) {
-            let detail =
-                format!("must be greater than or equal to aggregate container limits of {}", text(needed, own));
+            let detail = format!(
+                "must be greater than or equal to aggregate container limits of {}",
+                text(needed, own)
+            );
             limits.key(name).invalid_as(errors, show(own), &detail);
         }
     }
@@ -329,7 +354,10 @@ fn consistency(spec: &At<'_, '_>, at: &At<'_, '_>, errors: &mut ErrorList) {
             if most.is_set() && nanos(limit) > nanos(most.value) {
                 let detail = format!("must be less than or equal to pod limits of {}", show(most.value));
                 let place = containers.index(index);
-                place.key(name).get("limits").invalid_as(errors, show(limit), &detail);
+                place
+                    .key(name)
+                    .get("limits")
+                    .invalid_as(errors, show(limit), &detail);
             }
         }
     }
@@ -347,7 +375,11 @@ fn aggregate(spec: &At<'_, '_>, kind: &str, name: &str) -> i128 {
         let list = resources.get(kind);
         nanos(list.key(name).value)
     };
-    let mut running: i128 = spec.get("containers").items().map(|container| of(&container)).sum();
+    let mut running: i128 = spec
+        .get("containers")
+        .items()
+        .map(|container| of(&container))
+        .sum();
     let (mut sidecars, mut peak) = (0, 0);
     for container in spec.get("initContainers").items() {
         if container.get("restartPolicy").str() == "Always" {

@@ -19,7 +19,11 @@ pub(in crate::strategy) fn tolerations(list: &At<'_, '_>, errors: &mut ErrorList
             operator.invalid_as(errors, operator.str(), detail);
         }
         if toleration.get("tolerationSeconds").is_set() && effect.str() != "NoExecute" {
-            effect.invalid_as(errors, effect.str(), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+            effect.invalid_as(
+                errors,
+                effect.str(),
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            );
         }
         toleration_operator(&operator, toleration.get("value").str(), errors);
         if !effect.is_empty() && !TAINT_EFFECTS.contains(&effect.str()) {
@@ -61,7 +65,11 @@ pub(super) fn gates(list: &At<'_, '_>, errors: &mut ErrorList) {
 pub(super) fn spread(list: &At<'_, '_>, errors: &mut ErrorList) {
     let pair = |at: &At<'_, '_>| {
         let (key, action) = (at.get("topologyKey"), at.get("whenUnsatisfiable"));
-        format!("{{{}, {}}}", key.value.as_str().unwrap_or_default(), action.value.as_str().unwrap_or_default())
+        format!(
+            "{{{}, {}}}",
+            key.value.as_str().unwrap_or_default(),
+            action.value.as_str().unwrap_or_default()
+        )
     };
     for (index, constraint) in list.items().enumerate() {
         constraint.get("maxSkew").positive(errors);
@@ -75,14 +83,18 @@ pub(super) fn spread(list: &At<'_, '_>, errors: &mut ErrorList) {
         }
         let own = pair(&constraint);
         if list.items().skip(index + 1).any(|other| pair(&other) == own) {
-            constraint.get("{topologyKey, whenUnsatisfiable}").duplicate_as(errors, own);
+            constraint
+                .get("{topologyKey, whenUnsatisfiable}")
+                .duplicate_as(errors, own);
         }
         let domains = constraint.get("minDomains");
         if domains.is_set() {
             domains.positive(errors);
             if action.str() != "DoNotSchedule" {
-                let detail =
-                    format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", action.str());
+                let detail = format!(
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
+                    action.str()
+                );
                 domains.invalid(errors, &detail);
             }
         }

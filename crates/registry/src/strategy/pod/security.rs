@@ -24,12 +24,15 @@ pub(super) fn validate_pod(spec: &At<'_, '_>, errors: &mut ErrorList) {
         at.get("shareProcessNamespace").invalid_as(errors, true, detail);
     }
     sysctls(spec, &at.get("sysctls"), errors);
-    at.get("fsGroupChangePolicy").one_of_if_set(errors, &["Always", "OnRootMismatch"]);
+    at.get("fsGroupChangePolicy")
+        .one_of_if_set(errors, &["Always", "OnRootMismatch"]);
     seccomp(&at.get("seccompProfile"), errors);
     windows::options(&at.get("windowsOptions"), errors);
     app_armor(&at.get("appArmorProfile"), errors);
-    at.get("supplementalGroupsPolicy").one_of_if_set(errors, &["Merge", "Strict"]);
-    at.get("seLinuxChangePolicy").one_of_if_set(errors, &["Recursive"]);
+    at.get("supplementalGroupsPolicy")
+        .one_of_if_set(errors, &["Merge", "Strict"]);
+    at.get("seLinuxChangePolicy")
+        .one_of_if_set(errors, &["Recursive"]);
 }
 
 fn sysctls(spec: &At<'_, '_>, list: &At<'_, '_>, errors: &mut ErrorList) {
@@ -46,7 +49,9 @@ fn sysctls(spec: &At<'_, '_>, list: &At<'_, '_>, errors: &mut ErrorList) {
             name.duplicate(errors);
         }
         let dotted = name.str().replace('/', ".");
-        let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| dotted.starts_with(prefix));
+        let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."]
+            .iter()
+            .any(|prefix| dotted.starts_with(prefix));
         if spec.get("hostNetwork").bool() && dotted.starts_with("net.") {
             name.invalid(errors, "may not be specified when 'hostNetwork' is true");
         } else if spec.get("hostIPC").bool() && (ipc || dotted == "kernel.sem") {
@@ -132,7 +137,10 @@ pub(super) fn validate_container(at: &At<'_, '_>, scope: &Scope<'_>, errors: &mu
     seccomp(&at.get("seccompProfile"), errors);
     if at.get("allowPrivilegeEscalation").value == &Value::Bool(false) {
         if at.get("privileged").bool() {
-            at.invalid(errors, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+            at.invalid(
+                errors,
+                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+            );
         }
         for capability in at.get("capabilities").get("add").items() {
             if capability.str() == "CAP_SYS_ADMIN" {

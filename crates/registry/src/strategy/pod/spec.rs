@@ -2,7 +2,9 @@
 
 use corten_meta::names;
 
-use super::super::rules::{At, ErrorList, dns_label, dns_subdomain, ip_legacy, is_subdomain_with_underscore, qualified};
+use super::super::rules::{
+    At, ErrorList, dns_label, dns_subdomain, ip_legacy, is_subdomain_with_underscore, qualified,
+};
 use super::{affinity, containers, resources, scheduling, security, volumes, windows};
 
 /// What the rules depend on besides the spec.
@@ -17,7 +19,11 @@ pub(in crate::strategy) struct Context<'a> {
 }
 
 impl Context<'_> {
-    pub(in crate::strategy) const TEMPLATE: Self = Self { is_pod: false, name: "", is_mirror: false };
+    pub(in crate::strategy) const TEMPLATE: Self = Self {
+        is_pod: false,
+        name: "",
+        is_mirror: false,
+    };
 }
 
 /// What containers are checked against.
@@ -69,8 +75,12 @@ pub(in crate::strategy) fn validate(spec: &At<'_, '_>, context: Context<'_>, err
 }
 
 fn policies(spec: &At<'_, '_>, errors: &mut ErrorList) {
-    spec.get("restartPolicy").one_of(errors, &["Always", "OnFailure", "Never"]);
-    spec.get("dnsPolicy").one_of(errors, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
+    spec.get("restartPolicy")
+        .one_of(errors, &["Always", "OnFailure", "Never"]);
+    spec.get("dnsPolicy").one_of(
+        errors,
+        &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
+    );
 }
 
 /// With the host's network a container's port is the host's.
@@ -113,7 +123,10 @@ fn dns_config(spec: &At<'_, '_>, errors: &mut ErrorList) {
     }
     let characters: usize = searches.items().map(|search| search.len() + 1).sum();
     if characters > 2048 + 1 {
-        searches.invalid(errors, "must not have more than 2048 characters (including spaces) in the search list");
+        searches.invalid(
+            errors,
+            "must not have more than 2048 characters (including spaces) in the search list",
+        );
     }
     for search in searches.items().filter(|search| search.str() != ".") {
         let name = search.str().strip_suffix('.').unwrap_or(search.str());
@@ -132,7 +145,11 @@ fn host_users(spec: &At<'_, '_>, scope: &Scope<'_>, errors: &mut ErrorList) {
     if scope.host_users {
         return;
     }
-    for (set, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+    for (set, shown) in [
+        ("hostNetwork", "hostNetwork"),
+        ("hostPID", "HostPID"),
+        ("hostIPC", "HostIPC"),
+    ] {
         if spec.get(set).bool() {
             spec.get(shown).forbidden(errors, "when `hostUsers` is false");
         }
@@ -168,7 +185,8 @@ fn name_fields(spec: &At<'_, '_>, errors: &mut ErrorList) {
             dns_subdomain(&spec.get(field), errors);
         }
     }
-    spec.get("activeDeadlineSeconds").within(errors, 1, i64::from(i32::MAX));
+    spec.get("activeDeadlineSeconds")
+        .within(errors, 1, i64::from(i32::MAX));
     for field in ["hostname", "subdomain"] {
         if !spec.get(field).is_empty() {
             dns_label(&spec.get(field), errors);
@@ -231,7 +249,10 @@ fn file_key_volumes(spec: &At<'_, '_>, errors: &mut ErrorList) {
                 continue;
             }
             let name = reference.get("volumeName");
-            let found = volumes.items().filter(|volume| volume.get("name").str() == name.str()).last();
+            let found = volumes
+                .items()
+                .filter(|volume| volume.get("name").str() == name.str())
+                .last();
             match found.map(|volume| volume.get("emptyDir").is_set()) {
                 None => name.not_found(errors),
                 Some(false) => name.invalid(errors, "referenced volume must be of type emptyDir"),

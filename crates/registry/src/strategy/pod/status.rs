@@ -14,12 +14,27 @@ pub(super) fn validate_update(pod: &Value, old: &Value) -> ErrorList {
     let (status, spec) = (root.get("status"), &old["spec"]);
     conditions(&status.get("conditions"), &mut errors);
     nominated_node(&status.get("nominatedNodeName"), old, &mut errors);
-    if status.get("observedGeneration").int().is_some_and(|generation| generation < 0) {
-        status.get("observedGeneration").invalid(&mut errors, "must be a non-negative integer");
+    if status
+        .get("observedGeneration")
+        .int()
+        .is_some_and(|generation| generation < 0)
+    {
+        status
+            .get("observedGeneration")
+            .invalid(&mut errors, "must be a non-negative integer");
     }
     let class = status.get("qosClass");
-    immutable(&class.path(), class.value, &old["status"]["qosClass"], &mut errors);
-    for kind in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+    immutable(
+        &class.path(),
+        class.value,
+        &old["status"]["qosClass"],
+        &mut errors,
+    );
+    for kind in [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ] {
         transitions(&status.get(kind), &old["status"][kind], kind, spec, &mut errors);
     }
     claims(&status.get("resourceClaimStatuses"), spec, &mut errors);
@@ -29,8 +44,14 @@ pub(super) fn validate_update(pod: &Value, old: &Value) -> ErrorList {
 
 fn conditions(list: &At<'_, '_>, errors: &mut ErrorList) {
     for condition in list.items() {
-        if condition.get("observedGeneration").int().is_some_and(|generation| generation < 0) {
-            condition.get("observedGeneration").invalid(errors, "must be a non-negative integer");
+        if condition
+            .get("observedGeneration")
+            .int()
+            .is_some_and(|generation| generation < 0)
+        {
+            condition
+                .get("observedGeneration")
+                .invalid(errors, "must be a non-negative integer");
         }
         let kind = condition.get("type");
         if !matches!(kind.str(), "PodScheduled" | "Ready" | "Initialized") {
@@ -52,7 +73,12 @@ fn nominated_node(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 /// A container that has ended for good does not come back.
 fn transitions(at: &At<'_, '_>, old: &Value, kind: &str, spec: &Value, errors: &mut ErrorList) {
     for (index, before) in old.as_array().into_iter().flatten().enumerate() {
-        let Some(code) = before["state"]["terminated"].as_object().map(|end| end.get("exitCode")) else { continue };
+        let Some(code) = before["state"]["terminated"]
+            .as_object()
+            .map(|end| end.get("exitCode"))
+        else {
+            continue;
+        };
         let code = code.and_then(Value::as_i64).unwrap_or(0);
         let now = at.items().find(|status| status.value["name"] == before["name"]);
         let revived = now.is_some_and(|status| !status.value["state"]["terminated"].is_object());
@@ -61,10 +87,16 @@ fn transitions(at: &At<'_, '_>, old: &Value, kind: &str, spec: &Value, errors: &
             "initContainerStatuses" => &spec["initContainers"],
             _ => &Value::Null,
         };
-        let own = containers.as_array().into_iter().flatten().find(|own| own["name"] == before["name"]);
+        let own = containers
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|own| own["name"] == before["name"]);
         if revived && !own.is_some_and(|own| may_restart(own, spec, code)) {
             let place = at.index(index);
-            place.get("state").forbidden(errors, "may not be transitioned to non-terminated state");
+            place
+                .get("state")
+                .forbidden(errors, "may not be transitioned to non-terminated state");
         }
     }
 }
@@ -76,8 +108,14 @@ fn may_restart(container: &Value, spec: &Value, code: i64) -> bool {
     };
     let applies = |rule: &&Value| {
         let codes = &rule["exitCodes"];
-        let listed = codes["values"].as_array().is_some_and(|values| values.contains(&code.into()));
-        if codes["operator"] == "In" { listed } else { !listed }
+        let listed = codes["values"]
+            .as_array()
+            .is_some_and(|values| values.contains(&code.into()));
+        if codes["operator"] == "In" {
+            listed
+        } else {
+            !listed
+        }
     };
     let rules = container["restartPolicyRules"].as_array().into_iter().flatten();
     rules.into_iter().any(|rule| applies(&rule)) || allowed_by(own, code)
@@ -95,7 +133,11 @@ fn claims(list: &At<'_, '_>, spec: &Value, errors: &mut ErrorList) {
     let mut seen: Vec<&str> = Vec::new();
     for status in list.items() {
         let name = status.get("name");
-        let known = spec["resourceClaims"].as_array().into_iter().flatten().any(|claim| claim["name"] == *name.value);
+        let known = spec["resourceClaims"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|claim| claim["name"] == *name.value);
         if !known {
             name.invalid(errors, "must match the name of an entry in `spec.resourceClaims`");
         }
@@ -113,12 +155,19 @@ fn claims(list: &At<'_, '_>, spec: &Value, errors: &mut ErrorList) {
 fn addresses(status: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     let hosts = status.get("hostIPs");
     if !hosts.is_empty() && hosts.index(0).get("ip").str() != status.get("hostIP").str() {
-        hosts.index(0).get("ip").invalid(errors, "must be equal to `hostIP`");
+        hosts
+            .index(0)
+            .get("ip")
+            .invalid(errors, "must be equal to `hostIP`");
     }
     for field in ["podIPs", "hostIPs"] {
         let list = status.get(field);
-        let before: Vec<&str> =
-            old[field].as_array().into_iter().flatten().filter_map(|entry| entry["ip"].as_str()).collect();
+        let before: Vec<&str> = old[field]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry["ip"].as_str())
+            .collect();
         for entry in list.items() {
             ip_legacy(&entry.with(entry.get("ip").value), &before, errors);
         }

@@ -24,7 +24,8 @@ pub(in crate::strategy) fn disk(at: &At<'_, '_>, id: &str, errors: &mut ErrorLis
 pub(in crate::strategy) fn nfs(at: &At<'_, '_>, errors: &mut ErrorList) {
     need(at, &["server", "path"], errors);
     if !at.get("path").str().starts_with('/') {
-        at.get("path").invalid_as(errors, at.get("path").str(), "must be an absolute path");
+        at.get("path")
+            .invalid_as(errors, at.get("path").str(), "must be an absolute path");
     }
 }
 
@@ -48,9 +49,8 @@ pub(in crate::strategy) fn iscsi(at: &At<'_, '_>, errors: &mut ErrorList) {
 
 fn iscsi_name(at: &At<'_, '_>, errors: &mut ErrorList) {
     let text = at.str();
-    let alphanumeric = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|c| c.is_ascii_alphanumeric())
-    };
+    let alphanumeric =
+        |text: &str, length: usize| text.len() == length && text.bytes().all(|c| c.is_ascii_alphanumeric());
     let valid = match text.get(..3) {
         Some("iqn") => is_iqn(text),
         Some("eui") => text.len() == 20 && alphanumeric(&text[4..], 16),
@@ -64,10 +64,14 @@ fn iscsi_name(at: &At<'_, '_>, errors: &mut ErrorList) {
 
 /// `iqn.YYYY-MM.domain:name`.
 fn is_iqn(text: &str) -> bool {
-    let Some((head, name)) = text.split_once(':') else { return false };
+    let Some((head, name)) = text.split_once(':') else {
+        return false;
+    };
     let bytes = head.as_bytes();
     let digits = |range: std::ops::Range<usize>| {
-        bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
+        bytes
+            .get(range)
+            .is_some_and(|part| part.iter().all(u8::is_ascii_digit))
     };
     let date = digits(4..8) && bytes.get(8) == Some(&b'-') && digits(9..11) && bytes.get(11) == Some(&b'.');
     let domain = bytes.get(12..).unwrap_or_default();
@@ -83,7 +87,11 @@ pub(in crate::strategy) fn flocker(at: &At<'_, '_>, errors: &mut ErrorList) {
     match (name.is_empty(), uuid.is_empty()) {
         (true, true) => at.required(errors, "one of datasetName and datasetUUID is required"),
         (false, false) => {
-            at.invalid_as(errors, "resource", "datasetName and datasetUUID can not be specified simultaneously");
+            at.invalid_as(
+                errors,
+                "resource",
+                "datasetName and datasetUUID can not be specified simultaneously",
+            );
         }
         _ => {}
     }
@@ -105,10 +113,15 @@ pub(in crate::strategy) fn quobyte(at: &At<'_, '_>, errors: &mut ErrorList) {
     if registry.is_empty() {
         registry.required(errors, PAIRS);
     } else if at.get("tenant").len() >= 65 {
-        at.get("tenant").required(errors, "must be a UUID and may not exceed a length of 64 characters");
+        at.get("tenant").required(
+            errors,
+            "must be a UUID and may not exceed a length of 64 characters",
+        );
     } else {
         for pair in registry.str().split(',') {
-            let host_and_port = pair.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+            let host_and_port = pair
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
             if host_and_port.is_none() {
                 registry.invalid(errors, PAIRS);
             }
@@ -136,9 +149,16 @@ pub(in crate::strategy) fn flex(at: &At<'_, '_>, errors: &mut ErrorList) {
     at.get("driver").nonempty(errors);
     let options = at.get("options");
     for (key, _) in options.entries() {
-        let namespace = format!(".{}", key.split_once('/').map_or(key, |(namespace, _)| namespace).to_lowercase());
+        let namespace = format!(
+            ".{}",
+            key.split_once('/')
+                .map_or(key, |(namespace, _)| namespace)
+                .to_lowercase()
+        );
         if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
-            options.key(key).invalid_as(errors, key, "kubernetes.io and k8s.io namespaces are reserved");
+            options
+                .key(key)
+                .invalid_as(errors, key, "kubernetes.io and k8s.io namespaces are reserved");
         }
     }
 }
@@ -147,10 +167,12 @@ pub(in crate::strategy) fn azure_disk(at: &At<'_, '_>, errors: &mut ErrorList) {
     let (kind, uri) = (at.get("kind"), at.get("diskURI"));
     at.get("diskName").nonempty(errors);
     uri.nonempty(errors);
-    at.get("cachingMode").one_of_if_set(errors, &["None", "ReadOnly", "ReadWrite"]);
+    at.get("cachingMode")
+        .one_of_if_set(errors, &["None", "ReadOnly", "ReadWrite"]);
     kind.one_of_if_set(errors, &["Dedicated", "Managed", "Shared"]);
     if kind.str() == "Managed" && !uri.str().starts_with("/subscriptions/") {
-        let form = "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
+        let form =
+            "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
         uri.not_supported(errors, &[form]);
     }
     if kind.is_set() && kind.str() != "Managed" && !uri.str().starts_with("https://") {
@@ -188,8 +210,12 @@ pub(in crate::strategy) fn local(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
 }
 
-pub(in crate::strategy) const ACCESS_MODES: &[&str] =
-    &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+pub(in crate::strategy) const ACCESS_MODES: &[&str] = &[
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
 
 /// `ValidatePersistentVolumeClaimSpec`.
 pub(in crate::strategy) fn claim_spec(spec: &At<'_, '_>, errors: &mut ErrorList) {
@@ -209,7 +235,8 @@ pub(in crate::strategy) fn claim_spec(spec: &At<'_, '_>, errors: &mut ErrorList)
     if !class.is_empty() {
         class.invalid_each(errors, names::name_is_dns_subdomain(class.str(), false));
     }
-    spec.get("volumeMode").one_of_if_set(errors, &["Block", "Filesystem"]);
+    spec.get("volumeMode")
+        .one_of_if_set(errors, &["Block", "Filesystem"]);
     data_sources(spec, errors);
     let attributes = spec.get("volumeAttributesClassName");
     if !attributes.is_empty() {
@@ -254,7 +281,9 @@ fn data_sources(spec: &At<'_, '_>, errors: &mut ErrorList) {
 }
 
 fn same_source(source: &Value, reference: &Value) -> bool {
-    ["apiGroup", "kind", "name"].iter().all(|field| source[*field] == reference[*field])
+    ["apiGroup", "kind", "name"]
+        .iter()
+        .all(|field| source[*field] == reference[*field])
 }
 
 fn data_source(at: &At<'_, '_>, errors: &mut ErrorList) {

@@ -7,7 +7,9 @@ pub(in crate::strategy) fn validate(template: &At<'_, '_>, errors: &mut ErrorLis
     let metadata = template.get("metadata");
     // Upstream's paths leave `metadata` out.
     let labels = template.get("labels").with(metadata.get("labels").value);
-    let noted = template.get("annotations").with(metadata.get("annotations").value);
+    let noted = template
+        .get("annotations")
+        .with(metadata.get("annotations").value);
     label_map(&labels, errors);
     template_annotations(&noted, errors);
     let pods = template.get("spec");

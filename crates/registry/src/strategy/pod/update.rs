@@ -20,11 +20,19 @@ pub(super) fn validate(pod: &Value, old: &Value) -> ErrorList {
             return errors;
         }
     }
-    if !deadline(&spec.get("activeDeadlineSeconds"), &old["spec"]["activeDeadlineSeconds"], &mut errors) {
+    if !deadline(
+        &spec.get("activeDeadlineSeconds"),
+        &old["spec"]["activeDeadlineSeconds"],
+        &mut errors,
+    ) {
         return errors;
     }
     tolerations(&spec.get("tolerations"), &old["spec"]["tolerations"], &mut errors);
-    gates(&spec.get("schedulingGates"), &old["spec"]["schedulingGates"], &mut errors);
+    gates(
+        &spec.get("schedulingGates"),
+        &old["spec"]["schedulingGates"],
+        &mut errors,
+    );
     if pod["spec"] != old["spec"] {
         rest(&spec, &old["spec"], &mut errors);
     }
@@ -50,10 +58,12 @@ pub(super) fn annotation_changes(pod: &Value, old: &Value, errors: &mut ErrorLis
 
 fn guarded(at: &At<'_, '_>, key: &str, what: &str, errors: &mut ErrorList) {
     if key.starts_with(APP_ARMOR) {
-        at.key(key).forbidden(errors, &format!("{what} AppArmor annotations"));
+        at.key(key)
+            .forbidden(errors, &format!("{what} AppArmor annotations"));
     }
     if key == MIRROR {
-        at.key(key).forbidden(errors, &format!("{what} mirror pod annotation"));
+        at.key(key)
+            .forbidden(errors, &format!("{what} mirror pod annotation"));
     }
 }
 
@@ -108,9 +118,16 @@ fn tolerations(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 fn gates(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     for gate in at.items() {
         let name = gate.get("name");
-        let known = old.as_array().into_iter().flatten().any(|old| old["name"] == *name.value);
+        let known = old
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|old| old["name"] == *name.value);
         if !known {
-            let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", name.str());
+            let detail = format!(
+                "only deletion is allowed, but found new scheduling gate '{}'",
+                name.str()
+            );
             name.forbidden(errors, &detail);
         }
     }
@@ -120,7 +137,13 @@ fn gates(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 fn rest(spec: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     let mut munged = spec.value.clone();
     for kind in ["containers", "initContainers"] {
-        for (index, container) in munged.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+        for (index, container) in munged
+            .get_mut(kind)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             put(container, "image", &old[kind][index]["image"]);
         }
     }
@@ -131,7 +154,10 @@ fn rest(spec: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     if old[grace].as_i64().is_some_and(|seconds| seconds < 0) && munged[grace] == 1 {
         put(&mut munged, grace, &old[grace]);
     }
-    if old["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+    if old["schedulingGates"]
+        .as_array()
+        .is_some_and(|gates| !gates.is_empty())
+    {
         gated(spec, &mut munged, old, errors);
     }
     if munged != *old {
@@ -151,7 +177,11 @@ fn gated(spec: &At<'_, '_>, munged: &mut Value, old: &Value, errors: &mut ErrorL
     }
     put(munged, "nodeSelector", &old["nodeSelector"]);
     let affinity = spec.get("affinity");
-    node_affinity(&affinity.get("nodeAffinity"), &old["affinity"]["nodeAffinity"], errors);
+    node_affinity(
+        &affinity.get("nodeAffinity"),
+        &old["affinity"]["nodeAffinity"],
+        errors,
+    );
     let before = &old["affinity"]["nodeAffinity"];
     if munged["affinity"]["nodeAffinity"] != *before {
         if munged["affinity"].is_null() {
@@ -159,18 +189,27 @@ fn gated(spec: &At<'_, '_>, munged: &mut Value, old: &Value, errors: &mut ErrorL
         }
         put(&mut munged["affinity"], "nodeAffinity", before);
     }
-    if old["affinity"].is_null() && munged["affinity"].as_object().is_none_or(serde_json::Map::is_empty) {
+    if old["affinity"].is_null()
+        && munged["affinity"]
+            .as_object()
+            .is_none_or(serde_json::Map::is_empty)
+    {
         put(munged, "affinity", &Value::Null);
     }
 }
 
 fn node_affinity(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    let Some(before) = old[REQUIRED]["nodeSelectorTerms"].as_array() else { return };
+    let Some(before) = old[REQUIRED]["nodeSelectorTerms"].as_array() else {
+        return;
+    };
     let required = at.get(REQUIRED);
     let terms = required.get("nodeSelectorTerms");
     if !before.is_empty() && before.len() != terms.len() {
-        return terms.invalid(errors, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+        return terms.invalid(
+            errors,
+            "no additions/deletions to non-empty NodeSelectorTerms list are allowed",
+        );
     }
     for (index, old) in before.iter().enumerate() {
         let new = terms.index(index);
@@ -182,7 +221,11 @@ fn node_affinity(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
         };
         let lists = ["matchExpressions", "matchFields"];
         let was_empty = lists.iter().all(|list| empty(list));
-        let good = if was_empty { new.value == old } else { lists.iter().all(|list| grows(list)) };
+        let good = if was_empty {
+            new.value == old
+        } else {
+            lists.iter().all(|list| grows(list))
+        };
         if !good {
             new.invalid(errors, "only additions are allowed (no mutations or deletions)");
         }
@@ -191,7 +234,9 @@ fn node_affinity(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 
 /// Sets a field, or takes it out.
 fn put(target: &mut Value, field: &str, value: &Value) {
-    let Some(target) = target.as_object_mut() else { return };
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
     match value {
         Value::Null => drop(target.remove(field)),
         value => drop(target.insert(field.to_owned(), value.clone())),
@@ -200,12 +245,23 @@ fn put(target: &mut Value, field: &str, value: &Value) {
 
 /// The fields that differ, for people to read.
 fn changes(new: &Value, old: &Value) -> String {
-    let fields = new.as_object().into_iter().flatten().chain(old.as_object().into_iter().flatten());
-    let mut names: Vec<&String> = fields.map(|(name, _)| name).filter(|name| new.get(name) != old.get(name)).collect();
+    let fields = new
+        .as_object()
+        .into_iter()
+        .flatten()
+        .chain(old.as_object().into_iter().flatten());
+    let mut names: Vec<&String> = fields
+        .map(|(name, _)| name)
+        .filter(|name| new.get(name) != old.get(name))
+        .collect();
     names.sort();
     names.dedup();
     let lines = names.iter().map(|name| {
-        let show = |value: &Value| value.get(name).map_or_else(|| "<unset>".to_owned(), Value::to_string);
+        let show = |value: &Value| {
+            value
+                .get(name)
+                .map_or_else(|| "<unset>".to_owned(), Value::to_string)
+        };
         format!("  {name}: {} -> {}", show(old), show(new))
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -224,10 +280,17 @@ pub(super) fn validate_ephemeral(pod: &Value, old: &Value) -> ErrorList {
     let root = At::root(pod);
     let spec = root.get("spec");
     let at = spec.get("ephemeralContainers");
-    for before in old["spec"]["ephemeralContainers"].as_array().into_iter().flatten() {
+    for before in old["spec"]["ephemeralContainers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let name = corten_meta::quote(before["name"].as_str().unwrap_or_default());
         match at.items().find(|new| new.value["name"] == before["name"]) {
-            None => at.forbidden(&mut errors, &format!("existing ephemeral containers {name} may not be removed\n")),
+            None => at.forbidden(
+                &mut errors,
+                &format!("existing ephemeral containers {name} may not be removed\n"),
+            ),
             Some(new) if new.value != before => {
                 let changed = changes(new.value, before);
                 let detail = format!("existing ephemeral containers {name} may not be changed\n{changed}");

@@ -3,7 +3,9 @@
 use corten_meta::names;
 use serde_json::Value;
 
-use super::super::rules::{At, ErrorList, dns_label, file_mode, local_descending_path, local_path, nanos, no_backsteps};
+use super::super::rules::{
+    At, ErrorList, dns_label, file_mode, local_descending_path, local_path, nanos, no_backsteps,
+};
 use super::spec::Context;
 use super::{env, projected, storage};
 
@@ -20,7 +22,12 @@ struct Source {
 }
 
 const fn source(field: &'static str, check: Check) -> Source {
-    Source { field, shown: field, second: field, check }
+    Source {
+        field,
+        shown: field,
+        second: field,
+        check,
+    }
 }
 
 /// In the order they are checked.
@@ -34,14 +41,22 @@ const SOURCES: &[Source] = &[
         second: "gcePersistentDisk",
         check: |at, _, errors| storage::disk(at, "pdName", errors),
     },
-    source("awsElasticBlockStore", |at, _, errors| storage::disk(at, "volumeID", errors)),
+    source("awsElasticBlockStore", |at, _, errors| {
+        storage::disk(at, "volumeID", errors)
+    }),
     source("secret", |at, _, errors| keys_volume(at, "secretName", errors)),
     source("nfs", |at, _, errors| storage::nfs(at, errors)),
     source("iscsi", |at, _, errors| storage::iscsi(at, errors)),
-    source("glusterfs", |at, _, errors| storage::need(at, &["endpoints", "path"], errors)),
+    source("glusterfs", |at, _, errors| {
+        storage::need(at, &["endpoints", "path"], errors)
+    }),
     source("flocker", |at, _, errors| storage::flocker(at, errors)),
-    source("persistentVolumeClaim", |at, _, errors| storage::need(at, &["claimName"], errors)),
-    source("rbd", |at, _, errors| storage::need(at, &["monitors", "image"], errors)),
+    source("persistentVolumeClaim", |at, _, errors| {
+        storage::need(at, &["claimName"], errors)
+    }),
+    source("rbd", |at, _, errors| {
+        storage::need(at, &["monitors", "image"], errors)
+    }),
     source("cinder", |at, _, errors| storage::cinder(at, errors)),
     Source {
         field: "cephfs",
@@ -50,18 +65,33 @@ const SOURCES: &[Source] = &[
         check: |at, _, errors| storage::need(at, &["monitors"], errors),
     },
     source("quobyte", |at, _, errors| storage::quobyte(at, errors)),
-    Source { field: "downwardAPI", shown: "downwardAPI", second: "downwarAPI", check: downward_api },
+    Source {
+        field: "downwardAPI",
+        shown: "downwardAPI",
+        second: "downwarAPI",
+        check: downward_api,
+    },
     source("fc", |at, _, errors| storage::fc(at, errors)),
     source("flexVolume", |at, _, errors| storage::flex(at, errors)),
     source("configMap", |at, _, errors| keys_volume(at, "name", errors)),
-    source("azureFile", |at, _, errors| storage::need(at, &["secretName", "shareName"], errors)),
-    source("vsphereVolume", |at, _, errors| storage::need(at, &["volumePath"], errors)),
-    source("photonPersistentDisk", |at, _, errors| storage::need(at, &["pdID"], errors)),
-    source("portworxVolume", |at, _, errors| storage::need(at, &["volumeID"], errors)),
+    source("azureFile", |at, _, errors| {
+        storage::need(at, &["secretName", "shareName"], errors)
+    }),
+    source("vsphereVolume", |at, _, errors| {
+        storage::need(at, &["volumePath"], errors)
+    }),
+    source("photonPersistentDisk", |at, _, errors| {
+        storage::need(at, &["pdID"], errors)
+    }),
+    source("portworxVolume", |at, _, errors| {
+        storage::need(at, &["volumeID"], errors)
+    }),
     source("azureDisk", |at, _, errors| storage::azure_disk(at, errors)),
     source("storageos", |at, _, errors| storage::storage_os(at, errors)),
     source("projected", |at, _, errors| projected::validate(at, errors)),
-    source("scaleIO", |at, _, errors| storage::need(at, &["gateway", "system", "volumeName"], errors)),
+    source("scaleIO", |at, _, errors| {
+        storage::need(at, &["gateway", "system", "volumeName"], errors)
+    }),
     source("csi", |at, _, errors| csi(at, errors)),
     source("ephemeral", ephemeral),
     source("image", image),
@@ -97,7 +127,10 @@ pub(super) fn validate<'v>(
         let claim_source = volume.get("persistentVolumeClaim");
         let claim = claim_source.get("claimName");
         if created.iter().any(|name| name == claim.str()) {
-            claim.invalid(errors, "must not reference a PVC that gets created for an ephemeral volume");
+            claim.invalid(
+                errors,
+                "must not reference a PVC that gets created for an ephemeral volume",
+            );
         }
     }
     good
@@ -143,7 +176,10 @@ fn ephemeral_name(volume: &At<'_, '_>, context: Context<'_>, errors: &mut ErrorL
     }
     let claim = format!("{}-{}", context.name, name.str());
     for message in names::name_is_dns_subdomain(&claim, false) {
-        name.invalid(errors, &format!("PVC name {}: {message}", corten_meta::quote(&claim)));
+        name.invalid(
+            errors,
+            &format!("PVC name {}: {message}", corten_meta::quote(&claim)),
+        );
     }
 }
 
@@ -161,8 +197,16 @@ pub(in crate::strategy) fn host_path(at: &At<'_, '_>, errors: &mut ErrorList) {
         return path.required(errors, "");
     }
     no_backsteps(&path, errors);
-    let kinds =
-        ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+    let kinds = [
+        "",
+        "BlockDevice",
+        "CharDevice",
+        "Directory",
+        "DirectoryOrCreate",
+        "File",
+        "FileOrCreate",
+        "Socket",
+    ];
     at.get("type").one_of_if_set(errors, &kinds);
 }
 
@@ -223,5 +267,6 @@ fn image(at: &At<'_, '_>, context: Context<'_>, errors: &mut ErrorList) {
     if context.is_pod {
         at.get("reference").nonempty(errors);
     }
-    at.get("pullPolicy").one_of(errors, &["Always", "IfNotPresent", "Never"]);
+    at.get("pullPolicy")
+        .one_of(errors, &["Always", "IfNotPresent", "Never"]);
 }

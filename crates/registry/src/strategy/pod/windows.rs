@@ -18,7 +18,10 @@ pub(super) fn options(at: &At<'_, '_>, errors: &mut ErrorList) {
     if credential.is_set() && credential.is_empty() {
         credential.invalid(errors, "gmsaCredentialSpec cannot be an empty string");
     } else if credential.len() > CREDENTIAL_KIB * 1024 {
-        credential.invalid(errors, &format!("gmsaCredentialSpec size must be under {CREDENTIAL_KIB} KiB"));
+        credential.invalid(
+            errors,
+            &format!("gmsaCredentialSpec size must be under {CREDENTIAL_KIB} KiB"),
+        );
     }
     let user = at.get("runAsUserName");
     if user.is_set() {
@@ -31,28 +34,46 @@ fn user_name(at: &At<'_, '_>, errors: &mut ErrorList) {
     let problem = match text {
         "" => Some("runAsUserName cannot be an empty string"),
         text if text.chars().any(char::is_control) => Some("runAsUserName cannot contain control characters"),
-        text if text.matches('\\').count() > 1 => Some("runAsUserName cannot contain more than one backslash"),
+        text if text.matches('\\').count() > 1 => {
+            Some("runAsUserName cannot contain more than one backslash")
+        }
         _ => None,
     };
     if let Some(problem) = problem {
         return at.invalid(errors, problem);
     }
-    let (domain, user) = text.split_once('\\').map_or((None, text), |(domain, user)| (Some(domain), user));
+    let (domain, user) = text
+        .split_once('\\')
+        .map_or((None, text), |(domain, user)| (Some(domain), user));
     if domain.is_some_and(|domain| domain.len() >= 256) {
-        at.invalid(errors, "runAsUserName's Domain length must be under 256 characters");
+        at.invalid(
+            errors,
+            "runAsUserName's Domain length must be under 256 characters",
+        );
     }
     if domain.is_some_and(|domain| !is_net_bios(domain) && !is_dns(domain)) {
-        at.invalid(errors, "runAsUserName's Domain doesn't match the NetBios nor the DNS format");
+        at.invalid(
+            errors,
+            "runAsUserName's Domain doesn't match the NetBios nor the DNS format",
+        );
     }
     if user.is_empty() {
         at.invalid(errors, "runAsUserName's User cannot be empty");
     } else if user.len() > 104 {
-        at.invalid(errors, "runAsUserName's User length must not be longer than 104 characters");
+        at.invalid(
+            errors,
+            "runAsUserName's User length must not be longer than 104 characters",
+        );
     }
     if !user.is_empty() && user.chars().all(|c| matches!(c, '.' | ' ')) {
-        at.invalid(errors, "runAsUserName's User cannot contain only periods or spaces");
+        at.invalid(
+            errors,
+            "runAsUserName's User cannot contain only periods or spaces",
+        );
     }
-    if user.contains(['"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '[', ']']) {
+    if user.contains([
+        '"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '[', ']',
+    ]) {
         let detail = r#"runAsUserName's User cannot contain the following characters: "/\:;|=,+*?<>@[]"#;
         at.invalid(errors, detail);
     }
@@ -66,11 +87,19 @@ fn is_net_bios(domain: &str) -> bool {
 }
 
 fn is_dns(domain: &str) -> bool {
-    domain.split('.').all(|label| names::is_dns1123_label(&label.to_lowercase()).is_empty())
+    domain
+        .split('.')
+        .all(|label| names::is_dns1123_label(&label.to_lowercase()).is_empty())
 }
 
 pub(super) fn host_process(spec: &At<'_, '_>, errors: &mut ErrorList) {
-    let of = |at: &At<'_, '_>| at.get("securityContext").get("windowsOptions").get("hostProcess").value.as_bool();
+    let of = |at: &At<'_, '_>| {
+        at.get("securityContext")
+            .get("windowsOptions")
+            .get("hostProcess")
+            .value
+            .as_bool()
+    };
     let pod = of(spec);
     let (mut all, mut host) = (0, 0);
     containers::each(spec, &mut |container| {
@@ -144,7 +173,11 @@ const CONTAINER_FIELDS: &[&str] = &[
 pub(super) fn validate_windows(spec: &At<'_, '_>, errors: &mut ErrorList) {
     let context = spec.get("securityContext");
     for (parent, field) in POD_FIELDS {
-        let at = if parent.is_empty() { spec.get(field) } else { context.get(field) };
+        let at = if parent.is_empty() {
+            spec.get(field)
+        } else {
+            context.get(field)
+        };
         let unset = matches!(*field, "hostPID" | "hostIPC") && at.value == &Value::Bool(false);
         if at.is_set() && !unset {
             at.forbidden(errors, FORBIDDEN);

@@ -23,17 +23,29 @@ enum Step<'p> {
 impl<'p, 'v> At<'p, 'v> {
     /// The object itself, whose path is empty.
     pub(in crate::strategy) fn root(value: &'v Value) -> Self {
-        Self { parent: None, step: Step::Child(""), value }
+        Self {
+            parent: None,
+            step: Step::Child(""),
+            value,
+        }
     }
 
     /// A value at the top of a path of its own.
     pub(in crate::strategy) fn top(name: &'p str, value: &'v Value) -> Self {
-        Self { parent: None, step: Step::Child(name), value }
+        Self {
+            parent: None,
+            step: Step::Child(name),
+            value,
+        }
     }
 
     /// The field `name`, null if absent.
     pub(in crate::strategy) fn get<'s>(&'s self, name: &'s str) -> At<'s, 'v> {
-        At { parent: Some(self), step: Step::Child(name), value: self.value.get(name).unwrap_or(&NULL) }
+        At {
+            parent: Some(self),
+            step: Step::Child(name),
+            value: self.value.get(name).unwrap_or(&NULL),
+        }
     }
 
     /// Another value under the same path.
@@ -43,25 +55,39 @@ impl<'p, 'v> At<'p, 'v> {
 
     /// The same value's path one step further, `[key]`.
     pub(in crate::strategy) fn key<'s>(&'s self, key: &'s str) -> At<'s, 'v> {
-        At { parent: Some(self), step: Step::Key(key), value: self.value.get(key).unwrap_or(&NULL) }
+        At {
+            parent: Some(self),
+            step: Step::Key(key),
+            value: self.value.get(key).unwrap_or(&NULL),
+        }
     }
 
     /// The item of a list, null if there is none.
     pub(in crate::strategy) fn index(&self, index: usize) -> At<'_, 'v> {
         let value = self.value.get(index).unwrap_or(&NULL);
-        At { parent: Some(self), step: Step::Index(index), value }
+        At {
+            parent: Some(self),
+            step: Step::Index(index),
+            value,
+        }
     }
 
     /// The items of a list; none if it is not one.
     pub(in crate::strategy) fn items(&self) -> impl Iterator<Item = At<'_, 'v>> {
         let list: &'v [Value] = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().enumerate().map(|(index, value)| At { parent: Some(self), step: Step::Index(index), value })
+        list.iter().enumerate().map(|(index, value)| At {
+            parent: Some(self),
+            step: Step::Index(index),
+            value,
+        })
     }
 
     /// The entries of a map, by key.
     pub(in crate::strategy) fn entries(&self) -> impl Iterator<Item = (&'v str, &'v Value)> + use<'v> {
         let map: Option<&'v Map<String, Value>> = self.value.as_object();
-        map.into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+        map.into_iter()
+            .flatten()
+            .map(|(key, value)| (key.as_str(), value))
     }
 
     /// The text, empty if absent.
@@ -119,7 +145,12 @@ impl<'p, 'v> At<'p, 'v> {
     }
 
     /// Invalid, showing another value than the one at this place.
-    pub(in crate::strategy) fn invalid_as(&self, errors: &mut ErrorList, shown: impl Into<Value>, detail: &str) {
+    pub(in crate::strategy) fn invalid_as(
+        &self,
+        errors: &mut ErrorList,
+        shown: impl Into<Value>,
+        detail: &str,
+    ) {
         errors.push(Error::invalid(&self.path(), shown, detail));
     }
 
@@ -150,12 +181,21 @@ impl<'p, 'v> At<'p, 'v> {
     }
 
     pub(in crate::strategy) fn not_supported(&self, errors: &mut ErrorList, supported: &[&str]) {
-        let value = if self.is_set() { self.value.clone() } else { Value::from("") };
+        let value = if self.is_set() {
+            self.value.clone()
+        } else {
+            Value::from("")
+        };
         errors.push(Error::not_supported(&self.path(), value, supported));
     }
 
     /// Not supported, showing `shown` as it is (see [`go_struct`]).
-    pub(in crate::strategy) fn not_supported_raw(&self, errors: &mut ErrorList, shown: &str, supported: &[&str]) {
+    pub(in crate::strategy) fn not_supported_raw(
+        &self,
+        errors: &mut ErrorList,
+        shown: &str,
+        supported: &[&str],
+    ) {
         let mut error = Error::not_supported(&self.path(), Value::Null, supported);
         error.detail = format!("{shown}: {}", error.detail);
         error.bad_value = None;

@@ -22,7 +22,10 @@ pub(in crate::strategy) fn amount(value: &Value) -> i64 {
 }
 
 fn percent(text: &str) -> Option<i64> {
-    text.strip_suffix('%').filter(|_| names::is_percent(text).is_empty())?.parse().ok()
+    text.strip_suffix('%')
+        .filter(|_| names::is_percent(text).is_empty())?
+        .parse()
+        .ok()
 }
 
 pub(in crate::strategy) fn at_most_100_percent(at: &At<'_, '_>, errors: &mut ErrorList) {

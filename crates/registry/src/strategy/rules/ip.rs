@@ -34,7 +34,9 @@ pub(in crate::strategy) fn parse_ip_sloppy(text: &str) -> Option<IpAddr> {
     let mut octets = [0_u8; 4];
     let mut parts = text.split('.');
     for octet in &mut octets {
-        let part = parts.next().filter(|part| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit()))?;
+        let part = parts
+            .next()
+            .filter(|part| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit()))?;
         *octet = part.parse().ok()?;
     }
     parts.next().is_none().then(|| IpAddr::V4(Ipv4Addr::from(octets)))
@@ -54,7 +56,10 @@ pub(in crate::strategy) fn ip_strict(at: &At<'_, '_>, errors: &mut ErrorList) {
     if let Some(address) = address.filter(|_| errors.len() == before) {
         let canonical = address.to_string();
         if canonical != at.str() {
-            at.invalid(errors, &format!("must be in canonical form ({})", corten_meta::quote(&canonical)));
+            at.invalid(
+                errors,
+                &format!("must be in canonical form ({})", corten_meta::quote(&canonical)),
+            );
         }
     }
 }
@@ -62,7 +67,10 @@ pub(in crate::strategy) fn ip_strict(at: &At<'_, '_>, errors: &mut ErrorList) {
 fn parsed(at: &At<'_, '_>, errors: &mut ErrorList) -> Option<IpAddr> {
     let text = at.str();
     let Some(address) = parse_ip_sloppy(text) else {
-        at.invalid(errors, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        at.invalid(
+            errors,
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        );
         return None;
     };
     match text.parse::<IpAddr>() {
@@ -78,15 +86,22 @@ fn parsed(at: &At<'_, '_>, errors: &mut ErrorList) -> Option<IpAddr> {
 /// A range; `strict` wants it in canonical form too.
 pub(in crate::strategy) fn cidr(at: &At<'_, '_>, strict: bool, errors: &mut ErrorList) {
     let text = at.str();
-    let split = text.split_once('/').and_then(|(ip, length)| Some((parse_ip_sloppy(ip)?, ip, length)));
+    let split = text
+        .split_once('/')
+        .and_then(|(ip, length)| Some((parse_ip_sloppy(ip)?, ip, length)));
     let Some((address, ip, length)) = split.filter(|(address, _, length)| {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         length.bytes().all(|c| c.is_ascii_digit()) && length.parse::<u8>().is_ok_and(|length| length <= bits)
     }) else {
-        return at.invalid(errors, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        return at.invalid(
+            errors,
+            "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        );
     };
     let leading = ip.parse::<IpAddr>().is_err() || (length.len() > 1 && length.starts_with('0'));
-    let mapped = ip.parse::<Ipv6Addr>().is_ok_and(|v6| v6.to_ipv4_mapped().is_some());
+    let mapped = ip
+        .parse::<Ipv6Addr>()
+        .is_ok_and(|v6| v6.to_ipv4_mapped().is_some());
     let net = ipnet::IpNet::new(address, length.parse().unwrap_or(0)).map(|net| net.trunc());
     let Ok(net) = net else { return };
     if leading {
@@ -96,7 +111,13 @@ pub(in crate::strategy) fn cidr(at: &At<'_, '_>, strict: bool, errors: &mut Erro
     } else if net.addr() != address {
         at.invalid(errors, "must not have bits set beyond the prefix length");
     } else if strict && net.to_string() != text {
-        at.invalid(errors, &format!("must be in canonical form ({})", corten_meta::quote(&net.to_string())));
+        at.invalid(
+            errors,
+            &format!(
+                "must be in canonical form ({})",
+                corten_meta::quote(&net.to_string())
+            ),
+        );
     }
 }
 
@@ -123,11 +144,20 @@ mod tests {
         let legacy = |at: &At<'_, '_>, errors: &mut ErrorList| ip_legacy(at, &[], errors);
         assert!(messages(legacy, "10.0.0.1").is_empty() && messages(legacy, "FE80::1").is_empty());
         assert_eq!(messages(legacy, "010.0.0.1"), ["must not have leading 0s"]);
-        assert_eq!(messages(legacy, "::ffff:1.2.3.4"), ["must not be an IPv4-mapped IPv6 address"]);
-        assert_eq!(messages(ip_strict, "FE80::1"), ["must be in canonical form (\"fe80::1\")"]);
+        assert_eq!(
+            messages(legacy, "::ffff:1.2.3.4"),
+            ["must not be an IPv4-mapped IPv6 address"]
+        );
+        assert_eq!(
+            messages(ip_strict, "FE80::1"),
+            ["must be in canonical form (\"fe80::1\")"]
+        );
         let lax = |at: &At<'_, '_>, errors: &mut ErrorList| cidr(at, false, errors);
         assert!(messages(lax, "10.0.0.0/8").is_empty());
-        assert_eq!(messages(lax, "10.0.0.1/8"), ["must not have bits set beyond the prefix length"]);
+        assert_eq!(
+            messages(lax, "10.0.0.1/8"),
+            ["must not have bits set beyond the prefix length"]
+        );
         assert_eq!(messages(lax, "10.0.0.0/33").len(), 1);
     }
 }

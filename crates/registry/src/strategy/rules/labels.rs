@@ -13,8 +13,16 @@ pub(in crate::strategy) fn label_name(at: &At<'_, '_>, errors: &mut ErrorList) {
 pub(in crate::strategy) fn label_map(at: &At<'_, '_>, errors: &mut ErrorList) {
     for (key, value) in at.entries() {
         let value = value.as_str().unwrap_or_default();
-        errors.extend(names::is_qualified_name(key).into_iter().map(|m| Error::invalid(&at.path(), key, m)));
-        errors.extend(names::is_label_value(value).into_iter().map(|m| Error::invalid(&at.path(), value, m)));
+        errors.extend(
+            names::is_qualified_name(key)
+                .into_iter()
+                .map(|m| Error::invalid(&at.path(), key, m)),
+        );
+        errors.extend(
+            names::is_label_value(value)
+                .into_iter()
+                .map(|m| Error::invalid(&at.path(), value, m)),
+        );
     }
 }
 
@@ -32,10 +40,15 @@ fn requirement_rules(at: &At<'_, '_>, errors: &mut ErrorList) {
             values.required(errors, "must be specified when `operator` is 'In' or 'NotIn'");
         }
         "Exists" | "DoesNotExist" if !values.is_empty() => {
-            values.forbidden(errors, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            values.forbidden(
+                errors,
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            );
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        operator => at.get("operator").invalid_as(errors, operator, "not a valid selector operator"),
+        operator => at
+            .get("operator")
+            .invalid_as(errors, operator, "not a valid selector operator"),
     }
     label_name(&at.get("key"), errors);
     for value in values.items() {
@@ -50,10 +63,12 @@ pub(in crate::strategy) fn selector_size(at: &At<'_, '_>) -> usize {
 
 /// A selector as messages show it: labels before expressions.
 pub(in crate::strategy) fn show_selector(selector: &serde_json::Value) -> String {
-    let parts = ["matchLabels", "matchExpressions"].into_iter().filter_map(|field| {
-        let value = selector.get(field).filter(|value| !value.is_null())?;
-        Some(format!("\"{field}\":{value}"))
-    });
+    let parts = ["matchLabels", "matchExpressions"]
+        .into_iter()
+        .filter_map(|field| {
+            let value = selector.get(field).filter(|value| !value.is_null())?;
+            Some(format!("\"{field}\":{value}"))
+        });
     format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
 }
 
@@ -64,12 +79,18 @@ pub(in crate::strategy) fn selector_matches_template(
     template: &At<'_, '_>,
     errors: &mut ErrorList,
 ) -> bool {
-    let Ok(parsed) = corten_meta::labels::Selector::from_label_selector(selector.value) else { return false };
+    let Ok(parsed) = corten_meta::labels::Selector::from_label_selector(selector.value) else {
+        return false;
+    };
     // An absent selector selects nothing, an empty one everything.
     if !selector.is_set() || !parsed.matches_object(template.value) {
         let metadata = template.get("metadata");
         let labels = metadata.get("labels");
-        let shown = if labels.is_set() { labels.value.clone() } else { serde_json::Value::Null };
+        let shown = if labels.is_set() {
+            labels.value.clone()
+        } else {
+            serde_json::Value::Null
+        };
         labels.invalid_as(errors, shown, "`selector` does not match template `labels`");
     }
     true

@@ -37,7 +37,10 @@ fn kube_finalizers(object: &Value, errors: &mut ErrorList) {
 pub(in crate::strategy) fn kube_finalizer(at: &At<'_, '_>, errors: &mut ErrorList) {
     let name = at.str();
     if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
-        at.invalid(errors, "name is neither a standard finalizer name nor is it fully qualified");
+        at.invalid(
+            errors,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
     }
 }
 
@@ -47,7 +50,11 @@ pub(in crate::strategy) fn annotations(at: &At<'_, '_>, errors: &mut ErrorList) 
     for (key, value) in at.entries() {
         bytes += key.len() + value.as_str().map_or(0, str::len);
         let messages = names::is_qualified_name(&key.to_lowercase());
-        errors.extend(messages.into_iter().map(|message| Error::invalid(&at.path(), key, message)));
+        errors.extend(
+            messages
+                .into_iter()
+                .map(|message| Error::invalid(&at.path(), key, message)),
+        );
     }
     if bytes > ANNOTATION_BYTES_MAX {
         at.too_long(errors, ANNOTATION_BYTES_MAX as i64);
@@ -58,7 +65,10 @@ pub(in crate::strategy) fn annotations(at: &At<'_, '_>, errors: &mut ErrorList) 
 pub(in crate::strategy) fn template_meta(at: &At<'_, '_>, errors: &mut ErrorList) {
     annotations(&at.get("annotations"), errors);
     super::label_map(&at.get("labels"), errors);
-    for (key, _) in at.entries().filter(|(key, _)| !matches!(*key, "annotations" | "labels" | "creationTimestamp")) {
+    for (key, _) in at
+        .entries()
+        .filter(|(key, _)| !matches!(*key, "annotations" | "labels" | "creationTimestamp"))
+    {
         at.get(key).forbidden(errors, "cannot be set");
     }
 }

@@ -9,12 +9,16 @@ mod names;
 mod quantity;
 
 pub(super) use at::{At, go_struct};
-pub(super) use counts::{amount, at_most_100_percent, int_or_percent, nonnegative_fields, not_above, not_decremented};
+pub(super) use counts::{
+    amount, at_most_100_percent, int_or_percent, nonnegative_fields, not_above, not_decremented,
+};
 pub(super) use ip::{Ip, cidr, ip_legacy, ip_strict, is_dual_stack, parse_ip_sloppy};
 pub(super) use labels::{
     label_map, label_name, label_selector, selector_matches_template, selector_size, show_selector,
 };
-pub(super) use meta::{annotations, immutable, kube_finalizer, object_meta, object_meta_update, template_meta};
+pub(super) use meta::{
+    annotations, immutable, kube_finalizer, object_meta, object_meta_update, template_meta,
+};
 pub(super) use names::*;
 pub(super) use quantity::{nanos, quantity_of, show};
 

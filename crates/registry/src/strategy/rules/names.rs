@@ -80,7 +80,10 @@ pub(in crate::strategy) fn local_path(at: &At<'_, '_>, errors: &mut ErrorList) {
 /// Permission bits.
 pub(in crate::strategy) fn file_mode(at: &At<'_, '_>, errors: &mut ErrorList) {
     if at.int().is_some_and(|mode| !(0..=0o777).contains(&mode)) {
-        at.invalid(errors, "must be a number between 0 and 0777 (octal), both inclusive");
+        at.invalid(
+            errors,
+            "must be a number between 0 and 0777 (octal), both inclusive",
+        );
     }
 }
 
@@ -90,7 +93,10 @@ pub(in crate::strategy) fn is_relaxed_env_name(name: &str) -> Vec<String> {
     if name.is_empty() {
         messages.push("environment variable name must be non-empty".to_owned());
     }
-    if !name.chars().all(|c| (c == ' ' || c.is_ascii_graphic()) && c != '=') {
+    if !name
+        .chars()
+        .all(|c| (c == ' ' || c.is_ascii_graphic()) && c != '=')
+    {
         let message = "a valid environment variable name must consist only of printable ASCII characters other than '='";
         messages.push(message.to_owned());
     }
@@ -113,7 +119,11 @@ pub(in crate::strategy) fn is_subdomain_with_underscore(value: &str) -> Vec<Stri
     if !value.split('.').all(label) {
         let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or \
                        '.', and must start and end with an alphanumeric character";
-        messages.push(names::regex_error(message, &format!("{FORMAT}(\\.{FORMAT})*"), &["example.com"]));
+        messages.push(names::regex_error(
+            message,
+            &format!("{FORMAT}(\\.{FORMAT})*"),
+            &["example.com"],
+        ));
     }
     messages
 }
@@ -145,7 +155,11 @@ pub(in crate::strategy) fn signer_name(at: &At<'_, '_>, errors: &mut ErrorList) 
     }
     signer_labels(at, errors, domain, names::is_dns1123_label);
     if !domain.contains('.') {
-        at.invalid_as(errors, domain, "should be a domain with at least two segments separated by dots");
+        at.invalid_as(
+            errors,
+            domain,
+            "should be a domain with at least two segments separated by dots",
+        );
     }
     signer_labels(at, errors, path, names::is_dns1123_subdomain);
     if at.len() > 571 {
@@ -154,7 +168,10 @@ pub(in crate::strategy) fn signer_name(at: &At<'_, '_>, errors: &mut ErrorList) 
 }
 
 fn signer_labels(at: &At<'_, '_>, errors: &mut ErrorList, part: &str, check: fn(&str) -> Vec<String>) {
-    let wrong = part.split('.').map(|label| (label, check(label))).find(|(_, messages)| !messages.is_empty());
+    let wrong = part
+        .split('.')
+        .map(|label| (label, check(label)))
+        .find(|(_, messages)| !messages.is_empty());
     let Some((label, messages)) = wrong else { return };
     for message in messages {
         let detail = format!("validating label {}: {message}", corten_meta::quote(label));

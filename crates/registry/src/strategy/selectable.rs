@@ -1,0 +1,75 @@
+//! Kinds that need nothing beyond their schema but fields to be selected by.
+
+use serde_json::Value;
+
+use super::{GcPolicy, Strategy};
+
+/// Events, in both groups.
+pub(super) const EVENT_FIELDS: &[&str] = &[
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+
+/// Fields that lie where their names say.
+#[derive(Clone, Copy, Debug)]
+pub struct Selectable(pub &'static [&'static str]);
+
+impl Strategy for Selectable {
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        self.0
+    }
+
+    fn field_values(&self, object: &Value) -> Vec<String> {
+        self.0.iter().map(|field| at(object, field)).collect()
+    }
+}
+
+/// Events: stored in the form of the core group, collected by nobody, gone after an hour.
+#[derive(Clone, Copy, Debug)]
+pub struct EventStrategy;
+
+impl Strategy for EventStrategy {
+    fn gc_policy(&self) -> GcPolicy {
+        GcPolicy::Unsupported
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        EVENT_FIELDS
+    }
+
+    fn field_values(&self, event: &Value) -> Vec<String> {
+        EVENT_FIELDS.iter().map(|field| event_field(event, field)).collect()
+    }
+}
+
+fn event_field(event: &Value, field: &str) -> String {
+    let component = |path| at(event, path);
+    match field {
+        "source" => Some(component("source.component")).filter(|c| !c.is_empty()).unwrap_or_else(|| component("reportingComponent")),
+        "reason" | "type" | "reportingComponent" => at(event, field),
+        _ => {
+            let value = at(event, field);
+            if value.is_empty() { at(event, &field.replacen("involvedObject", "regarding", 1)) } else { value }
+        }
+    }
+}
+
+/// The text at a dotted path; empty where there is none.
+fn at(object: &Value, path: &str) -> String {
+    let found = path.split('.').try_fold(object, |value, key| value.get(key));
+    match found {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(flag)) => flag.to_string(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
