@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use corten_client::object::{MetaExt, controller_ref};
+use corten_client::request::MERGE_PATCH;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -167,7 +168,8 @@ impl Sets {
         if self.revision_changed {
             let revision = self.deployment.metadata.annotation(REVISION);
             let patch = json!({"metadata": {"annotations": {REVISION: revision}}});
-            actions.push(Write::patch(&self.deployment, patch).into());
+            // Through the status, as upstream: a revision is no change of what is wanted, and the generation stays.
+            actions.push(Write::patch_sub(&self.deployment, MERGE_PATCH, "status", patch).into());
         }
         let noted = |mut write: Write, note: Option<Note>| {
             write.ok = note;
