@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use corten_meta::{GroupKind, GroupResource};
 use corten_schema::resources;
+use serde_json::{Value, json};
 
 use crate::cache::Cache;
 use crate::strategy::{self, Strategy};
@@ -44,6 +45,8 @@ pub struct ResourceInfo {
     pub namespaced: bool,
     /// The status is a subresource, which the main resource does not change.
     pub has_status: bool,
+    /// What a status without anything in it looks like: Go writes some members even when empty.
+    pub empty_status: Value,
     /// `metadata.generation` counts changes of what the user wants.
     pub has_generation: bool,
     /// Store key prefix with a slash at its end, as upstream: `/registry/pods/`.
@@ -77,6 +80,7 @@ impl ResourceInfo {
             plural: row.plural.into(),
             namespaced: row.namespaced,
             has_status: row.subresource("status").is_some(),
+            empty_status: empty_status(row),
             has_generation: GENERATIONS.contains(&row.plural),
             prefix: builtin_prefix(row.group, row.plural),
             ttl: is_event.then_some(EVENT_TTL),
@@ -152,6 +156,18 @@ const GENERATIONS: [&str; 27] = [
 ];
 
 /// Keys as upstream, the odd ones included (`kubeapiserver.SpecialDefaultResourcePrefixes`).
+fn empty_status(row: &resources::Resource) -> Value {
+    let mut object = json!({"status": {}});
+    if let Some(id) = corten_schema::type_of(&row.gvk()) {
+        // An empty status has no wrong types.
+        let _ = corten_schema::normalize(id, &mut object, corten_schema::Mode::Ignore);
+    }
+    match object["status"].take() {
+        Value::Null => json!({}),
+        status => status,
+    }
+}
+
 fn builtin_prefix(group: &str, plural: &str) -> String {
     match (group, plural) {
         ("", "replicationcontrollers") => "/registry/controllers/".to_owned(),

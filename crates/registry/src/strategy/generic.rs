@@ -10,7 +10,7 @@ use crate::resource::{ResourceInfo, Subresource};
 /// Clients cannot create a status; the first generation is 1.
 pub fn prepare_for_create(ctx: &StrategyContext<'_>, object: &mut Value) {
     if ctx.resource.has_status {
-        reset_status(object, &Value::Null);
+        object["status"] = ctx.resource.empty_status.clone();
     }
     if ctx.resource.has_generation {
         object::set_generation(object, 1);

@@ -79,6 +79,7 @@ fn custom() -> ResourceInfo {
         plural: "widgets".into(),
         namespaced: true,
         has_status: false,
+        empty_status: serde_json::json!({}),
         has_generation: true,
         prefix: "/registry/example.com/widgets/".to_owned(),
         ttl: None,
