@@ -1,5 +1,12 @@
 //! In-process admission: what may change or refuse a write, between decoding and the store.
 
+mod pod_priority;
+mod pod_service_account;
+mod pod_tolerations;
+mod protection;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use corten_meta::Result;
 use serde_json::Value;
@@ -74,5 +81,40 @@ pub trait Admission: Send + Sync {
         _object: &Value,
     ) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Upstream's plug-ins that are on by default, in upstream's order.
+pub fn standard() -> Vec<Arc<dyn Admission>> {
+    vec![
+        Arc::new(crate::lifecycle::NamespaceLifecycle),
+        Arc::new(pod_service_account::ServiceAccount),
+        Arc::new(pod_priority::Priority),
+        Arc::new(pod_tolerations::DefaultTolerationSeconds),
+        Arc::new(protection::StorageObjectInUseProtection),
+    ]
+}
+
+impl Attributes<'_> {
+    /// The thing itself, of one kind, and not a subresource of it.
+    fn is_plain(&self, group: &str, plural: &str) -> bool {
+        self.subresource == Subresource::MAIN && self.resource.group == group && self.resource.plural == plural
+    }
+
+    /// 403 in the words of `admission.NewForbidden`.
+    fn forbidden(&self, object: &Value, error: impl std::fmt::Display) -> corten_meta::Status {
+        let name = if self.name.is_empty() { corten_meta::object::name(object) } else { self.name };
+        corten_meta::Status::forbidden(&self.resource.group_resource(), name, error)
+    }
+}
+
+/// An object of another kind as it is now; `None` where there is none.
+async fn find(registry: &Registry, group: &str, plural: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
+    let missing = || corten_meta::Status::internal(format!("{plural}.{group} is not served"));
+    let resource = registry.resource(group, plural).ok_or_else(missing)?;
+    match registry.get(&resource, namespace, name, "0").await {
+        Ok(found) => found.value().map(Some),
+        Err(status) if status.is_not_found() => Ok(None),
+        Err(status) => Err(status),
     }
 }

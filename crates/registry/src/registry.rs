@@ -14,7 +14,6 @@ use crate::admission::Admission;
 use crate::cache::Cache;
 use crate::dispatch::{self, Follower, Gate, Routes};
 use crate::errors::{store_error, too_large_version};
-use crate::lifecycle::NamespaceLifecycle;
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::resource::{Resource, ResourceInfo};
@@ -30,11 +29,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Every built-in resource, real time, `NamespaceLifecycle`.
+    /// Every built-in resource, real time, the standard admission chain.
     fn default() -> Self {
         Self {
             clock: RealClock::shared(),
-            admission: vec![Arc::new(NamespaceLifecycle)],
+            admission: crate::admission::standard(),
             resources: ResourceInfo::builtin(),
         }
     }
