@@ -27,6 +27,9 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     else {
         return Err(Status::unknown_path());
     };
+    if let Some(text) = deprecation(served.schema.group, served.schema.plural) {
+        call.warn(text);
+    }
     if !right_scope(&call, &served) {
         return Err(Status::unknown_path());
     }
@@ -43,6 +46,15 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         item(call, served).await
     } else {
         collection(call, served).await
+    }
+}
+
+/// The warning that goes with every request for a deprecated resource.
+fn deprecation(group: &str, plural: &str) -> Option<&'static str> {
+    match (group, plural) {
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        _ => None,
     }
 }
 

@@ -30,7 +30,6 @@ pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
     if !matches!(call.method, Method::GET | Method::HEAD) || call.info.verb == "watch" {
         return Err(Status::method_not_allowed());
     }
-    call.warn("v1 ComponentStatus is deprecated in v1.19+");
     let accepted = call.object_answer()?;
     let name = &call.info.name;
     if call.info.named_by_path {

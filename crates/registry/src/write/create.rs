@@ -153,7 +153,8 @@ impl Write<'_> {
             let (existing, _) = self.existing(&prepared.key, true).await?;
             return match existing {
                 Some(_) => Err(self.exists_already(object).await),
-                None => Ok(prepared.object(0)),
+                // A resourceVersion that was sent is answered as it came.
+                None => Ok(prepared.object(object::resource_version(object).parse().unwrap_or(0))),
             };
         }
         let response = self.put(&prepared, 0).await?;
