@@ -149,6 +149,12 @@ impl<K: Object> Informer<K> {
         self.0.cache.read().indexed(name, value).cloned().collect()
     }
 
+    /// How many objects are under `value` in the index `name`.
+    #[must_use]
+    pub fn indexed_len(&self, name: &str, value: &str) -> usize {
+        self.0.cache.read().indexed(name, value).count()
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.cache.read().len()

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use crate::core::Context;
 use crate::nodes::{ipam, lifecycle, pod_gc, tainted};
 use crate::{
-    daemonset, deployment, endpoints, garbage, job, namespace, replicaset, root_ca, service_account,
-    statefulset,
+    cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace,
+    protection, quota, replicaset, replication_controller, root_ca, service_account, statefulset, ttl,
 };
 
 /// What the controllers need to be told.
@@ -53,6 +53,13 @@ pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) 
     tasks.spawn(job::run(context.clone()));
     tasks.spawn(statefulset::run(context.clone()));
     tasks.spawn(daemonset::run(context.clone()));
+    tasks.spawn(cronjob::run(context.clone()));
+    tasks.spawn(disruption::run(context.clone()));
+    tasks.spawn(replication_controller::run(context.clone()));
+    tasks.spawn(quota::run(context.clone()));
+    tasks.spawn(ttl::run(context.clone()));
+    tasks.spawn(cluster_roles::run(context.clone()));
+    tasks.spawn(protection::run(context.clone()));
     tasks.spawn(lifecycle::run(context.clone(), config.grace));
     tasks.spawn(tainted::run(context.clone()));
     tasks.spawn(pod_gc::run(context.clone()));

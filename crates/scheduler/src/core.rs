@@ -31,6 +31,9 @@ pub enum Outcome {
     },
 }
 
+/// Says why the volumes of a pod keep it waiting, if they do.
+pub type VolumeCheck = Box<dyn Fn(&Pod) -> Option<String> + Send>;
+
 /// See the module.
 #[derive(Default)]
 pub struct Core {
@@ -44,7 +47,7 @@ pub struct Core {
     /// Pods that wait for preempted ones to go: uid → node.
     nominated: HashMap<String, String>,
     /// Why volumes keep a pod waiting, if they do; answered by the wiring, which sees claims.
-    pub volumes: Option<Box<dyn Fn(&Pod) -> Option<String> + Send>>,
+    pub volumes: Option<VolumeCheck>,
 }
 
 impl Core {

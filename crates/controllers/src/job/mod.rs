@@ -134,6 +134,10 @@ impl Controller {
         if managed.is_some_and(|m| m != "kubernetes.io/job-controller") || plan::is_finished(&job) {
             return Ok(Next::Done);
         }
+        if job.spec.as_ref().is_none_or(|s| s.selector.is_none()) {
+            // The server gives every Job a selector; without one its pods would be let go as soon as they are made.
+            return Ok(Next::Done);
+        }
         let own = self.pods.indexed("controller", job.metadata.uid());
         let live = |uid: &str| {
             own.iter()

@@ -69,13 +69,15 @@ fn watch(pods: &Informer<Pod>, nodes: &Informer<Node>, queue: &Queue<Key>) {
         let object = event.object();
         let node = pod::node(object);
         if matches!(event, Event::Deleted(_)) {
-        } else if node.is_empty() && object.metadata.terminating() {
-            adding.add(Key::of(&**object));
-        } else if !node.is_empty() && known.get("", node).is_none() {
+            return;
+        }
+        let host = known.get("", node);
+        let out = object.metadata.terminating() && is_out_of_service(host.as_deref());
+        let unplaced = node.is_empty() && object.metadata.terminating();
+        let too_many = || pod::is_finished(object) && all.indexed_len("finished", "finished") > MAX_FINISHED;
+        if !node.is_empty() && host.is_none() {
             adding.add_after(Key::of(&**object), QUARANTINE);
-        } else if object.metadata.terminating() && is_out_of_service(known.get("", node).as_deref()) {
-            adding.add(Key::of(&**object));
-        } else if pod::is_finished(object) && all.indexed("finished", "finished").len() > MAX_FINISHED {
+        } else if unplaced || out || too_many() {
             adding.add(Key::of(&**object));
         }
     });

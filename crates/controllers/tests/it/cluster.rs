@@ -49,9 +49,8 @@ impl Cluster {
 
     /// Does what a kubelet and scheduler would: starts new pods, ends deleted ones.
     pub fn kubelet(&self) {
-        let mut address = 0;
-        for pod in self.fake.list("pods") {
-            address += 1;
+        for (address, pod) in self.fake.list("pods").into_iter().enumerate() {
+            let address = address + 1;
             let (ns, name) = (
                 text(&pod["metadata"]["namespace"]),
                 text(&pod["metadata"]["name"]),

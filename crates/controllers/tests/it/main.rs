@@ -4,6 +4,7 @@
 mod cluster;
 mod deployments;
 mod garbage;
+mod housekeeping;
 mod jobs;
 mod nodes;
 mod services;

@@ -1,0 +1,105 @@
+//! The CronJob controller: wiring.
+
+mod plan;
+mod schedule;
+
+use std::sync::Arc;
+
+use corten_client::cache::by_controller;
+use corten_client::driver::{self, Next};
+use corten_client::object::MetaExt;
+use corten_client::{Error, Informer, Key, Queue};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+
+pub use plan::{Plan, View, plan};
+pub use schedule::Schedule;
+
+use crate::core::context::{queue_controller, queue_self};
+use crate::core::{Context, Executor, Expectations};
+
+const WORKERS: usize = 4;
+
+struct Controller {
+    context: Context,
+    executor: Executor,
+    cron_jobs: Informer<CronJob>,
+    jobs: Informer<Job>,
+    expectations: Expectations,
+}
+
+/// Runs the controller until its context stops.
+pub async fn run(context: Context) {
+    let cron_jobs = context.factory.informer::<CronJob>();
+    let jobs = context.factory.informer::<Job>();
+    jobs.add_index("controller", by_controller);
+    let queue: Queue<Key> = Queue::new("cronjob");
+    queue_self(&cron_jobs, &queue);
+    queue_controller(&jobs, "CronJob", &queue);
+    cron_jobs.synced().await;
+    jobs.synced().await;
+    let executor = context.executor("cronjob-controller");
+    let stop = context.stop.clone();
+    let this = Arc::new(Controller {
+        context,
+        executor,
+        cron_jobs,
+        jobs,
+        expectations: Expectations::default(),
+    });
+    driver::run("cronjob", queue, WORKERS, stop, move |key| {
+        let this = Arc::clone(&this);
+        async move { this.sync(&key).await }
+    })
+    .await;
+}
+
+impl Controller {
+    async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let Some(cron_job) = self.cron_jobs.get_key(key).filter(|c| !c.metadata.terminating()) else {
+            self.expectations.forget(key);
+            return Ok(Next::Done);
+        };
+        let jobs = self.jobs.indexed("controller", cron_job.metadata.uid());
+        let live = |uid: &str| {
+            jobs.iter()
+                .any(|j| j.metadata.uid() == uid && !j.metadata.terminating())
+        };
+        let settled = self
+            .expectations
+            .satisfied(key, "jobs", self.jobs.revision(), live)
+            && self
+                .expectations
+                .satisfied(key, "cronjobs", self.cron_jobs.revision(), |_| false);
+        if !settled {
+            return Ok(Next::Done);
+        }
+        let view = View {
+            cron_job: &cron_job,
+            jobs,
+        };
+        let Plan {
+            actions,
+            created,
+            requeue,
+        } = plan(&view, self.context.now());
+        match self
+            .executor
+            .apply(actions, Some((&self.expectations, key)))
+            .await
+        {
+            // Made by an earlier try whose answer or status was lost.
+            Err(error) if error.is_already_exists() => {}
+            other => other?,
+        }
+        let Some(name) = created else {
+            return Ok(requeue.map_or(Next::Done, Next::After));
+        };
+        // The reference needs the uid the server gave.
+        let job: Job = self.executor.caller.get(key.ns(), &name).await?;
+        let status = plan::started(&cron_job, &view.jobs, &job);
+        self.executor
+            .apply(vec![status], Some((&self.expectations, key)))
+            .await?;
+        Ok(requeue.map_or(Next::Done, Next::After))
+    }
+}
