@@ -82,6 +82,12 @@ pub fn make_private_mount(dir: &Path) -> Result<()> {
     mount_change(dir, MountPropagationFlags::PRIVATE).attempt(|| format!("make {} private", dir.display()))
 }
 
+/// Keeps what is mounted below `dir` in this mount namespace from reaching others; what happens there still arrives here.
+pub fn isolate(dir: &Path) -> Result<()> {
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change(dir, flags).attempt(|| format!("isolate {}", dir.display()))
+}
+
 /// A tmpfs of at most `size_bytes` (None: half of memory, the kernel's default).
 pub fn tmpfs(target: &Path, size_bytes: Option<u64>, mode: u32) -> Result<()> {
     let mut options = format!("mode={mode:o}");

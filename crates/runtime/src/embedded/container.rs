@@ -1,13 +1,14 @@
 //! Life of a container: create, start, stop, remove.
 
-use super::record::ContainerRecord;
+use super::record::{ContainerRecord, SandboxRecord};
 use super::{Runtime, blocking, new_id, now_ns, oci, resources, system};
 use crate::cri::{
     ContainerConfig, ContainerEventType, ContainerState, ContainerUser, Error, LinuxContainerResources,
     LinuxContainerUser, NamespaceMode, Result, Signal,
 };
-use crate::keeper::ROOTFS_DIR;
+use crate::image::{ImageRecord, RunConfig};
 use crate::keeper::protocol::{Exit, Reply, Request, Start};
+use crate::keeper::{CGROUP_VIEW_DIR, ROOTFS_DIR};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,71 +38,19 @@ impl Runtime {
             .images
             .get(&name)
             .ok_or_else(|| Error::not_found(format!("failed to resolve image {name:?}: not found")))?;
-        let id = new_id();
-        let cgroup = format!("{}/{id}", sandbox.cgroup);
-        let (dir, snapshot) = (self.container_dir(&id), self.snapshot_dir(&id));
-        let lower = self.inner.images.lower_dirs(&image);
         let target_pid = self.target_pid(&config)?;
-        let record = ContainerRecord {
-            id: id.clone(),
-            sandbox_id: sandbox.id.clone(),
-            image_id: image.id.clone(),
-            image_ref: image.digests.first().cloned().unwrap_or_else(|| image.id.clone()),
-            created_at: now_ns(),
-            state: ContainerState::ContainerCreated as i32,
-            cgroup: cgroup.clone(),
-            lower: lower
-                .iter()
-                .map(|dir| dir.to_string_lossy().into_owned())
-                .collect(),
-            stop_signal: stop_signal(config.stop_signal(), &image.run.stop_signal),
-            resources: config.linux.as_ref().and_then(|linux| linux.resources.clone()),
-            log_path: log_path(
-                sandbox.config.as_ref().map_or("", |c| c.log_directory.as_str()),
-                &config.log_path,
-            ),
-            privileged: oci::context(&config).privileged,
-            config: Some(config.clone()),
-            ..ContainerRecord::default()
+        let record = new_record(&sandbox, config, &image, &self.inner.images.lower_dirs(&image));
+        let id = record.id.clone();
+        let making = Making {
+            sandbox_dir: self.sandbox_dir(&sandbox.id),
+            dir: self.container_dir(&id),
+            snapshot: self.snapshot_dir(&id),
+            v2: self.inner.cgroups.is_v2(),
+            sandbox,
+            image: image.run,
+            target_pid,
         };
-        let sandbox_dir = self.sandbox_dir(&sandbox.id);
-        let made = blocking(move || {
-            let (upper, work) = (snapshot.join("upper"), snapshot.join("work"));
-            let inputs = oci::Inputs {
-                config: &config,
-                sandbox: &sandbox,
-                sandbox_dir: &sandbox_dir,
-                image: &image.run,
-                lower,
-                upper: upper.clone(),
-                work: work.clone(),
-                cgroup: &cgroup,
-                target_pid,
-            };
-            let prepared = oci::prepare(inputs).map_err(|error| {
-                Error::unknown(format!(
-                    "failed to generate container {:?} spec: {error}",
-                    record.id
-                ))
-            })?;
-            let written = write_bundle(&dir, &[&upper, &work], &prepared, &record);
-            written.inspect_err(|_| discard(&dir, &snapshot))?;
-            let user = LinuxContainerUser {
-                uid: prepared.user.uid.into(),
-                gid: prepared.user.gid.into(),
-                supplemental_groups: prepared
-                    .user
-                    .groups
-                    .iter()
-                    .map(|group| i64::from(*group))
-                    .collect(),
-            };
-            Ok(ContainerRecord {
-                user: Some(ContainerUser { linux: Some(user) }),
-                ..record
-            })
-        })
-        .await?;
+        let made = blocking(move || making.make(record)).await?;
         let sandbox_id = made.sandbox_id.clone();
         self.inner.state.lock().put_container(made)?;
         self.publish(&sandbox_id, &id, ContainerEventType::ContainerCreatedEvent);
@@ -175,7 +124,6 @@ impl Runtime {
             limits.devices = Some(rules);
             limits
         };
-        let oom = cgroups.oom_source(&group);
         let log = (!record.log_path.is_empty()).then(|| PathBuf::from(&record.log_path));
         let parent = log.as_deref().and_then(Path::parent).map(Path::to_owned);
         blocking(move || {
@@ -192,7 +140,7 @@ impl Runtime {
             log_path: log,
             tty: config.tty,
             stdin: config.stdin,
-            oom_file: oom.map(|oom| oom.file),
+            cgroup: record.cgroup.clone(),
         };
         match self.keeper().call(Request::Start(start), Vec::new()).await? {
             (Reply::Started { pid, started_at_ns }, _) => Ok((pid, started_at_ns)),
@@ -240,7 +188,7 @@ impl Runtime {
         let _ = self.keeper().tell(signal(libc::SIGKILL)).await;
         let cgroups = self.inner.cgroups.clone();
         let group = record.cgroup.clone();
-        blocking(move || cgroups.kill(&group).map_err(system)).await?;
+        blocking(move || cgroups.kill_now(&group).map_err(system)).await?;
         match tokio::time::timeout(KILL_WAIT, exited.wait_for(|ended| *ended)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::deadline_exceeded(format!(
@@ -268,22 +216,16 @@ impl Runtime {
             record.message = message.to_owned();
         });
         let Ok(record) = updated else { return };
+        let sandbox = record.sandbox_id.clone();
         let cgroups = self.inner.cgroups.clone();
         // Processes that it left behind (it may share a PID namespace) end with it.
-        tokio::task::spawn_blocking(move || {
+        let cleanup = tokio::task::spawn_blocking(move || {
             if let Err(error) = cgroups.remove(&record.cgroup) {
                 tracing::warn!(cgroup = record.cgroup, %error, "could not remove");
             }
         });
-        let sandbox = self
-            .inner
-            .state
-            .lock()
-            .container(id)
-            .map(|entry| entry.record.sandbox_id.clone());
-        if let Ok(sandbox) = sandbox {
-            self.publish(&sandbox, id, ContainerEventType::ContainerStoppedEvent);
-        }
+        self.inner.state.lock().cleanups.insert(id.to_owned(), cleanup);
+        self.publish(&sandbox, id, ContainerEventType::ContainerStoppedEvent);
     }
 
     pub(super) async fn remove(&self, id: &str) -> Result<()> {
@@ -303,7 +245,14 @@ impl Runtime {
             &record.id,
             ContainerEventType::ContainerDeletedEvent,
         );
-        self.inner.state.lock().drop_container(&record.id);
+        let cleanup = {
+            let mut state = self.inner.state.lock();
+            state.drop_container(&record.id);
+            state.cleanups.remove(&record.id)
+        };
+        if let Some(cleanup) = cleanup {
+            let _ = cleanup.await;
+        }
         let cgroups = self.inner.cgroups.clone();
         let (dir, snapshot) = (self.container_dir(&record.id), self.snapshot_dir(&record.id));
         blocking(move || {
@@ -333,13 +282,104 @@ impl Runtime {
     }
 }
 
+fn new_record(
+    sandbox: &SandboxRecord,
+    config: ContainerConfig,
+    image: &ImageRecord,
+    lower: &[PathBuf],
+) -> ContainerRecord {
+    let id = new_id();
+    let logs = sandbox
+        .config
+        .as_ref()
+        .map_or("", |sandbox| sandbox.log_directory.as_str());
+    ContainerRecord {
+        sandbox_id: sandbox.id.clone(),
+        image_id: image.id.clone(),
+        image_ref: image.digests.first().unwrap_or(&image.id).clone(),
+        created_at: now_ns(),
+        state: ContainerState::ContainerCreated as i32,
+        cgroup: format!("{}/{id}", sandbox.cgroup),
+        lower: lower
+            .iter()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .collect(),
+        stop_signal: stop_signal(config.stop_signal(), &image.run.stop_signal),
+        resources: config.linux.as_ref().and_then(|linux| linux.resources.clone()),
+        log_path: log_path(logs, &config.log_path),
+        privileged: oci::context(&config).privileged,
+        config: Some(config),
+        id,
+        ..ContainerRecord::default()
+    }
+}
+
+/// What a container's files are made from, apart from its record.
+struct Making {
+    sandbox: SandboxRecord,
+    sandbox_dir: PathBuf,
+    image: RunConfig,
+    dir: PathBuf,
+    snapshot: PathBuf,
+    target_pid: Option<i32>,
+    v2: bool,
+}
+
+impl Making {
+    /// Writes the bundle and makes the writable layer; nothing stays on failure. Returns the record with its user.
+    fn make(self, record: ContainerRecord) -> Result<ContainerRecord> {
+        let config = record.config.clone().unwrap_or_default();
+        let (upper, work) = (self.snapshot.join("upper"), self.snapshot.join("work"));
+        let inputs = oci::Inputs {
+            config: &config,
+            sandbox: &self.sandbox,
+            sandbox_dir: &self.sandbox_dir,
+            image: &self.image,
+            lower: record.lower.iter().map(PathBuf::from).collect(),
+            upper: upper.clone(),
+            work: work.clone(),
+            cgroup: &record.cgroup,
+            bundle: &self.dir,
+            v2: self.v2,
+            target_pid: self.target_pid,
+        };
+        let prepared = oci::prepare(inputs).map_err(|error| {
+            Error::unknown(format!(
+                "failed to generate container {:?} spec: {error}",
+                record.id
+            ))
+        })?;
+        let groups = prepared
+            .user
+            .groups
+            .iter()
+            .map(|group| i64::from(*group))
+            .collect();
+        let (uid, gid) = (prepared.user.uid.into(), prepared.user.gid.into());
+        let user = LinuxContainerUser {
+            uid,
+            gid,
+            supplemental_groups: groups,
+        };
+        let record = ContainerRecord {
+            user: Some(ContainerUser { linux: Some(user) }),
+            ..record
+        };
+        let written = write_bundle(&self.dir, &[&upper, &work], &prepared, &record);
+        written.inspect_err(|_| discard(&self.dir, &self.snapshot))?;
+        Ok(record)
+    }
+}
+
 fn write_bundle(
     dir: &Path,
     made: &[&PathBuf],
     prepared: &oci::Prepared,
     record: &ContainerRecord,
 ) -> Result<()> {
-    fs::create_dir_all(dir.join(ROOTFS_DIR))?;
+    for inside in [ROOTFS_DIR, CGROUP_VIEW_DIR] {
+        fs::create_dir_all(dir.join(inside))?;
+    }
     for path in made {
         fs::create_dir_all(path)?;
     }

@@ -39,6 +39,8 @@ pub async fn spawn(command: &[OsString], state: &Path, cgroup: &str) -> io::Resu
         .arg(state)
         .arg("--cgroup")
         .arg(cgroup)
+        // Where mimalloc is the allocator: the keeper needs a megabyte, not what a large program would want next.
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
         .stdin(std::process::Stdio::null())
         .output()
         .await?;

@@ -59,6 +59,8 @@ struct Inner {
     state: Mutex<State>,
     events: tokio::sync::broadcast::Sender<crate::cri::ContainerEventResponse>,
     closing: tokio_util::sync::CancellationToken,
+    /// Held for as long as the runtime lives.
+    _lock: fs::File,
 }
 
 /// Events that a subscriber may be behind before its stream ends.
@@ -73,6 +75,7 @@ impl Runtime {
             fs::create_dir_all(config.state_dir.join(dir)).map_err(context("create the state directory"))?;
         }
         fs::create_dir_all(config.root.join("snapshots")).map_err(context("create the root directory"))?;
+        let lock = lock(&config.state_dir)?;
         // Containers' roots are mounted below in namespaces copied from ours; nothing of it may come back.
         corten_sys::mounts::make_private_mount(&config.state_dir).map_err(system)?;
         let cgroups = Cgroups::detect().map_err(system)?;
@@ -88,6 +91,7 @@ impl Runtime {
             state: Mutex::new(State::load(&config.state_dir).map_err(context("read the state"))?),
             events: tokio::sync::broadcast::channel(EVENTS).0,
             closing: tokio_util::sync::CancellationToken::new(),
+            _lock: lock,
             config,
         };
         let runtime = Self {
@@ -100,6 +104,12 @@ impl Runtime {
             events,
         ));
         Ok(runtime)
+    }
+
+    /// Stops handling events, leaving every container as it is: the way to end before another runtime is opened on the
+    /// same directories. Complete when the last clone is gone.
+    pub fn close(&self) {
+        self.inner.closing.cancel();
     }
 
     pub fn images(&self) -> &ImageStore {
@@ -175,6 +185,26 @@ pub fn sweep(root: &Path, state_dir: &Path, cgroup_root: &str, cgroups: &Cgroups
         }
     }
     Ok(())
+}
+
+/// Two runtimes on one state directory would undo each other's work.
+fn lock(state_dir: &Path) -> Result<fs::File> {
+    let path = state_dir.join("runtime.lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::failed_precondition(format!(
+            "{} is in use by another corten: stop it first, or choose another data directory",
+            state_dir.display()
+        ))),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(Error::unknown(format!("lock {}: {error}", path.display())))
+        }
+    }
 }
 
 fn system(error: corten_sys::Error) -> Error {

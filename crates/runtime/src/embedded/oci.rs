@@ -4,11 +4,11 @@ use super::devices;
 use super::record::SandboxRecord;
 use super::user::{Accounts, User};
 use crate::cri::{
-    ContainerConfig, LinuxContainerSecurityContext, Mount, MountPropagation, NamespaceMode, SecurityProfile,
-    security_profile::ProfileType,
+    ContainerConfig, LinuxContainerSecurityContext, Mount, MountPropagation, NamespaceMode, NamespaceOption,
+    SecurityProfile, security_profile::ProfileType,
 };
 use crate::image::RunConfig;
-use crate::keeper::{Launch, Program, ROOTFS_DIR, Seccomp};
+use crate::keeper::{CGROUP_VIEW_DIR, Launch, Program, ROOTFS_DIR, Seccomp};
 use corten_sys::capability;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -45,6 +45,9 @@ pub struct Inputs<'a> {
     pub upper: PathBuf,
     pub work: PathBuf,
     pub cgroup: &'a str,
+    /// Directory of the container's own files.
+    pub bundle: &'a Path,
+    pub v2: bool,
     /// Process whose PID namespace to join, for targeted (debug) containers.
     pub target_pid: Option<i32>,
 }
@@ -55,13 +58,22 @@ pub struct Prepared {
     pub user: User,
 }
 
-/// The container's own context, complete with defaults.
+/// The container's own context, complete with defaults: what says nothing of namespaces gets its own PID namespace.
 pub fn context(config: &ContainerConfig) -> LinuxContainerSecurityContext {
-    config
-        .linux
-        .as_ref()
+    let linux = config.linux.as_ref();
+    let mut context = linux
         .and_then(|linux| linux.security_context.clone())
-        .unwrap_or_default()
+        .unwrap_or_default();
+    context.namespace_options.get_or_insert_with(own_namespaces);
+    context
+}
+
+/// Everything the pod's own, processes the container's.
+pub fn own_namespaces() -> NamespaceOption {
+    NamespaceOption {
+        pid: NamespaceMode::Container as i32,
+        ..NamespaceOption::default()
+    }
 }
 
 pub fn prepare(inputs: Inputs<'_>) -> Result<Prepared, String> {
@@ -79,7 +91,6 @@ pub fn prepare(inputs: Inputs<'_>) -> Result<Prepared, String> {
         lower: inputs.lower,
         upper: inputs.upper,
         work: inputs.work,
-        cgroup: inputs.cgroup.to_owned(),
         oom_score_adj: resources.map_or(0, |r| i32::try_from(r.oom_score_adj).unwrap_or(0)),
         program,
     };
@@ -305,13 +316,8 @@ fn mounts(inputs: &Inputs<'_>, context: &LinuxContainerSecurityContext) -> Resul
         ),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", writable]),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", writable],
-        ),
     ];
+    list.push(cgroups(inputs, context.privileged, writable));
     list.extend(sandbox_files(inputs, context));
     let mut asked: Vec<&Mount> = inputs.config.mounts.iter().collect();
     asked.sort_by_key(|mount| Path::new(&mount.container_path).components().count());
@@ -319,6 +325,29 @@ fn mounts(inputs: &Inputs<'_>, context: &LinuxContainerSecurityContext) -> Resul
         list.push(volume(mount)?);
     }
     Ok(list)
+}
+
+/// The container's own groups: on v2 through its control-group namespace, on v1 as the keeper's worker binds them together.
+/// Privileged containers see the machine's.
+fn cgroups(inputs: &Inputs<'_>, privileged: bool, writable: &str) -> Value {
+    if inputs.v2 {
+        return mount(
+            "/sys/fs/cgroup",
+            "cgroup2",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", writable],
+        );
+    }
+    let view = inputs.bundle.join(CGROUP_VIEW_DIR);
+    let options = [
+        "rbind",
+        "rprivate",
+        "nosuid",
+        "noexec",
+        "nodev",
+        if privileged { "rw" } else { "rro" },
+    ];
+    mount("/sys/fs/cgroup", "bind", &view.to_string_lossy(), &options)
 }
 
 fn sandbox_files(inputs: &Inputs<'_>, context: &LinuxContainerSecurityContext) -> Vec<Value> {

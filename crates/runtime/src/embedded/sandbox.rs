@@ -27,7 +27,7 @@ pub fn namespace_options(config: &PodSandboxConfig) -> NamespaceOption {
         .and_then(|linux| linux.security_context.as_ref());
     context
         .and_then(|context| context.namespace_options.clone())
-        .unwrap_or_default()
+        .unwrap_or_else(oci::own_namespaces)
 }
 
 fn is_node(mode: i32) -> bool {

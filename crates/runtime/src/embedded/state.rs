@@ -28,6 +28,8 @@ pub struct State {
     containers: BTreeMap<String, ContainerEntry>,
     /// Exec sessions whose end someone waits for.
     pub execs: HashMap<String, oneshot::Sender<Exit>>,
+    /// Removals of ended containers' control groups that are under way.
+    pub cleanups: HashMap<String, tokio::task::JoinHandle<()>>,
 }
 
 impl ContainerEntry {
@@ -74,6 +76,7 @@ impl State {
                 .map(|r| (r.id.clone(), ContainerEntry::new(r)))
                 .collect(),
             execs: HashMap::new(),
+            cleanups: HashMap::new(),
         })
     }
 

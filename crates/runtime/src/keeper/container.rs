@@ -32,6 +32,7 @@ pub struct Container {
     /// Writing end of stdin.
     pub stdin: Option<OwnedFd>,
     pub tty: bool,
+    pub cgroup: String,
     pub oom: Option<OomSource>,
     pub listeners: Vec<Listener>,
 }
@@ -96,7 +97,7 @@ pub fn now_ns() -> i64 {
 }
 
 impl Container {
-    pub fn new(start: &Start, log: Option<LogFile>) -> Self {
+    pub fn new(start: &Start, log: Option<LogFile>, oom: Option<OomSource>) -> Self {
         Self {
             id: start.id.clone(),
             bundle: start.bundle.clone(),
@@ -108,7 +109,8 @@ impl Container {
             outputs: [None, None],
             stdin: None,
             tty: start.tty,
-            oom: start.oom_file.clone().map(|file| OomSource { file }),
+            cgroup: start.cgroup.clone(),
+            oom,
             listeners: Vec::new(),
         }
     }

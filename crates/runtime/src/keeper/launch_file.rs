@@ -10,6 +10,8 @@ pub const LAUNCH_FILE: &str = "launch.json";
 pub const EXIT_FILE: &str = "exit.json";
 /// Where the root is mounted, in the container's own mount namespace only.
 pub const ROOTFS_DIR: &str = "rootfs";
+/// Where the container's v1 control groups are put together for its `/sys/fs/cgroup`.
+pub const CGROUP_VIEW_DIR: &str = "cgroup";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Launch {
@@ -17,7 +19,6 @@ pub struct Launch {
     pub lower: Vec<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
-    pub cgroup: String,
     pub oom_score_adj: i32,
     pub program: Program,
 }

@@ -10,7 +10,7 @@ pub(crate) mod protocol;
 mod server;
 mod worker;
 
-pub(crate) use launch_file::{EXIT_FILE, Launch, Program, ROOTFS_DIR, Seccomp};
+pub(crate) use launch_file::{CGROUP_VIEW_DIR, EXIT_FILE, Launch, Program, ROOTFS_DIR, Seccomp};
 
 use corten_sys::process::{self, Fork, SingleThreaded};
 use std::ffi::OsString;

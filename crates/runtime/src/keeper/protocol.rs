@@ -82,7 +82,7 @@ pub struct Start {
     pub log_path: Option<PathBuf>,
     pub tty: bool,
     pub stdin: bool,
-    pub oom_file: Option<PathBuf>,
+    pub cgroup: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

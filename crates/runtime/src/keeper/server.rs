@@ -6,6 +6,7 @@ use super::protocol::{
     Answer, Call, Ended, Event, Exec, Exit, Inbox, Outbox, Reply, Request, Snapshot, Start, VERSION,
 };
 use super::worker::{self, ExecJob, Job, LaunchJob, Report, Target, Worker};
+use corten_sys::cgroup::Cgroups;
 use corten_sys::process;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
@@ -61,6 +62,7 @@ enum Expected {
 
 pub struct Server {
     epoll: Epoll,
+    cgroups: Cgroups,
     listener: UnixListener,
     signals: SignalFd,
     next_token: u64,
@@ -87,6 +89,7 @@ impl Server {
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
         Ok(Self {
             epoll,
+            cgroups: Cgroups::detect()?,
             listener,
             signals,
             next_token: FIRST_FREE,
@@ -287,7 +290,8 @@ impl Server {
                 .spawn(
                     token,
                     seq,
-                    Job::SandboxInit { cgroup },
+                    &cgroup,
+                    Job::SandboxInit,
                     Expected::SandboxInit { id },
                 )
                 .map(|()| None),
@@ -391,8 +395,8 @@ impl Server {
             .or_else(|| self.sandbox_inits.get(id).copied())
     }
 
-    fn spawn(&mut self, client: u64, seq: u64, job: Job, what: Expected) -> io::Result<()> {
-        let worker = worker::start(job)?;
+    fn spawn(&mut self, client: u64, seq: u64, cgroup: &str, job: Job, what: Expected) -> io::Result<()> {
+        let worker = worker::start(job, &self.cgroups, cgroup)?;
         let token = self.watch(&worker.socket, Source::Worker)?;
         let deadline = Instant::now() + WORKER_DEADLINE;
         self.workers.insert(
@@ -416,7 +420,7 @@ impl Server {
             ));
         }
         let log = start.log_path.as_deref().map(LogFile::open).transpose()?;
-        let mut container = Container::new(start, log);
+        let mut container = Container::new(start, log, self.cgroups.oom_source(&start.cgroup));
         let stdio = if start.tty {
             None
         } else {
@@ -427,7 +431,13 @@ impl Server {
             bundle: start.bundle.clone(),
         };
         let job = Job::Launch(LaunchJob { target, stdio });
-        self.spawn(client, seq, job, Expected::Container(Box::new(container)))
+        self.spawn(
+            client,
+            seq,
+            &start.cgroup,
+            job,
+            Expected::Container(Box::new(container)),
+        )
     }
 
     fn exec(&mut self, client: u64, seq: u64, exec: Exec, fds: Vec<OwnedFd>) -> io::Result<()> {
@@ -442,6 +452,7 @@ impl Server {
             Err(_) if exec.tty => None,
             Err(_) => return Err(io::Error::from(io::ErrorKind::InvalidInput)),
         };
+        let cgroup = container.cgroup.clone();
         let target = Target {
             id: exec.container.clone(),
             bundle: container.bundle.clone(),
@@ -452,7 +463,7 @@ impl Server {
             args: exec.args,
             stdio,
         });
-        self.spawn(client, seq, job, Expected::Exec { id: exec.id })
+        self.spawn(client, seq, &cgroup, job, Expected::Exec { id: exec.id })
     }
 
     fn attach(&mut self, id: &str, stdin: bool, fds: Vec<OwnedFd>) -> io::Result<Option<OwnedFd>> {

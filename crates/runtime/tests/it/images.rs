@@ -162,9 +162,7 @@ fn layouts_with_nested_indexes_platforms_and_compression() {
     );
 }
 
-#[test]
-fn layers_keep_owners_modes_links_devices_and_deletions() {
-    let images = Images::new();
+fn layer_with_everything() -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
@@ -203,7 +201,13 @@ fn layers_keep_owners_modes_links_devices_and_deletions() {
             .file("opaque/.wh..wh..opq", 0o644, b"")
             .bytes(),
     );
-    let dir = images.layer(tar).unwrap();
+    tar
+}
+
+#[test]
+fn layers_keep_owners_modes_links_devices_and_deletions() {
+    let images = Images::new();
+    let dir = images.layer(layer_with_everything()).unwrap();
     let program = dir.join("dir/program").metadata().unwrap();
     assert_eq!(
         (

@@ -71,7 +71,7 @@ async fn file_systems() {
         .output(
             |config| context(config).readonly_rootfs = true,
             "touch /x 2>&1; touch /dev/shm/x && echo shm; cat /proc/keys | wc -c; \
-             echo 1 > /proc/sys/kernel/panic; cat /etc/hostname; stat -c %a /tmp; mount | grep -c ' /sys/fs/cgroup'",
+             (echo 1 > /proc/sys/kernel/panic) 2>&1; cat /etc/hostname; stat -c %a /tmp; mount | grep -c ' /sys/fs/cgroup'",
         )
         .await;
     let mut lines = text.lines();
@@ -141,7 +141,7 @@ async fn a_link_in_the_image_does_not_lead_a_mount_outside() {
     )
     .unwrap();
     let quiet = corten_runtime::image::quiet();
-    let image = corten_runtime::image::import(node.runtime.images(), &archive, &quiet).unwrap()[0]
+    let image = corten_runtime::image::import(node.runtime().images(), &archive, &quiet).unwrap()[0]
         .id
         .clone();
     let (sandbox, pod) = node.sandbox("one").await;
@@ -153,12 +153,12 @@ async fn a_link_in_the_image_does_not_lead_a_mount_outside() {
         ..Default::default()
     }];
     let id = node
-        .runtime
+        .runtime()
         .create_container(&sandbox, config, &pod)
         .await
         .unwrap();
     // Whether it starts with the mount inside its own root, or not at all.
-    let _ = node.runtime.start_container(&id).await;
+    let _ = node.runtime().start_container(&id).await;
     assert_eq!(
         std::fs::read_dir(outside.path()).unwrap().count(),
         0,
@@ -182,7 +182,7 @@ async fn namespaces_shared_and_not() {
         .as_mut()
         .unwrap();
     options.pid = NamespaceMode::Pod as i32;
-    let sandbox = node.runtime.run_pod_sandbox(pod.clone(), "").await.unwrap();
+    let sandbox = node.runtime().run_pod_sandbox(pod.clone(), "").await.unwrap();
     let share = |mut config: corten_runtime::cri::ContainerConfig| {
         context(&mut config).namespace_options.as_mut().unwrap().pid = NamespaceMode::Pod as i32;
         config
@@ -199,21 +199,31 @@ async fn namespaces_shared_and_not() {
         .await;
     let five = Duration::from_secs(5);
     let wait = shell("while ! ls /dev/shm/hello; do :; done; ps; cat /proc/1/comm");
-    let output = node.runtime.exec_sync(&second, wait, five).await.unwrap();
+    let output = node.runtime().exec_sync(&second, wait, five).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.contains("sleep 4321") && text.ends_with("sandbox-init\n"),
         "{text}"
     );
     // What a container leaves behind in a shared namespace ends with it.
-    node.runtime.stop_container(&first, Duration::ZERO).await.unwrap();
+    node.runtime()
+        .stop_container(&first, Duration::ZERO)
+        .await
+        .unwrap();
     let output = node
-        .runtime
+        .runtime()
         .exec_sync(&second, shell("ps | grep -c 'sleep 123[4]'"), five)
         .await
         .unwrap();
     assert_eq!(output.stdout, b"0\n");
 
+    node.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_of_the_node() {
+    let node = Node::new().await;
+    let five = Duration::from_secs(5);
     let mut host = node.pod("host");
     let options = host
         .linux
@@ -231,15 +241,15 @@ async fn namespaces_shared_and_not() {
         NamespaceMode::Node as i32,
     );
     let namespace_options = options.clone();
-    let sandbox = node.runtime.run_pod_sandbox(host.clone(), "").await.unwrap();
+    let sandbox = node.runtime().run_pod_sandbox(host.clone(), "").await.unwrap();
     let mut config = node.script(
         "h",
         "for n in net pid ipc uts; do readlink /proc/self/ns/$n; done; sleep 1000 & sleep 1000",
     );
     context(&mut config).namespace_options = Some(namespace_options);
     let id = node.start(&sandbox, &host, config).await;
-    node.runtime.exec_sync(&id, shell("true"), five).await.unwrap();
-    node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+    node.runtime().exec_sync(&id, shell("true"), five).await.unwrap();
+    node.runtime().stop_container(&id, Duration::ZERO).await.unwrap();
     let own: String = ["net", "pid", "ipc", "uts"]
         .map(|name| {
             std::fs::read_link(format!("/proc/self/ns/{name}"))
@@ -273,7 +283,7 @@ async fn bad_requests_are_named() {
     let mut config = node.script("a", "true");
     config.image.as_mut().unwrap().image = "not-here:1".into();
     let error = node
-        .runtime
+        .runtime()
         .create_container(&sandbox, config, &pod)
         .await
         .unwrap_err();
@@ -281,25 +291,25 @@ async fn bad_requests_are_named() {
     let mut config = node.script("b", "true");
     context(&mut config).run_as_username = "nobody-here".into();
     let error = node
-        .runtime
+        .runtime()
         .create_container(&sandbox, config, &pod)
         .await
         .unwrap_err();
     assert!(error.message.contains("nobody-here"), "{error}");
     let error = node
-        .runtime
+        .runtime()
         .run_pod_sandbox(node.pod("one"), "")
         .await
         .unwrap_err();
     assert_eq!(error.code, Code::AlreadyExists);
     assert_eq!(
-        node.runtime
+        node.runtime()
             .pod_sandbox_status("nope", false)
             .await
             .unwrap_err()
             .code,
         Code::NotFound
     );
-    node.runtime.remove_pod_sandbox("nope").await.unwrap();
+    node.runtime().remove_pod_sandbox("nope").await.unwrap();
     node.finish().await;
 }

@@ -50,11 +50,11 @@ async fn a_missing_program_is_a_start_error() {
     ] {
         let config = node.container(name, &[program]);
         let id = node
-            .runtime
+            .runtime()
             .create_container(&sandbox, config, &pod)
             .await
             .unwrap();
-        let error = node.runtime.start_container(&id).await.unwrap_err();
+        let error = node.runtime().start_container(&id).await.unwrap_err();
         assert!(
             error.message.starts_with("failed to create containerd task: "),
             "{error}"
@@ -74,11 +74,11 @@ async fn stops_gently_then_by_force() {
     let (sandbox, pod) = node.sandbox("one").await;
     let gentle = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done";
     let id = node.start(&sandbox, &pod, node.script("gentle", gentle)).await;
-    node.runtime
+    node.runtime()
         .exec_sync(&id, wait_for_log("gentle"), Duration::from_secs(5))
         .await
         .unwrap();
-    node.runtime
+    node.runtime()
         .stop_container(&id, Duration::from_secs(10))
         .await
         .unwrap();
@@ -92,18 +92,18 @@ async fn stops_gently_then_by_force() {
         )
         .await;
     let began = Instant::now();
-    node.runtime
+    node.runtime()
         .stop_container(&id, Duration::from_secs(1))
         .await
         .unwrap();
     assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < Duration::from_secs(5));
     assert_eq!(node.status(&id).await.exit_code, 137);
     // Both are idempotent.
-    node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
-    node.runtime.remove_container(&id).await.unwrap();
-    node.runtime.remove_container(&id).await.unwrap();
+    node.runtime().stop_container(&id, Duration::ZERO).await.unwrap();
+    node.runtime().remove_container(&id).await.unwrap();
+    node.runtime().remove_container(&id).await.unwrap();
     assert!(
-        node.runtime
+        node.runtime()
             .container_status(&id, false)
             .await
             .unwrap_err()
@@ -144,7 +144,7 @@ async fn memory_limits_kill_and_can_be_raised() {
     let mut config = node.script("growing", "sleep 1000");
     config.linux.as_mut().unwrap().resources = Some(limit(20 << 20));
     let id = node.start(&sandbox, &pod, config).await;
-    node.runtime
+    node.runtime()
         .update_container_resources(&id, limit(64 << 20))
         .await
         .unwrap();
@@ -153,7 +153,7 @@ async fn memory_limits_kill_and_can_be_raised() {
         (resources.memory_limit_in_bytes, resources.cpu_shares),
         (64 << 20, 512)
     );
-    let stats = node.runtime.container_stats(&id).await.unwrap();
+    let stats = node.runtime().container_stats(&id).await.unwrap();
     let memory = stats.memory.unwrap();
     let (used, free) = (
         memory.working_set_bytes.unwrap().value,
@@ -162,7 +162,7 @@ async fn memory_limits_kill_and_can_be_raised() {
     assert_eq!(used + free, 64 << 20);
     assert!(stats.cpu.unwrap().usage_core_nano_seconds.unwrap().value > 0);
     assert!(
-        node.runtime
+        node.runtime()
             .pod_sandbox_stats(&sandbox)
             .await
             .unwrap()
@@ -222,12 +222,12 @@ async fn logs_are_reopened_after_rotation() {
     let id = node.start(&sandbox, &pod, config).await;
     let old = node.log_path("old");
     std::fs::rename(node.log_path("chatty"), &old).unwrap();
-    node.runtime.reopen_container_log(&id).await.unwrap();
-    node.runtime
+    node.runtime().reopen_container_log(&id).await.unwrap();
+    node.runtime()
         .exec_sync(&id, shell("echo new > /proc/1/fd/1"), Duration::from_secs(5))
         .await
         .unwrap();
-    node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+    node.runtime().stop_container(&id, Duration::ZERO).await.unwrap();
     assert_eq!(node.log_text("chatty"), "new\n");
     assert_eq!(std::fs::read_to_string(old).unwrap(), "");
     node.finish().await;

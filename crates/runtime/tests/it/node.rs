@@ -19,8 +19,9 @@ static NUMBER: AtomicUsize = AtomicUsize::new(0);
 pub struct Node {
     pub dir: tempfile::TempDir,
     pub config: Config,
-    pub runtime: Runtime,
+    runtime: Option<Runtime>,
     pub image: String,
+    finished: bool,
 }
 
 /// The example is the keeper; cargo has built it beside the tests.
@@ -57,9 +58,33 @@ impl Node {
         Self {
             dir,
             config,
-            runtime,
+            runtime: Some(runtime),
             image,
+            finished: false,
         }
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().unwrap()
+    }
+
+    /// The runtime goes away without a word to its containers.
+    pub fn lose_runtime(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        runtime.close();
+    }
+
+    /// The one before may hold its lock until its last task has noticed.
+    pub async fn open_again(&mut self) {
+        let opened = loop {
+            match Runtime::open(self.config.clone()).await {
+                Err(error) if error.code == corten_runtime::cri::Code::FailedPrecondition => {
+                    tokio::task::yield_now().await;
+                }
+                other => break other.unwrap(),
+            }
+        };
+        self.runtime = Some(opened);
     }
 
     pub fn pod(&self, name: &str) -> PodSandboxConfig {
@@ -123,17 +148,24 @@ impl Node {
 
     pub async fn sandbox(&self, name: &str) -> (String, PodSandboxConfig) {
         let pod = self.pod(name);
-        (self.runtime.run_pod_sandbox(pod.clone(), "").await.unwrap(), pod)
+        (
+            self.runtime().run_pod_sandbox(pod.clone(), "").await.unwrap(),
+            pod,
+        )
     }
 
     pub async fn start(&self, sandbox: &str, pod: &PodSandboxConfig, config: ContainerConfig) -> String {
-        let id = self.runtime.create_container(sandbox, config, pod).await.unwrap();
-        self.runtime.start_container(&id).await.unwrap();
+        let id = self
+            .runtime()
+            .create_container(sandbox, config, pod)
+            .await
+            .unwrap();
+        self.runtime().start_container(&id).await.unwrap();
         id
     }
 
     pub async fn status(&self, id: &str) -> ContainerStatus {
-        self.runtime
+        self.runtime()
             .container_status(id, false)
             .await
             .unwrap()
@@ -144,7 +176,7 @@ impl Node {
     /// Waits, by events, until the container has ended.
     pub async fn ended(&self, id: &str) -> ContainerStatus {
         use tokio_stream::StreamExt;
-        let mut events = self.runtime.container_events().await.unwrap();
+        let mut events = self.runtime().container_events().await.unwrap();
         let wait = async {
             loop {
                 let status = self.status(id).await;
@@ -168,7 +200,7 @@ impl Node {
         let id = self.start(&sandbox, &pod, config).await;
         let status = self.ended(&id).await;
         let text = self.log_text(&name);
-        self.runtime.remove_pod_sandbox(&sandbox).await.unwrap();
+        self.runtime().remove_pod_sandbox(&sandbox).await.unwrap();
         (status.exit_code, text)
     }
 
@@ -185,21 +217,38 @@ impl Node {
     }
 
     /// Takes everything down and looks for what is left.
-    pub async fn finish(self) {
+    pub async fn finish(mut self) {
+        self.finished = true;
         let keeper = keeper_pid(&self.config.state_dir);
-        self.runtime.destroy_all().await.unwrap();
+        self.runtime().destroy_all().await.unwrap();
         let dir = self.dir.path().to_string_lossy().into_owned();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&dir)).collect();
         assert!(left.is_empty(), "mounts left: {left:?}");
         assert!(
-            !self.runtime.cgroups().exists(&self.config.cgroup_root),
+            !self.runtime().cgroups().exists(&self.config.cgroup_root),
             "control groups left"
         );
         assert!(!self.config.state_dir.exists());
         // A zombie is its parent's to reap, the machine's init.
         let running = std::fs::read_link(format!("/proc/{keeper}/exe"));
         assert!(running.is_err(), "the keeper is left");
+    }
+}
+
+impl Drop for Node {
+    /// A test that failed leaves nothing behind either.
+    fn drop(&mut self) {
+        if !self.finished {
+            let cgroups = corten_sys::cgroup::Cgroups::detect().unwrap();
+            let config = &self.config;
+            let _ = corten_runtime::embedded::sweep(
+                &config.root,
+                &config.state_dir,
+                &config.cgroup_root,
+                &cgroups,
+            );
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 use crate::lifecycle::shell;
 use crate::node::{Node, keeper_pid};
 use corten_runtime::cri::RuntimeService;
-use corten_runtime::embedded::Runtime;
 use std::time::Duration;
 
 async fn pid(node: &Node, id: &str) -> i32 {
-    node.runtime.container_status(id, true).await.unwrap().info["pid"]
+    node.runtime().container_status(id, true).await.unwrap().info["pid"]
         .parse()
         .unwrap()
 }
@@ -34,16 +33,13 @@ async fn containers_survive_a_restart_and_ends_are_not_missed() {
     let keeper = keeper_pid(&node.config.state_dir);
     // Corten goes away without a word; meanwhile a container is killed and one goes on writing.
     let victim = pid(&node, &fifo).await;
-    drop(std::mem::replace(
-        &mut node.runtime,
-        Runtime::open(node.config.clone()).await.unwrap(),
-    ));
+    node.lose_runtime();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(victim),
         nix::sys::signal::Signal::SIGKILL,
     )
     .unwrap();
-    node.runtime = Runtime::open(node.config.clone()).await.unwrap();
+    node.open_again().await;
 
     assert_eq!(keeper_pid(&node.config.state_dir), keeper);
     assert_eq!(pid(&node, &lasting).await, before);
@@ -51,7 +47,7 @@ async fn containers_survive_a_restart_and_ends_are_not_missed() {
     assert_eq!(node.ended(&ending).await.exit_code, 5);
     assert!(node.log_text("fifo").starts_with("tick\ntick\n"));
     let output = node
-        .runtime
+        .runtime()
         .exec_sync(&lasting, shell("echo still here"), Duration::from_secs(5))
         .await
         .unwrap();
@@ -79,11 +75,11 @@ async fn containers_without_their_keeper_are_lost() {
     // Another keeper is there by now, or in a moment; the pod can be used again.
     let again = node.script("again", "exit 0");
     let id = node
-        .runtime
+        .runtime()
         .create_container(&sandbox, again, &pod)
         .await
         .unwrap();
-    node.runtime.start_container(&id).await.unwrap();
+    node.runtime().start_container(&id).await.unwrap();
     assert_eq!(node.ended(&id).await.exit_code, 0);
     assert_ne!(keeper_pid(&node.config.state_dir), keeper);
     node.finish().await;
@@ -104,11 +100,11 @@ async fn thirty_at_once() {
     });
     for (sandbox, id) in futures::future::join_all(pods).await {
         assert_eq!(node.ended(&id).await.exit_code, 0);
-        node.runtime.remove_pod_sandbox(&sandbox).await.unwrap();
+        node.runtime().remove_pod_sandbox(&sandbox).await.unwrap();
     }
     for number in 0..30 {
         assert_eq!(node.log_text(&format!("c{number}")), "hello\n");
     }
-    assert!(node.runtime.list_containers(None).await.unwrap().is_empty());
+    assert!(node.runtime().list_containers(None).await.unwrap().is_empty());
     node.finish().await;
 }

@@ -12,7 +12,7 @@ async fn exec_sync_codes_streams_and_limits() {
         .start(&sandbox, &pod, node.script("main", "sleep 1000"))
         .await;
     let five = Duration::from_secs(5);
-    let run = |script: &str| node.runtime.exec_sync(&id, shell(script), five);
+    let run = |script: &str| node.runtime().exec_sync(&id, shell(script), five);
     let output = run("echo out; echo err >&2; exit 4").await.unwrap();
     assert_eq!(
         (output.exit_code, &output.stdout[..], &output.stderr[..]),
@@ -23,7 +23,7 @@ async fn exec_sync_codes_streams_and_limits() {
     let killed = run("kill -9 $$").await.unwrap();
     assert_eq!(killed.exit_code, 137);
     let error = node
-        .runtime
+        .runtime()
         .exec_sync(&id, vec!["nosuch".into()], five)
         .await
         .unwrap_err();
@@ -35,7 +35,7 @@ async fn exec_sync_codes_streams_and_limits() {
     );
     let began = Instant::now();
     let slow = node
-        .runtime
+        .runtime()
         .exec_sync(&id, shell("sleep 100 | cat"), Duration::from_secs(1))
         .await
         .unwrap_err();
@@ -46,7 +46,7 @@ async fn exec_sync_codes_streams_and_limits() {
         processes.stdout, b"0\n",
         "the command that took too long still runs"
     );
-    node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+    node.runtime().stop_container(&id, Duration::ZERO).await.unwrap();
     assert_eq!(run("true").await.unwrap_err().code, Code::FailedPrecondition);
     node.finish().await;
 }
@@ -67,7 +67,7 @@ async fn exec_with_and_without_a_terminal() {
         stderr: !tty,
     };
     let mut session = node
-        .runtime
+        .runtime()
         .exec(request(false, "cat; echo done >&2; exit 9"))
         .await
         .unwrap();
@@ -83,7 +83,7 @@ async fn exec_with_and_without_a_terminal() {
     );
 
     let mut session = node
-        .runtime
+        .runtime()
         .exec(request(true, "tty; read x; stty size; echo got $x; exit 6"))
         .await
         .unwrap();
@@ -129,8 +129,8 @@ async fn attach_to_plain_and_terminal_containers() {
             stdout: true,
             stderr: !tty,
         };
-        let mut watcher = node.runtime.attach(attach(false)).await.unwrap();
-        let mut writer = node.runtime.attach(attach(true)).await.unwrap();
+        let mut watcher = node.runtime().attach(attach(false)).await.unwrap();
+        let mut writer = node.runtime().attach(attach(true)).await.unwrap();
         let mut stdin = writer.stdin.take().unwrap();
         stdin.write_all(b"x\n").await.unwrap();
         stdin.write_all(b"y\n").await.unwrap();
@@ -146,7 +146,7 @@ async fn attach_to_plain_and_terminal_containers() {
         assert_eq!(watcher.exit.await.unwrap(), 0);
         assert_eq!(node.ended(&id).await.exit_code, 0);
         assert!(node.log_text(&format!("tty-{tty}")).contains("first x"));
-        node.runtime.remove_container(&id).await.unwrap();
+        node.runtime().remove_container(&id).await.unwrap();
     }
     node.finish().await;
 }
@@ -163,15 +163,15 @@ async fn port_forward_reaches_into_the_pod() {
         )
         .await;
     let listening = shell("while ! grep -q ':1F90 .* 0A ' /proc/net/tcp /proc/net/tcp6; do :; done");
-    node.runtime
+    node.runtime()
         .exec_sync(&id, listening, Duration::from_secs(10))
         .await
         .unwrap();
-    let mut stream = node.runtime.port_forward(&sandbox, 8080).await.unwrap();
+    let mut stream = node.runtime().port_forward(&sandbox, 8080).await.unwrap();
     stream.write_all(b"there and back").await.unwrap();
     let mut answer = [0; 14];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"there and back");
-    assert!(node.runtime.port_forward(&sandbox, 81).await.is_err());
+    assert!(node.runtime().port_forward(&sandbox, 81).await.is_err());
     node.finish().await;
 }

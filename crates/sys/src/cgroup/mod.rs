@@ -20,12 +20,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Controllers whose v1 trees hold a group for each container. The others have nothing that Kubernetes sets.
-const V1_TREES: &[&str] = &[
-    "cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "hugetlb", "freezer", "blkio",
-];
+const V1_TREES: &[&str] = &["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "hugetlb"];
 
 /// How long to wait for killed processes to leave their group.
 const KILL_WAIT: Duration = Duration::from_secs(10);
+
+const POLL_SLICE: Duration = Duration::from_millis(50);
 
 /// Where the kernel's control groups are on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,17 +156,37 @@ impl Cgroups {
             .try_for_each(|dir| write(&dir.join("cgroup.procs"), &pid.to_string()))
     }
 
-    /// Moves a process into the group of the tracking tree only. Nothing to do where that is the only tree.
-    pub fn attach_tracking(&self, path: &str, pid: i32) -> Result<()> {
-        match &self.layout {
-            Layout::V1 {
-                unified: Some(root), ..
-            } => write(
-                &root.join(path.trim_start_matches('/')).join("cgroup.procs"),
-                &pid.to_string(),
-            ),
-            _ => Ok(()),
-        }
+    /// The group's directory in the tree that tracks, opened for [`crate::process::fork_into`]. None on machines without
+    /// a unified tree.
+    pub fn open_tracking(&self, path: &str) -> Result<Option<fs::File>> {
+        let open = |dir: PathBuf| fs::File::open(&dir).attempt(|| format!("open {}", dir.display()));
+        self.tracking_dir(path).map(open).transpose()
+    }
+
+    /// Moves the calling process, which has one thread and is in the tracking tree's group already, into the others.
+    /// By `tasks`, because a thread that moves itself alone need not wait for other processors.
+    pub fn join_limits(&self, path: &str) -> Result<()> {
+        let Layout::V1 { trees, .. } = &self.layout else {
+            return Ok(());
+        };
+        let mut dirs: Vec<PathBuf> = trees
+            .values()
+            .map(|root| root.join(path.trim_start_matches('/')))
+            .collect();
+        dirs.sort();
+        dirs.dedup();
+        dirs.iter().try_for_each(|dir| write(&dir.join("tasks"), "0"))
+    }
+
+    /// The directories that a container sees below `/sys/fs/cgroup` on v1: the tree's name and the group's directory.
+    pub fn v1_views(&self, path: &str) -> Vec<(String, PathBuf)> {
+        let Layout::V1 { trees, .. } = &self.layout else {
+            return Vec::new();
+        };
+        trees
+            .iter()
+            .map(|(name, root)| (name.clone(), root.join(path.trim_start_matches('/'))))
+            .collect()
     }
 
     /// The processes in the group and below it.
@@ -179,13 +199,28 @@ impl Cgroups {
         found
     }
 
+    /// Sends SIGKILL to every process in the group and below it, without waiting for their end.
+    pub fn kill_now(&self, path: &str) -> Result<()> {
+        if self.kill_group(path) {
+            return Ok(());
+        }
+        self.processes(path)
+            .iter()
+            .try_for_each(|pid| crate::process::signal(*pid, libc::SIGKILL))
+    }
+
+    /// True when the kernel has killed them all in one go.
+    fn kill_group(&self, path: &str) -> bool {
+        self.tracking_dir(path)
+            .is_some_and(|dir| write(&dir.join("cgroup.kill"), "1").is_ok())
+    }
+
     /// Kills every process in the group and below it, and waits until they have left it.
     pub fn kill(&self, path: &str) -> Result<()> {
-        let tracking = self.tracking_dir(path).filter(|dir| dir.exists());
-        if let Some(dir) = &tracking
-            && write(&dir.join("cgroup.kill"), "1").is_ok()
+        if self.kill_group(path)
+            && let Some(dir) = self.tracking_dir(path)
         {
-            return wait_empty(dir);
+            return wait_empty(&dir);
         }
         let deadline = Instant::now() + KILL_WAIT;
         loop {
@@ -262,7 +297,8 @@ fn create_unified(root: &Path, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// A v1 cpuset starts empty and takes no process until it is filled: copy the parent's, level by level.
+/// A v1 cpuset starts empty and takes no process until it is filled: copy the parent's, level by level. Levels that are
+/// made later inherit by themselves (cgroup.clone_children).
 fn inherit_cpuset(root: &Path, path: &str) -> Result<()> {
     let mut parent = root.to_path_buf();
     for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -272,6 +308,7 @@ fn inherit_cpuset(root: &Path, path: &str) -> Result<()> {
             if own.trim().is_empty() {
                 let inherited = fs::read_to_string(parent.join(file)).attempt(|| format!("read {file}"))?;
                 write(&dir.join(file), inherited.trim())?;
+                let _ = write(&dir.join("cgroup.clone_children"), "1");
             }
         }
         parent = dir;
@@ -322,18 +359,25 @@ fn wait_empty(dir: &Path) -> Result<()> {
     use std::io::{Read, Seek};
     use std::os::fd::AsFd;
     let path = dir.join("cgroup.events");
-    let mut file = fs::File::open(&path).attempt(|| format!("open {}", path.display()))?;
+    // Removed by someone else in the meantime: then it is empty.
+    let is_gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+    let mut file = match fs::File::open(&path) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        other => other.attempt(|| format!("open {}", path.display()))?,
+    };
     let deadline = Instant::now() + KILL_WAIT;
     loop {
         let mut text = String::new();
-        file.rewind()
-            .and_then(|()| file.read_to_string(&mut text))
-            .attempt(|| format!("read {}", path.display()))?;
+        match file.rewind().and_then(|()| file.read_to_string(&mut text)) {
+            Err(error) if is_gone(&error) => return Ok(()),
+            other => drop(other.attempt(|| format!("read {}", path.display()))?),
+        }
         if text.contains("populated 0") {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        // In slices: nobody is woken when the group is removed meanwhile.
+        let timeout = PollTimeout::try_from(left.min(POLL_SLICE)).unwrap_or(PollTimeout::ZERO);
         let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
         if left.is_zero() || poll(&mut fds, timeout).is_err() {
             return Err(Error::new(

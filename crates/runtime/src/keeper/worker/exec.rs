@@ -4,7 +4,7 @@ use super::{Complaint, Target, program, text};
 use crate::keeper::launch_file::Launch;
 use corten_sys::namespace::Kind;
 use corten_sys::process::{self, Fork, SingleThreaded};
-use corten_sys::{cgroup::Cgroups, namespace, terminal};
+use corten_sys::{namespace, terminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 pub struct ExecJob {
@@ -22,8 +22,6 @@ pub fn run(job: ExecJob) -> Result<(i32, Option<OwnedFd>), String> {
     let mut program = launch.program;
     program.args = job.args;
     let _ = std::fs::write("/proc/self/oom_score_adj", launch.oom_score_adj.to_string());
-    let cgroups = Cgroups::detect().map_err(text)?;
-    cgroups.attach(&launch.cgroup, 0).map_err(text)?;
     // While /proc is still that of this process's PID namespace.
     let alone = SingleThreaded::check().map_err(text)?;
     let kinds = [

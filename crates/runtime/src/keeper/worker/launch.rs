@@ -2,7 +2,9 @@
 
 use super::program::{self, COMPLAINT_PREFIX};
 use super::{Complaint, Target, chain, text};
-use crate::keeper::launch_file::{Launch, Program, ROOTFS_DIR};
+use crate::keeper::launch_file::{CGROUP_VIEW_DIR, Launch, Program, ROOTFS_DIR};
+#[cfg(doc)]
+use corten_sys::process;
 use corten_sys::{cgroup::Cgroups, fdpass, mounts, namespace};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 /// libcontainer's own files; of no use once the container runs.
 const OCI_STATE_DIR: &str = "oci";
+/// Room for a few directories.
+const VIEW_BYTES: u64 = 64 << 10;
 const CONSOLE_SOCKET: &str = "console.sock";
 
 pub struct LaunchJob {
@@ -25,15 +29,13 @@ pub struct LaunchJob {
 }
 
 /// Returns the container's pid, and its terminal's master if it has one. On failure nothing of it runs.
-pub fn run(job: &LaunchJob) -> Result<(i32, Option<OwnedFd>), String> {
+pub fn run(job: &LaunchJob, cgroups: &Cgroups, cgroup: &str) -> Result<(i32, Option<OwnedFd>), String> {
     let bundle = &job.target.bundle;
     let launch = Launch::read(bundle).map_err(|error| format!("read launch file: {error}"))?;
     mount_root(bundle, &launch)?;
+    show_cgroups(bundle, cgroups, cgroup)?;
     // Raising is always allowed, lowering only with CAP_SYS_RESOURCE: best effort.
     let _ = fs::write("/proc/self/oom_score_adj", launch.oom_score_adj.to_string());
-    let cgroups = Cgroups::detect().map_err(text)?;
-    cgroups.attach_tracking(&launch.cgroup, 0).map_err(text)?;
-
     let complaint = Complaint::new()?;
     record_errors(complaint.writer.as_raw_fd());
     let oci_dir = bundle.join(OCI_STATE_DIR);
@@ -56,6 +58,35 @@ fn mount_root(bundle: &Path, launch: &Launch) -> Result<(), String> {
         upper_and_work: Some((&launch.upper, &launch.work)),
     };
     mounts::overlay(&layers, &bundle.join(ROOTFS_DIR)).map_err(text)
+}
+
+/// On v1 the container gets a view of its own groups, bound together here. Then the machine's trees are detached, in this
+/// mount namespace only: the process is where it belongs already, and libcontainer, which would move it again, slowly (see
+/// [`process::fork_into`]), leaves control groups alone when it finds none. It looks for them by mount point, so the view's
+/// go by other names. Trees mounted outside `/sys` stay: then it moves the process to where it is.
+fn show_cgroups(bundle: &Path, cgroups: &Cgroups, cgroup: &str) -> Result<(), String> {
+    let views = cgroups.v1_views(cgroup);
+    if !views.is_empty() {
+        let dir = bundle.join(CGROUP_VIEW_DIR);
+        mounts::tmpfs(&dir, Some(VIEW_BYTES), 0o755).map_err(text)?;
+        for (name, group) in views {
+            let hidden = format!("own.{name}");
+            fs::create_dir(dir.join(&hidden)).map_err(text)?;
+            mounts::bind(&group, &dir.join(&hidden)).map_err(text)?;
+            std::os::unix::fs::symlink(hidden, dir.join(name)).map_err(text)?;
+        }
+    }
+    if mounts::isolate(Path::new("/sys")).is_err() {
+        return Ok(());
+    }
+    // As one tree: each unmount waits for the other processors.
+    mounts::detach(Path::new("/sys/fs/cgroup")).map_err(text)?;
+    for entry in mounts::list().map_err(text)?.iter().rev() {
+        if entry.fs_type.starts_with("cgroup") && entry.mount_point.starts_with("/sys") {
+            mounts::detach(&entry.mount_point).map_err(text)?;
+        }
+    }
+    mounts::tmpfs(Path::new("/sys/fs/cgroup"), Some(VIEW_BYTES), 0o755).map_err(text)
 }
 
 fn build(

@@ -10,6 +10,7 @@ mod sandbox_init;
 mod seccomp;
 
 use super::protocol::{Inbox, Outbox};
+use corten_sys::cgroup::Cgroups;
 use corten_sys::process::{self, Fork, SingleThreaded};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
@@ -24,7 +25,7 @@ pub use launch::LaunchJob;
 pub enum Job {
     Launch(LaunchJob),
     Exec(ExecJob),
-    SandboxInit { cgroup: String },
+    SandboxInit,
 }
 
 /// What a worker reports; a terminal's master comes along when `fd` is set.
@@ -41,10 +42,21 @@ pub struct Worker {
     pub inbox: Inbox,
 }
 
-/// Forks a worker for `job`. What the job holds (pipe ends for the container) closes in the keeper on return.
-pub fn start(job: Job) -> io::Result<Worker> {
+/// Forks a worker for `job` in the control group that it is about. What the job holds (pipe ends for the container) closes
+/// in the keeper on return.
+pub fn start(job: Job, cgroups: &Cgroups, cgroup: &str) -> io::Result<Worker> {
     let (ours, theirs) = UnixStream::pair()?;
-    match process::fork(&SingleThreaded::check()?)? {
+    let alone = SingleThreaded::check()?;
+    let group = cgroups.open_tracking(cgroup)?;
+    let forked = match &group {
+        Some(group) => process::fork_into(&alone, group.as_fd()),
+        None => process::fork(&alone),
+    };
+    let (forked, tracked) = match forked {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => (process::fork(&alone)?, false),
+        other => (other?, group.is_some()),
+    };
+    match forked {
         Fork::Parent(pid) => {
             ours.set_nonblocking(true)?;
             Ok(Worker {
@@ -55,19 +67,32 @@ pub fn start(job: Job) -> io::Result<Worker> {
         }
         Fork::Child => {
             drop(ours);
-            run(job, &theirs);
+            let joined = if tracked {
+                cgroups.join_limits(cgroup)
+            } else {
+                cgroups.attach(cgroup, 0)
+            };
+            report(
+                joined.map_err(text).and_then(|()| run(job, cgroups, cgroup)),
+                &theirs,
+            );
             process::exit_now(0)
         }
     }
 }
 
-fn run(job: Job, socket: &UnixStream) {
+type Outcome = Result<(i32, Option<OwnedFd>), String>;
+
+fn run(job: Job, cgroups: &Cgroups, cgroup: &str) -> Outcome {
     let _ = process::reset_signals();
-    let outcome = match job {
-        Job::Launch(job) => launch::run(&job),
+    match job {
+        Job::Launch(job) => launch::run(&job, cgroups, cgroup),
         Job::Exec(job) => exec::run(job),
-        Job::SandboxInit { cgroup } => sandbox_init::run(&cgroup).map(|pid| (pid, None)),
-    };
+        Job::SandboxInit => sandbox_init::run().map(|pid| (pid, None)),
+    }
+}
+
+fn report(outcome: Outcome, socket: &UnixStream) {
     let (result, fd) = match outcome {
         Ok((pid, fd)) => (Ok(pid), fd),
         Err(message) => (Err(message), None),

@@ -1,14 +1,12 @@
 //! The process that is PID 1 of a PID namespace shared by a sandbox's containers. It only reaps.
 
 use super::text;
+use corten_sys::namespace;
 use corten_sys::process::{self, Fork, SingleThreaded};
-use corten_sys::{cgroup::Cgroups, namespace};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Returns its pid as the keeper sees it.
-pub fn run(cgroup: &str) -> Result<i32, String> {
-    let cgroups = Cgroups::detect().map_err(text)?;
-    cgroups.attach(cgroup, 0).map_err(text)?;
+pub fn run() -> Result<i32, String> {
     namespace::leave(&[namespace::Kind::Pid]).map_err(text)?;
     match process::fork_sibling(&SingleThreaded::check().map_err(text)?).map_err(text)? {
         Fork::Parent(pid) => Ok(pid),
