@@ -1,5 +1,6 @@
 """Images made of Debian's binaries: docker-archive and OCI-layout tars, without a registry."""
 
+import functools
 import gzip
 import hashlib
 import io
@@ -10,6 +11,7 @@ import subprocess
 import tarfile
 
 BUSYBOX = "/bin/busybox"
+WGET = "/usr/bin/wget"
 
 
 def digest(data):
@@ -67,13 +69,16 @@ class Layer:
         return self.buffer.getvalue()
 
 
+@functools.cache
 def busybox_layer():
     layer = Layer()
     with open(BUSYBOX, "rb") as handle:
         layer.file("bin/busybox", handle.read(), 0o755)
     applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    # The static busybox's own wget crashes where it looks up names: glibc cannot do that in a static program.
+    layer.binary(WGET)
     for applet in applets:
-        if applet != "busybox":
+        if applet not in ("busybox", "wget"):
             layer.link(f"bin/{applet}", "busybox")
     base_files(layer)
     return layer.done()

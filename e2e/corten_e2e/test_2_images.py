@@ -102,7 +102,7 @@ class Images(unittest.TestCase):
         cut = self.path("cut.tar")
         with open(cut, "wb") as handle:
             handle.write(data[: len(data) // 2])
-        self.refused(cut, r"(?i)truncated|ends early|incomplete")
+        self.refused(cut, r"(?i)ends too early")
         self.assertNotIn("cut.test", self.cluster.corten("image", "list").stdout)
 
     def test_layer_that_escapes(self):

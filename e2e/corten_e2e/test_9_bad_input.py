@@ -56,7 +56,7 @@ class Requests(unittest.TestCase):
         self.refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format", "POST", self.CONFIGMAPS, b"x", kind="text/x-unknown")
 
     def test_wrong_kind_and_version(self):
-        self.refused(400, "BadRequest", "does not match the expected", "POST", self.CONFIGMAPS,
+        self.refused(400, "BadRequest", "cannot be handled as a ConfigMap", "POST", self.CONFIGMAPS,
                      json.dumps({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}))
         self.refused(404, "NotFound", "the server could not find the requested resource", "GET", "/apis/apps/v9/deployments")
         unknown = self.cluster.kubectl("apply", "-f", "-", stdin="apiVersion: example.com/v1\nkind: Nothing\nmetadata: {name: x}\n", check=False)
@@ -134,7 +134,7 @@ class Starting(unittest.TestCase):
             self.assertIn("root", done.stderr)
 
     def test_full_disk(self):
-        """On a file system of 48 MiB: writes are refused with an answer, what was acknowledged stays readable."""
+        """On a file system of 96 MiB: writes are refused with an answer, what was acknowledged stays readable."""
         with tempfile.TemporaryDirectory(prefix="corten-full-") as directory:
             run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", directory])
             cluster = Cluster("--port", "12443", "--kubelet-port", "15250", name="full")
@@ -146,7 +146,7 @@ class Starting(unittest.TestCase):
                 free = os.statvfs(directory)
                 with open(os.path.join(directory, "filler"), "wb") as filler:
                     filler.write(b"\0" * (free.f_bavail * free.f_frsize - 65536))
-                refused, payload = None, "x" * 200_000
+                refused, payload = None, "x" * 100_000
                 for index in range(64):
                     done = cluster.kubectl("create", "configmap", f"fill-{index}", f"--from-literal=k={payload}", check=False)
                     if done.returncode != 0:
