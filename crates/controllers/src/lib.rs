@@ -21,6 +21,7 @@ pub mod replication_controller;
 pub mod root_ca;
 mod run;
 pub mod service_account;
+pub mod service_account_tokens;
 pub mod statefulset;
 pub mod ttl;
 

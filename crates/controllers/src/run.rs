@@ -8,7 +8,8 @@ use crate::core::Context;
 use crate::nodes::{ipam, lifecycle, pod_gc, tainted};
 use crate::{
     cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace,
-    protection, quota, replicaset, replication_controller, root_ca, service_account, statefulset, ttl,
+    protection, quota, replicaset, replication_controller, root_ca, service_account, service_account_tokens,
+    statefulset, ttl,
 };
 
 /// What the controllers need to be told.
@@ -60,6 +61,8 @@ pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) 
     tasks.spawn(ttl::run(context.clone()));
     tasks.spawn(cluster_roles::run(context.clone()));
     tasks.spawn(protection::run(context.clone()));
+    tasks.spawn(endpoints::mirror::run(context.clone()));
+    tasks.spawn(service_account_tokens::run(context.clone()));
     tasks.spawn(lifecycle::run(context.clone(), config.grace));
     tasks.spawn(tainted::run(context.clone()));
     tasks.spawn(pod_gc::run(context.clone()));

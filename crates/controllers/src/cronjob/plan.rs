@@ -164,28 +164,31 @@ fn only(note: Note) -> (Plan, bool) {
     )
 }
 
-/// The steps of the schedule, and whether they start a Job (whose start writes the status).
-fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) -> (Plan, bool) {
+/// The schedule in its time zone, or the event that says what is wrong with it.
+fn parse(cron_job: &CronJob, spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Note> {
     let zone = match spec.time_zone.as_deref() {
         None => TimeZone::UTC,
-        Some(name) => match TimeZone::get(name) {
-            Ok(zone) => zone,
-            Err(_) => {
-                let message = format!("invalid timeZone: \"{name}\": unknown time zone {name}");
-                return only(Note::warning(cron_job, "UnknownTimeZone", message));
-            }
-        },
+        Some(name) => TimeZone::get(name).map_err(|_| {
+            let message = format!("invalid timeZone: \"{name}\": unknown time zone {name}");
+            Note::warning(cron_job, "UnknownTimeZone", message)
+        })?,
+    };
+    let schedule = Schedule::parse(&spec.schedule, zone.clone()).map_err(|error| {
+        let message = format!("unparseable schedule: \"{}\" : {error}", spec.schedule);
+        Note::warning(cron_job, "UnparseableSchedule", message)
+    })?;
+    Ok((schedule, zone))
+}
+
+/// The steps of the schedule, and whether they start a Job (whose start writes the status).
+fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) -> (Plan, bool) {
+    let (schedule, zone) = match parse(cron_job, spec) {
+        Ok(parsed) => parsed,
+        Err(note) => return only(note),
     };
     if spec.suspend == Some(true) {
         return (Plan::default(), false);
     }
-    let schedule = match Schedule::parse(&spec.schedule, zone.clone()) {
-        Ok(schedule) => schedule,
-        Err(error) => {
-            let message = format!("unparseable schedule: \"{}\" : {error}", spec.schedule);
-            return only(Note::warning(cron_job, "UnparseableSchedule", message));
-        }
-    };
     let requeue = schedule
         .next(now)
         .map(|at| at.duration_since(now).unsigned_abs() + SLACK);
@@ -211,6 +214,19 @@ fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) 
             .push(Note::warning(cron_job, "MissSchedule", message).into());
         return (plan, false);
     }
+    let started = start(&mut plan, cron_job, view, spec, due, &zone);
+    (plan, started)
+}
+
+/// Starts the Job of one time, if the others allow it.
+fn start(
+    plan: &mut Plan,
+    cron_job: &CronJob,
+    view: &View<'_>,
+    spec: &CronJobSpec,
+    due: Timestamp,
+    zone: &TimeZone,
+) -> bool {
     let name = format!("{}-{}", cron_job.metadata.name(), due.as_second() / 60);
     let known = view.jobs.iter().any(|j| j.metadata.name() == name);
     let last = cron_job
@@ -219,7 +235,7 @@ fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) 
         .and_then(|s| s.last_schedule_time.as_ref())
         .map(|t| t.0);
     if known && last == Some(due) {
-        return (plan, false);
+        return false;
     }
     let active = cron_job
         .status
@@ -232,7 +248,7 @@ fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) 
                 "Not starting job because prior execution is running and concurrency policy is Forbid";
             plan.actions
                 .push(Note::normal(cron_job, "JobAlreadyActive", message).into());
-            return (plan, false);
+            return false;
         }
         Some("Replace") => {
             let listed = |j: &Job| active.iter().any(|r| r.uid.as_deref() == Some(j.metadata.uid()));
@@ -245,7 +261,7 @@ fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) 
         }
         _ => {}
     }
-    let job = new_job(cron_job, spec, &name, due, &zone);
+    let job = new_job(cron_job, spec, &name, due, zone);
     let write = Write::create(&job)
         .ok(Note::normal(
             cron_job,
@@ -259,7 +275,7 @@ fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) 
         ));
     plan.actions.push(write.into());
     plan.created = Some(name);
-    (plan, true)
+    true
 }
 
 /// The latest time that has come and was not used, and how many have.

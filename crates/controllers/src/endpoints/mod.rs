@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod legacy;
+pub mod mirror;
 mod slices;
 
 use std::sync::Arc;

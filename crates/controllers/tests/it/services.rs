@@ -87,3 +87,29 @@ async fn slices_hold_a_hundred() {
         .edit("replicasets", "a", "r", |r| r["spec"]["replicas"] = json!(0));
     cluster.until("one empty slice", |f| sizes(f) == [0]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_written_by_hand_are_mirrored() {
+    let cluster = start();
+    let mut bare = service(json!({}));
+    bare["spec"].as_object_mut().unwrap().remove("selector");
+    cluster.fake.put("services", bare);
+    cluster.fake.put(
+        "endpoints",
+        json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"namespace": "a", "name": "web"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "notReadyAddresses": [{"ip": "192.0.2.2"}],
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}]}),
+    );
+    cluster
+        .until("mirrored", |f| f.list("endpointslices").len() == 1)
+        .await;
+    let slice = &cluster.fake.list("endpointslices")[0];
+    expect![[r#"[{"addresses":["192.0.2.1"],"conditions":{"ready":true}},{"addresses":["192.0.2.2"],"conditions":{"ready":false}}]"#]]
+        .assert_eq(&slice["endpoints"].to_string());
+    cluster
+        .fake
+        .edit("endpoints", "a", "web", |e| e["subsets"] = json!([]));
+    cluster
+        .until("gone", |f| f.list("endpointslices").is_empty())
+        .await;
+}

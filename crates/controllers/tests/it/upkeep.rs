@@ -73,3 +73,24 @@ async fn a_namespace_goes_when_it_is_empty() {
         .until("gone", |f| f.get("namespaces", "", "a").is_none())
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn token_secrets_go_with_their_account() {
+    let cluster = start();
+    cluster.fake.put("namespaces", namespace("a"));
+    cluster
+        .until("account", |f| f.get("serviceaccounts", "a", "default").is_some())
+        .await;
+    cluster.fake.put(
+        "serviceaccounts",
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": "a", "name": "x"}}),
+    );
+    cluster.fake.put("secrets", json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"namespace": "a", "name": "t", "annotations": {"kubernetes.io/service-account.name": "x"}}}));
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(cluster.fake.get("secrets", "a", "t").is_some());
+    cluster.fake.remove("serviceaccounts", "a", "x");
+    cluster
+        .until("gone", |f| f.get("secrets", "a", "t").is_none())
+        .await;
+}
