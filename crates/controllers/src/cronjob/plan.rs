@@ -165,17 +165,17 @@ fn only(note: Note) -> (Plan, bool) {
 }
 
 /// The schedule in its time zone, or the event that says what is wrong with it.
-fn parse(cron_job: &CronJob, spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Note> {
+fn parse(cron_job: &CronJob, spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Box<Note>> {
     let zone = match spec.time_zone.as_deref() {
         None => TimeZone::UTC,
         Some(name) => TimeZone::get(name).map_err(|_| {
             let message = format!("invalid timeZone: \"{name}\": unknown time zone {name}");
-            Note::warning(cron_job, "UnknownTimeZone", message)
+            Box::new(Note::warning(cron_job, "UnknownTimeZone", message))
         })?,
     };
     let schedule = Schedule::parse(&spec.schedule, zone.clone()).map_err(|error| {
         let message = format!("unparseable schedule: \"{}\" : {error}", spec.schedule);
-        Note::warning(cron_job, "UnparseableSchedule", message)
+        Box::new(Note::warning(cron_job, "UnparseableSchedule", message))
     })?;
     Ok((schedule, zone))
 }
@@ -184,7 +184,7 @@ fn parse(cron_job: &CronJob, spec: &CronJobSpec) -> Result<(Schedule, TimeZone),
 fn run(cron_job: &CronJob, view: &View<'_>, spec: &CronJobSpec, now: Timestamp) -> (Plan, bool) {
     let (schedule, zone) = match parse(cron_job, spec) {
         Ok(parsed) => parsed,
-        Err(note) => return only(note),
+        Err(note) => return only(*note),
     };
     if spec.suspend == Some(true) {
         return (Plan::default(), false);
