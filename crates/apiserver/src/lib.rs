@@ -19,6 +19,7 @@ pub mod connect;
 mod convert;
 mod discovery;
 mod front;
+mod grants;
 mod gzip;
 pub mod health;
 mod impersonate;

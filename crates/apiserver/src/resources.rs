@@ -53,7 +53,9 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
 fn deprecation(group: &str, plural: &str) -> Option<&'static str> {
     match (group, plural) {
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
-        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
         _ => None,
     }
 }

@@ -1,8 +1,9 @@
 //! `exec`, `attach` and `portforward`: finding the kubelet and its path, then passing the request on.
 //! Rules and texts: upstream's pkg/registry/core/pod/strategy.go and rest/.
 
-use corten_meta::Status;
+use corten_auth::authz::Attributes;
 use corten_meta::object::str_at;
+use corten_meta::{GroupResource, Status};
 use http::Uri;
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use crate::respond::Answer;
 /// # Errors
 /// 400 without upgrade headers or for a bad container, 404 without pod, 500 where the kubelet cannot be reached.
 pub async fn stream(mut call: Call) -> Result<Answer, Status> {
+    may_create(&call)?;
     let pod = pod_of(&call).await?;
     let what = call.info.subresource.clone();
     let (ns, name) = (&call.info.namespace, &call.info.name);
@@ -50,6 +52,30 @@ pub async fn stream(mut call: Call) -> Result<Answer, Status> {
         upgrade: call.upgrade.take(),
     };
     call.server.backends()?.send(outgoing).await
+}
+
+/// WebSocket clients come with GET; what they do there is what SPDY clients need `create` for.
+fn may_create(call: &Call) -> Result<(), Status> {
+    let info = &call.info;
+    if info.verb == "create" {
+        return Ok(());
+    }
+    let question = Attributes {
+        version: &info.version,
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        ..Attributes::resource(&call.user, "create", &info.group, &info.resource)
+    };
+    let decision = call.server.authorizer.authorize(&question);
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    Err(Status::forbidden(
+        &GroupResource::new("", "pods"),
+        &info.name,
+        decision.reason(),
+    ))
 }
 
 pub(super) async fn pod_of(call: &Call) -> Result<Value, Status> {

@@ -16,7 +16,7 @@ use crate::options::{For, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
 use crate::verbs::write::{check_name, check_namespace};
-use crate::{codec, convert};
+use crate::{codec, convert, grants};
 
 /// What a patch is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             if live.is_null() {
                 may_create(&call, &wanted)?;
             }
+            grants::check(&call, &served, live, &wanted)?;
             check_namespace(&mut wanted, ns)?;
             check_name(&wanted, name)?;
             convert::to_stored(&served, &mut wanted);

@@ -13,7 +13,7 @@ use crate::catalog::Served;
 use crate::options::{For, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
-use crate::{codec, convert};
+use crate::{codec, convert, grants};
 
 /// `POST` to a collection.
 ///
@@ -27,6 +27,7 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     let mut obj = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
     check_namespace(&mut obj, served.namespace_of(&call))?;
     let ownership = Ownership::new(&call, &served, &options);
+    grants::check(&call, &served, &Value::Null, &obj)?;
     ownership.record("", &Value::Null, &mut obj);
     convert::to_stored(&served, &mut obj);
     let ctx = call.write_context(options.dry_run, ownership.manager());
@@ -70,6 +71,7 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
             if live.is_null() {
                 may_create(&call, &wanted)?;
             }
+            grants::check(&call, &served, live, &wanted)?;
             if served.converts() {
                 let mut live = live.clone();
                 convert::to_served(&served, &mut live);

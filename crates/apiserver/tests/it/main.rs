@@ -3,6 +3,7 @@
 
 mod crud;
 mod front;
+mod grants;
 mod harness;
 mod reads;
 mod tunnels;
