@@ -91,7 +91,9 @@ fn mount_token(pod: &mut Value) {
     let mount = json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH});
     let mut needed = false;
     for kind in ["initContainers", "containers"] {
-        for container in pod["spec"][kind].as_array_mut().into_iter().flatten() {
+        // Indexing would insert a null where the list is absent.
+        let containers = pod["spec"].get_mut(kind).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             if list(&container["volumeMounts"]).iter().any(|mount| mount["mountPath"] == MOUNT_PATH) {
                 continue;
             }
