@@ -4,6 +4,8 @@
 //! server. Must never know: how the runtime runs containers, how pod addresses are chosen, what a controller is; it never
 //! talks to another kubelet. Read first: `machine/mod.rs` (what is decided) and `worker/mod.rs` (how it is carried out).
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cgroups;
 mod config;
 mod context;

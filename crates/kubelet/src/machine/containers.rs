@@ -208,7 +208,10 @@ fn start(input: &Input<'_>, memory: &mut Memory, draft: &mut Draft, kind: Kind, 
         crash_loop(input, memory, draft, c, &key);
         return false;
     }
-    let restart_count = input.view.find(&c.name).map_or(0, |v| v.restart_count + 1);
+    let restart_count = input.view.find(&c.name).map_or(0, |v| match v.state {
+        State::Created => v.restart_count,
+        _ => v.restart_count + 1,
+    });
     draft.actions.push(Action::Start {
         kind,
         name: c.name.clone(),

@@ -242,7 +242,13 @@ fn forget_old(input: &Input<'_>, memory: &Memory, draft: &mut Draft) {
     for c in &input.view.containers {
         let count = seen.entry(&c.name).or_default();
         *count += 1;
-        if *count > KEPT && c.state == view::State::Exited && !memory.removing.contains(&c.id) {
+        let old = match c.state {
+            view::State::Exited => *count > KEPT,
+            // Made by an agent that ended before it could start it.
+            view::State::Created => *count > 1,
+            view::State::Running | view::State::Unknown => false,
+        };
+        if old && !memory.removing.contains(&c.id) {
             draft.actions.push(Action::Remove { id: c.id.clone() });
         }
     }

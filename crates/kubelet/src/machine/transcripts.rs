@@ -103,27 +103,7 @@ impl Sim {
             }
             Action::Start {
                 name, restart_count, ..
-            } => {
-                if self.slow {
-                    return format!("start {name} #{restart_count} (takes its time)");
-                }
-                self.memory.starting.remove(&name);
-                self.memory.failures.remove(&name);
-                let (_, c) = self.pod.container(&name).unwrap();
-                self.ids += 1;
-                self.view.upsert(ContainerView {
-                    id: format!("c{}", self.ids),
-                    hash: container_hash(&c),
-                    image: c.image.unwrap_or_default(),
-                    state: State::Running,
-                    created_at: i64::try_from(self.now.as_nanosecond()).unwrap() + i64::from(self.ids),
-                    started_at: i64::try_from(self.now.as_nanosecond()).unwrap(),
-                    restart_count,
-                    name: name.clone(),
-                    ..ContainerView::default()
-                });
-                format!("start {name} #{restart_count}")
-            }
+            } => self.started(&name, restart_count),
             Action::Kill {
                 id,
                 name,
@@ -166,6 +146,29 @@ impl Sim {
             }
             Action::Event(e) => format!("event {}: {}", e.reason, e.message),
         }
+    }
+
+    fn started(&mut self, name: &str, restart_count: i32) -> String {
+        if self.slow {
+            return format!("start {name} #{restart_count} (takes its time)");
+        }
+        self.memory.starting.remove(name);
+        self.memory.failures.remove(name);
+        let (_, c) = self.pod.container(name).unwrap();
+        self.ids += 1;
+        let now = i64::try_from(self.now.as_nanosecond()).unwrap();
+        self.view.upsert(ContainerView {
+            id: format!("c{}", self.ids),
+            hash: container_hash(&c),
+            image: c.image.unwrap_or_default(),
+            state: State::Running,
+            created_at: now + i64::from(self.ids),
+            started_at: now,
+            restart_count,
+            name: name.to_owned(),
+            ..ContainerView::default()
+        });
+        format!("start {name} #{restart_count}")
     }
 
     fn end(&mut self, id: &str, code: i32) {

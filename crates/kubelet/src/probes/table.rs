@@ -83,7 +83,14 @@ struct Entry {
     held: bool,
     last: Option<Outcome>,
     run: i32,
+    /// Retries left of the first moments (readiness only).
+    eager: u32,
 }
+
+/// A container that has just started is asked this often before its period begins to count: most are ready long
+/// before ten seconds are over. The delays double from the first.
+const EAGER_RETRIES: u32 = 6;
+const EAGER_FIRST: SignedDuration = SignedDuration::from_millis(50);
 
 /// A probe to carry out now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +133,7 @@ impl Table {
                 }
                 let started = Timestamp::from_nanosecond(i128::from(v.started_at)).unwrap_or_default();
                 let due = started + seconds(probe.initial_delay_seconds, 0);
+                let eager = kind == ProbeKind::Readiness && probe.exec.is_none() && !adopted(&v.id);
                 let entry = Entry {
                     container: c.name.clone(),
                     due,
@@ -133,6 +141,7 @@ impl Table {
                     held: false,
                     last: None,
                     run: 0,
+                    eager: if eager { EAGER_RETRIES } else { 0 },
                 };
                 if !adopted(&v.id) && kind == ProbeKind::Readiness {
                     self.results.0.insert(key.clone(), Outcome::Failure);
@@ -169,6 +178,12 @@ impl Table {
         (out, next)
     }
 
+    /// Whether this failure is one of a container's first moments: nothing to tell of.
+    pub fn is_early(&self, due: &Due) -> bool {
+        let entry = self.entries.get(&(due.id.clone(), due.kind));
+        entry.is_some_and(|e| e.eager > 0)
+    }
+
     /// Takes a result in. Says whether the state machine's inputs changed.
     pub fn complete(&mut self, due: &Due, pod: &Pod, report: &Report, now: Timestamp) -> bool {
         let Some(entry) = self.entries.get_mut(&(due.id.clone(), due.kind)) else {
@@ -182,6 +197,13 @@ impl Table {
         };
         entry.running = false;
         entry.due = now.max(entry.due) + seconds(probe.period_seconds.filter(|p| *p > 0), 10);
+        if entry.eager > 0 && matches!(report, Report::Failure(_)) {
+            let delay = EAGER_FIRST * 2i32.pow(EAGER_RETRIES - entry.eager);
+            entry.due = entry.due.min(now + delay);
+            entry.eager -= 1;
+            return false;
+        }
+        entry.eager = 0;
         let outcome = match report {
             Report::Success | Report::Warning(_) => Outcome::Success,
             Report::Failure(_) => Outcome::Failure,
@@ -271,6 +293,30 @@ mod tests {
             let changed = table.complete(&due[0], &pod, &Report::Failure("no".into()), at(11 + n));
             assert_eq!(changed, n == 2);
         }
+    }
+
+    #[test]
+    fn the_first_moments_are_watched_closely() {
+        let (pod, view) = setup(&Probe::default());
+        let mut table = Table::default();
+        table.follow(&pod, &view, &|_| false);
+        let mut now = at(1);
+        for n in 0..EAGER_RETRIES {
+            let (due, _) = table.due(now, &|_| true);
+            assert!(table.is_early(&due[0]));
+            table.complete(&due[0], &pod, &Report::Failure("not yet".into()), now);
+            let (none, next) = table.due(now, &|_| true);
+            assert!(none.is_empty());
+            let delay = next.unwrap().duration_since(now);
+            assert_eq!(delay, EAGER_FIRST * 2i32.pow(n));
+            now = next.unwrap();
+        }
+        let (due, _) = table.due(now, &|_| true);
+        assert!(!table.is_early(&due[0]));
+        assert!(
+            table.complete(&due[0], &pod, &Report::Success, now),
+            "ready at once"
+        );
     }
 
     #[test]

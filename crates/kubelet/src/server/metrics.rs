@@ -10,6 +10,8 @@ use corten_runtime::cri;
 use http::StatusCode;
 use std::fmt::Write;
 
+type Used = std::collections::HashMap<String, cri::ContainerStats>;
+
 /// Families in the order they are written: name, type, help, samples.
 #[derive(Default)]
 struct Page(Vec<(&'static str, &'static str, &'static str, String)>);
@@ -124,82 +126,50 @@ pub(super) async fn resource(server: &Server) -> Answer {
     let used = usage(server).await;
     let now = i64::try_from(server.cx.clock.unix_nanos()).unwrap_or(0);
     for s in server.pods.snapshots() {
-        for v in s.view.running() {
-            let Some(stats) = used.get(&v.id) else { continue };
-            let labels = labels(&s, v);
-            if let Some(cpu) = &stats.cpu {
-                let help = "[STABLE] Cumulative cpu time consumed by the container in core-seconds";
-                let name = "container_cpu_usage_seconds_total";
-                page.add(name, "counter", help, &labels, seconds(cpu), cpu.timestamp);
-            }
-            if let Some(m) = &stats.memory {
-                let help = "[STABLE] Current working set of the container in bytes";
-                let value = bytes(m.working_set_bytes.as_ref());
-                page.add(
-                    "container_memory_working_set_bytes",
-                    "gauge",
-                    help,
-                    &labels,
-                    value,
-                    m.timestamp,
-                );
-            }
-            let help = "[STABLE] Start time of the container since unix epoch in seconds";
-            page.add(
-                "container_start_time_seconds",
-                "gauge",
-                help,
-                &labels,
-                v.started_at as f64 / 1e9,
-                0,
-            );
-        }
-        let Some(u) = server.cx.cgroups.usage(&s.pod) else {
-            continue;
-        };
-        let labels = format!("namespace=\"{}\",pod=\"{}\"", s.pod.namespace(), s.pod.name());
-        let help = "[STABLE] Cumulative cpu time consumed by the pod in core-seconds";
-        page.add(
-            "pod_cpu_usage_seconds_total",
-            "counter",
-            help,
-            &labels,
-            u.cpu_ns as f64 / 1e9,
-            now,
-        );
-        let help = "[STABLE] Current working set of the pod in bytes";
-        page.add(
-            "pod_memory_working_set_bytes",
-            "gauge",
-            help,
-            &labels,
-            u.working_set_bytes as f64,
-            now,
-        );
+        pod_resources(&mut page, server, &s, &used, now);
     }
-    let cpu = server.cx.cgroups.usage_of_pods().unwrap_or_default().cpu_ns;
+    let cpu = server.cx.cgroups.usage_of_pods().unwrap_or_default().cpu_ns as f64 / 1e9;
     let help = "[STABLE] Cumulative cpu time consumed by the node in core-seconds";
-    page.add(
-        "node_cpu_usage_seconds_total",
-        "counter",
-        help,
-        "",
-        cpu as f64 / 1e9,
-        now,
-    );
-    let memory = meminfo("MemTotal").unwrap_or(0) - meminfo("MemAvailable").unwrap_or(0);
+    page.add("node_cpu_usage_seconds_total", "counter", help, "", cpu, now);
+    let memory = (meminfo("MemTotal").unwrap_or(0) - meminfo("MemAvailable").unwrap_or(0)) as f64;
     let help = "[STABLE] Current working set of the node in bytes";
-    page.add(
-        "node_memory_working_set_bytes",
-        "gauge",
-        help,
-        "",
-        memory as f64,
-        now,
-    );
+    page.add("node_memory_working_set_bytes", "gauge", help, "", memory, now);
     let help = "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise";
     page.add("resource_scrape_error", "gauge", help, "", 0.0, 0);
     page.answer()
+}
+
+fn pod_resources(page: &mut Page, server: &Server, s: &Snapshot, used: &Used, now: i64) {
+    for v in s.view.running() {
+        let Some(stats) = used.get(&v.id) else { continue };
+        let labels = labels(s, v);
+        if let Some(cpu) = &stats.cpu {
+            let help = "[STABLE] Cumulative cpu time consumed by the container in core-seconds";
+            let name = "container_cpu_usage_seconds_total";
+            page.add(name, "counter", help, &labels, seconds(cpu), cpu.timestamp);
+        }
+        if let Some(m) = &stats.memory {
+            let help = "[STABLE] Current working set of the container in bytes";
+            let (name, value) = (
+                "container_memory_working_set_bytes",
+                bytes(m.working_set_bytes.as_ref()),
+            );
+            page.add(name, "gauge", help, &labels, value, m.timestamp);
+        }
+        let help = "[STABLE] Start time of the container since unix epoch in seconds";
+        let (name, value) = ("container_start_time_seconds", v.started_at as f64 / 1e9);
+        page.add(name, "gauge", help, &labels, value, 0);
+    }
+    let Some(u) = server.cx.cgroups.usage(&s.pod) else {
+        return;
+    };
+    let labels = format!("namespace=\"{}\",pod=\"{}\"", s.pod.namespace(), s.pod.name());
+    let help = "[STABLE] Cumulative cpu time consumed by the pod in core-seconds";
+    let (name, value) = ("pod_cpu_usage_seconds_total", u.cpu_ns as f64 / 1e9);
+    page.add(name, "counter", help, &labels, value, now);
+    let help = "[STABLE] Current working set of the pod in bytes";
+    let (name, value) = ("pod_memory_working_set_bytes", u.working_set_bytes as f64);
+    page.add(name, "gauge", help, &labels, value, now);
 }
 
 pub(super) async fn cadvisor(server: &Server) -> Answer {

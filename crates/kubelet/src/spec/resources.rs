@@ -30,7 +30,7 @@ pub fn quota(milli: i64) -> i64 {
     }
 }
 
-fn list<'a>(r: Option<&'a ResourceRequirements>, limits: bool) -> Option<&'a Resources> {
+fn list(r: Option<&ResourceRequirements>, limits: bool) -> Option<&Resources> {
     let r = r?;
     if limits {
         r.limits.as_ref()

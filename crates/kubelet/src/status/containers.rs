@@ -244,10 +244,9 @@ pub fn container_id(id: &str) -> String {
     format!("{RUNTIME}://{id}")
 }
 
+/// A container that never started did so in 1970, as upstream says it.
 fn time(nanos: i64) -> Option<Time> {
-    let at = Timestamp::from_nanosecond(i128::from(nanos))
-        .ok()
-        .filter(|_| nanos > 0)?;
+    let at = Timestamp::from_nanosecond(i128::from(nanos.max(0))).ok()?;
     Some(Time(whole_second(at)))
 }
 

@@ -66,7 +66,7 @@ fn conditions(old: Option<&Value>, new: &Value) -> Option<Value> {
     {
         out.push(json!({"$patch": "delete", "type": kind(gone)}));
     }
-    (!out.is_empty()).then(|| Value::Array(out))
+    (!out.is_empty()).then_some(Value::Array(out))
 }
 
 /// Merged items keep fields that a patch does not mention: say null for those that went.

@@ -319,6 +319,7 @@ fn set_up(
     }
     let files = payload::build(v, material, cx)?;
     make_dir(path, if group.is_some() { 0o2777 } else { 0o777 })
+        .and_then(|()| std::os::unix::fs::chown(path, None, group))
         .and_then(|()| atomic::write(path, &files, group, now).map(drop))
         .map_err(|e| e.to_string())
 }

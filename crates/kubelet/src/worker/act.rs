@@ -35,33 +35,7 @@ impl Worker {
                         restart_count,
                     });
                 }
-                Action::Kill {
-                    id,
-                    name,
-                    message,
-                    deadline,
-                    pre_stop,
-                } => {
-                    let ip = self.ips().into_iter().next().unwrap_or_default();
-                    let annotations = self
-                        .view
-                        .by_id(&id)
-                        .map(|v| v.annotations.clone())
-                        .unwrap_or_default();
-                    let job = kill::Job {
-                        id: id.clone(),
-                        name,
-                        message,
-                        deadline,
-                        pre_stop,
-                        ip,
-                        annotations,
-                    };
-                    let task = self.ops.spawn(kill::run(cx, pod, job));
-                    if let Some(old) = self.kills.insert(id, task) {
-                        old.abort();
-                    }
-                }
+                kill @ Action::Kill { .. } => self.kill(kill),
                 Action::Resize { id, name } => {
                     self.ops.spawn(start::resize(cx, pod, id, name));
                 }
@@ -74,13 +48,7 @@ impl Worker {
                     self.ops.spawn(purge::container(cx, id, log));
                 }
                 Action::RemoveSandbox { id } => {
-                    self.ops.spawn(async move {
-                        let error = cx.runtime.remove_pod_sandbox(&id).await.err();
-                        Done::Removed {
-                            id,
-                            error: error.filter(|e| !e.is_not_found()).map(|e| e.rpc_text()),
-                        }
-                    });
+                    self.ops.spawn(purge::sandbox(cx, id));
                 }
                 Action::StopSandboxes => {
                     let ready = self.view.sandboxes.iter().filter(|s| s.ready).cloned().collect();
@@ -99,6 +67,36 @@ impl Worker {
             }
         }
         self.start(starts);
+    }
+
+    /// A kill under way for longer than this one would take gives way to it.
+    fn kill(&mut self, action: Action) {
+        let Action::Kill {
+            id,
+            name,
+            message,
+            deadline,
+            pre_stop,
+        } = action
+        else {
+            return;
+        };
+        let ip = self.ips().into_iter().next().unwrap_or_default();
+        let annotations = self.view.by_id(&id).map(|v| v.annotations.clone());
+        let job = kill::Job {
+            id: id.clone(),
+            name,
+            message,
+            deadline,
+            pre_stop,
+            ip,
+            annotations: annotations.unwrap_or_default(),
+        };
+        let (cx, pod) = (Arc::clone(&self.cx), Arc::clone(&self.pod));
+        let task = self.ops.spawn(kill::run(cx, pod, job));
+        if let Some(old) = self.kills.insert(id, task) {
+            old.abort();
+        }
     }
 
     /// One task for all starts of a plan, behind those of earlier plans.
@@ -126,7 +124,7 @@ impl Worker {
             let (run, lock) = (run.clone(), Arc::clone(&lock));
             // Each start waits for the one before it in this plan; the lock orders plans.
             let (done, next) = tokio::sync::oneshot::channel::<()>();
-            let before = std::mem::replace(&mut turn, Some(next));
+            let before = turn.replace(next);
             self.ops.spawn(async move {
                 if let Some(before) = before {
                     // An error is the end of the start before, too.
@@ -284,7 +282,8 @@ impl Worker {
             .view
             .by_id(&due.id)
             .is_some_and(|v| v.state == crate::machine::view::State::Running);
-        if let Some(event) = event.filter(|_| alive && self.memory.end.is_none()) {
+        let early = self.probes.is_early(due);
+        if let Some(event) = event.filter(|_| alive && !early && self.memory.end.is_none()) {
             self.cx.record(&self.pod, event.on(&due.container));
         }
         let now = time::now(&self.cx.clock);

@@ -96,3 +96,17 @@ fn remove_logs(path: &std::path::Path) {
         }
     }
 }
+
+/// A sandbox of the past, with what was in it.
+pub(super) async fn sandbox(cx: Arc<Context>, id: String) -> Done {
+    let error = cx
+        .runtime
+        .remove_pod_sandbox(&id)
+        .await
+        .err()
+        .filter(|e| !e.is_not_found());
+    Done::Removed {
+        id,
+        error: error.map(|e| e.rpc_text()),
+    }
+}
