@@ -7,6 +7,7 @@ mod daemonset;
 mod deployment;
 pub mod generic;
 mod job;
+mod kinds;
 mod namespace;
 mod pod;
 mod podtemplate;
@@ -203,8 +204,6 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("", "namespaces") => Arc::new(namespace::NamespaceStrategy),
         ("", "pods") => Arc::new(pod::PodStrategy),
         ("" | "events.k8s.io", "events") => Arc::new(selectable::EventStrategy),
-        ("", "nodes") => Arc::new(selectable::Selectable(&["spec.unschedulable"])),
-        ("", "secrets") => Arc::new(selectable::Selectable(&["type"])),
         ("certificates.k8s.io", "certificatesigningrequests") => Arc::new(selectable::Selectable(&["spec.signerName"])),
         ("", "podtemplates") => Arc::new(podtemplate::PodTemplateStrategy),
         ("", "replicationcontrollers") => Arc::new(replicaset::ReplicationControllerStrategy),
@@ -216,6 +215,6 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),
         ("batch", "jobs") => Arc::new(job::JobStrategy),
         ("rbac.authorization.k8s.io", _) | ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),
-        _ => Arc::new(Generic),
+        _ => kinds::for_resource(group, plural),
     }
 }

@@ -29,7 +29,7 @@ impl Strategy for Selectable {
     }
 
     fn field_values(&self, object: &Value) -> Vec<String> {
-        self.0.iter().map(|field| at(object, field)).collect()
+        self.0.iter().map(|field| text_at(object, field)).collect()
     }
 }
 
@@ -52,19 +52,19 @@ impl Strategy for EventStrategy {
 }
 
 fn event_field(event: &Value, field: &str) -> String {
-    let component = |path| at(event, path);
+    let component = |path| text_at(event, path);
     match field {
         "source" => Some(component("source.component")).filter(|c| !c.is_empty()).unwrap_or_else(|| component("reportingComponent")),
-        "reason" | "type" | "reportingComponent" => at(event, field),
+        "reason" | "type" | "reportingComponent" => text_at(event, field),
         _ => {
-            let value = at(event, field);
-            if value.is_empty() { at(event, &field.replacen("involvedObject", "regarding", 1)) } else { value }
+            let value = text_at(event, field);
+            if value.is_empty() { text_at(event, &field.replacen("involvedObject", "regarding", 1)) } else { value }
         }
     }
 }
 
 /// The text at a dotted path; empty where there is none.
-fn at(object: &Value, path: &str) -> String {
+pub(super) fn text_at(object: &Value, path: &str) -> String {
     let found = path.split('.').try_fold(object, |value, key| value.get(key));
     match found {
         Some(Value::String(text)) => text.clone(),

@@ -66,11 +66,11 @@ pub(in crate::strategy) fn resource_name(at: &At<'_, '_>, name: &str, errors: &m
         .for_each(|message| at.invalid_as(errors, name, message));
 }
 
-fn is_huge_page_quota(name: &str) -> bool {
+pub(in crate::strategy) fn is_huge_page_quota(name: &str) -> bool {
     is_huge_page(name) || name.starts_with("requests.hugepages-")
 }
 
-fn container_resource_name(at: &At<'_, '_>, name: &str, errors: &mut ErrorList) {
+pub(in crate::strategy) fn container_resource_name(at: &At<'_, '_>, name: &str, errors: &mut ErrorList) {
     resource_name(at, name, errors);
     if !name.contains('/') {
         if !["cpu", "memory", "ephemeral-storage"].contains(&name) && !is_huge_page(name) {

@@ -1,7 +1,7 @@
 //! Volume sources that pods and persistent volumes share, and the spec of a claim.
 
 use corten_meta::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::rules::{At, ErrorList, dns_label, label_selector, nanos, no_backsteps, show};
 
@@ -222,8 +222,8 @@ pub(in crate::strategy) fn claim_spec(spec: &At<'_, '_>, errors: &mut ErrorList)
     access_modes(&spec.get("accessModes"), errors);
     label_selector(&spec.get("selector"), errors);
     let resources = spec.get("resources");
-    let requests = resources.get("requests");
-    let storage = requests.key("storage");
+    // Upstream leaves `requests` out of the path.
+    let storage = resources.key("storage").with(resources.get("requests").key("storage").value);
     match storage.is_set() {
         false => storage.required(errors, ""),
         true if nanos(storage.value) <= 0 => {
@@ -273,10 +273,11 @@ fn data_sources(spec: &At<'_, '_>, errors: &mut ErrorList) {
     if !reference.get("namespace").is_empty() {
         if source.is_set() {
             let detail = "may not be specified when dataSourceRef.namespace is specified";
-            source.invalid(errors, detail);
+            // Upstream shows a path there, which has no JSON form.
+            spec.invalid_as(errors, json!({}), detail);
         }
     } else if source.is_set() && reference.is_set() && !same_source(source.value, reference.value) {
-        spec.invalid_as(errors, source.get("name").str(), "must match dataSourceRef");
+        spec.invalid_as(errors, json!({}), "must match dataSourceRef");
     }
 }
 
@@ -291,7 +292,7 @@ fn data_source(at: &At<'_, '_>, errors: &mut ErrorList) {
     at.get("kind").nonempty(errors);
     let group = at.get("apiGroup");
     if group.is_empty() && at.get("kind").str() != "PersistentVolumeClaim" {
-        let detail = "apiGroup must not be empty when kind is not 'PersistentVolumeClaim'";
+        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
         at.invalid_as(errors, at.get("kind").str(), detail);
     }
     if !group.is_empty() {

@@ -1,0 +1,145 @@
+//! Kinds whose rules are functions on the object: a [`Rules`] value each, found by [`for_resource`].
+
+mod configmap;
+mod limitrange;
+mod node;
+mod quota;
+mod secret;
+mod serviceaccount;
+
+use std::sync::Arc;
+
+use corten_meta::names;
+use serde_json::Value;
+
+use super::rules::{At, ErrorList, object_meta, object_meta_update};
+use super::{Generic, Strategy, StrategyContext, generic};
+use crate::resource::Subresource;
+
+/// What a kind adds to the generic write path. Fields a kind does not name are those of [`PLAIN`].
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    name: fn(&str, bool) -> Vec<String>,
+    /// After the generic preparation, on create.
+    prepare: fn(&StrategyContext<'_>, &mut Value),
+    /// After the generic preparation, on update of any subresource.
+    prepare_update: fn(&StrategyContext<'_>, &mut Value, &Value),
+    /// What holds for every object, on create and on update of the main resource.
+    body: fn(&At<'_, '_>, &mut ErrorList),
+    /// What a change of the main resource must keep, besides `body`.
+    change: fn(&At<'_, '_>, &Value, &mut ErrorList),
+    /// What a change of the status must keep.
+    status: fn(&At<'_, '_>, &Value, &mut ErrorList),
+    /// For the main resource; the old object on update.
+    warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    /// Creators may set the status (nodes).
+    status_on_create: bool,
+    selectable: &'static [&'static str],
+    unconditional_update: bool,
+    create_on_update: bool,
+}
+
+/// Nothing beyond metadata.
+const PLAIN: Rules = Rules {
+    name: names::name_is_dns_subdomain,
+    prepare: |_, _| {},
+    prepare_update: |_, _, _| {},
+    body: |_, _| {},
+    change: |_, _, _| {},
+    status: |_, _, _| {},
+    warnings: |_, _| Vec::new(),
+    status_on_create: false,
+    selectable: &[],
+    unconditional_update: true,
+    create_on_update: false,
+};
+
+impl Strategy for Rules {
+    fn allow_create_on_update(&self) -> bool {
+        self.create_on_update
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        self.unconditional_update
+    }
+
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        (self.name)(name, prefix)
+    }
+
+    fn prepare_for_create(&self, ctx: &StrategyContext<'_>, object: &mut Value) {
+        let status = object["status"].take();
+        generic::prepare_for_create(ctx, object);
+        if self.status_on_create && !status.is_null() {
+            object["status"] = status;
+        }
+        (self.prepare)(ctx, object);
+    }
+
+    fn validate(&self, ctx: &StrategyContext<'_>, object: &Value) -> ErrorList {
+        let mut errors = object_meta(object, ctx.resource.namespaced, self.name);
+        (self.body)(&At::root(object), &mut errors);
+        errors
+    }
+
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, object: &Value) -> Vec<String> {
+        (self.warnings)(object, None)
+    }
+
+    fn prepare_for_update(&self, ctx: &StrategyContext<'_>, object: &mut Value, old: &Value) {
+        generic::prepare_for_update(ctx, object, old);
+        (self.prepare_update)(ctx, object, old);
+    }
+
+    fn validate_update(&self, ctx: &StrategyContext<'_>, object: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        object_meta_update(object, &mut errors);
+        let at = At::root(object);
+        if ctx.subresource == Subresource::STATUS {
+            (self.status)(&at, old, &mut errors);
+        } else {
+            (self.body)(&at, &mut errors);
+            (self.change)(&at, old, &mut errors);
+        }
+        errors
+    }
+
+    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, object: &Value, old: &Value) -> Vec<String> {
+        if ctx.subresource == Subresource::MAIN {
+            (self.warnings)(object, Some(old))
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        self.selectable
+    }
+
+    fn field_values(&self, object: &Value) -> Vec<String> {
+        self.selectable
+            .iter()
+            .map(|field| super::selectable::text_at(object, field))
+            .collect()
+    }
+}
+
+/// The strategy of a built-in resource that has no file of its own further up.
+pub(super) fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
+    match rules_of(group, plural) {
+        Some(rules) => Arc::new(rules),
+        None => Arc::new(Generic),
+    }
+}
+
+fn rules_of(group: &str, plural: &str) -> Option<Rules> {
+    Some(match (group, plural) {
+        ("", "configmaps") => configmap::RULES,
+        ("", "limitranges") => limitrange::RULES,
+        ("", "nodes") => node::RULES,
+        ("", "resourcequotas") => quota::RULES,
+        ("", "secrets") => secret::RULES,
+        ("", "serviceaccounts") => serviceaccount::RULES,
+        _ => return None,
+    })
+}
