@@ -9,6 +9,12 @@ use crate::catalog::Served;
 fn convert(value: &mut Value, target: &GroupVersionKind) {
     if !value.is_null() {
         *value = corten_schema::convert::to(value.take(), target);
+        // What one version leaves out when empty, the other may write.
+        if let Some(id) = corten_schema::type_of(target)
+            && let Err(error) = corten_schema::normalize(id, value, corten_schema::Mode::Ignore)
+        {
+            tracing::error!(%error, %target, "converted object does not fit its type");
+        }
     }
 }
 

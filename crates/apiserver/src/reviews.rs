@@ -11,6 +11,7 @@ use corten_meta::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::apply::Ownership;
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::options::{For, WriteOptions};
@@ -41,9 +42,10 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
     let review = match plural {
         "tokenreviews" => token::review(&call, review).await?,
         "selfsubjectreviews" => self_review(&call, review),
-        "subjectaccessreviews" => access::review(&call, review, access::Form::Anyone)?,
-        "localsubjectaccessreviews" => access::review(&call, review, access::Form::InNamespace)?,
-        "selfsubjectaccessreviews" => access::review(&call, review, access::Form::Myself)?,
+        "subjectaccessreviews" | "localsubjectaccessreviews" | "selfsubjectaccessreviews" => {
+            let ownership = Ownership::new(&call, served, &options);
+            access::review(&call, review, access::Form::of(plural), &ownership)?
+        }
         "selfsubjectrulesreviews" => rules::review(&call, &review)?,
         _ => return Err(Status::unknown_path()),
     };

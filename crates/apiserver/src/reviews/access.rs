@@ -10,6 +10,7 @@ use corten_meta::object::{self, str_at};
 use corten_meta::{GroupKind, Status, fields};
 use serde_json::{Map, Value, json};
 
+use crate::apply::Ownership;
 use crate::call::Call;
 
 /// Which of the three.
@@ -23,15 +24,26 @@ pub enum Form {
     Myself,
 }
 
+impl Form {
+    /// By the resource's plural.
+    pub fn of(plural: &str) -> Self {
+        match plural {
+            "localsubjectaccessreviews" => Self::InNamespace,
+            "selfsubjectaccessreviews" => Self::Myself,
+            _ => Self::Anyone,
+        }
+    }
+}
+
 /// Fills in `status`.
 ///
 /// # Errors
 /// 422 for what does not validate.
-pub fn review(call: &Call, mut review: Value, form: Form) -> Result<Value, Status> {
+pub fn review(call: &Call, mut review: Value, form: Form, ownership: &Ownership) -> Result<Value, Status> {
     if form == Form::InNamespace {
         crate::verbs::check_namespace(&mut review, &call.info.namespace)?;
     }
-    let errors = validate(&review, form);
+    let errors = validate(&review, form, ownership);
     if !errors.is_empty() {
         return Err(Status::invalid(
             &GroupKind::new("authorization.k8s.io", ""),
@@ -121,7 +133,7 @@ fn internal_non_resource(v: &Value) -> Value {
     json!({"Path": v["path"].as_str().unwrap_or_default(), "Verb": v["verb"].as_str().unwrap_or_default()})
 }
 
-fn validate(review: &Value, form: Form) -> ErrorList {
+fn validate(review: &Value, form: Form, ownership: &Ownership) -> ErrorList {
     let spec = &review["spec"];
     let path = Path::new("spec");
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
@@ -154,7 +166,7 @@ fn validate(review: &Value, form: Form) -> ErrorList {
             &mut errors,
         );
     }
-    check_metadata(review, form, &mut errors);
+    check_metadata(review, form, ownership, &mut errors);
     if form == Form::InNamespace {
         if resource.is_object() && str_at(resource, &["namespace"]) != object::namespace(review) {
             let at = path.child("resourceAttributes").child("namespace");
@@ -176,7 +188,7 @@ fn validate(review: &Value, form: Form) -> ErrorList {
     errors
 }
 
-fn check_metadata(review: &Value, form: Form, errors: &mut ErrorList) {
+fn check_metadata(review: &Value, form: Form, ownership: &Ownership, errors: &mut ErrorList) {
     let mut rest: Map<String, Value> = object::metadata(review).clone();
     rest.remove("managedFields");
     rest.remove("creationTimestamp");
@@ -185,13 +197,65 @@ fn check_metadata(review: &Value, form: Form, errors: &mut ErrorList) {
         rest.remove("namespace");
         text = "must be empty except for namespace";
     }
-    if !rest.is_empty() {
-        errors.push(Error::invalid(
-            &Path::new("metadata"),
-            review["metadata"].clone(),
-            text,
-        ));
+    if rest.is_empty() {
+        return;
     }
+    // Upstream has recorded the write's owner by the time it shows the metadata.
+    let mut shown = review.clone();
+    ownership.record("", &Value::Null, &mut shown);
+    let mut error = Error::invalid(&Path::new("metadata"), Value::Null, "");
+    error.bad_value = None;
+    error.detail = format!("{}: {text}", go_metadata(object::metadata(&shown)));
+    errors.push(error);
+}
+
+/// Members of ObjectMeta in the order Go writes them; those of a managed-fields entry behind.
+const GO_ORDER: [&str; 15] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+const GO_ENTRY_ORDER: [&str; 7] = [
+    "manager",
+    "operation",
+    "apiVersion",
+    "time",
+    "fieldsType",
+    "fieldsV1",
+    "subresource",
+];
+
+/// JSON of metadata as Go prints it.
+fn go_metadata(metadata: &Map<String, Value>) -> String {
+    ordered(metadata, &GO_ORDER, |key, value| match value {
+        Value::Array(entries) if key == "managedFields" => {
+            let entries = entries.iter().filter_map(Value::as_object);
+            let entries: Vec<String> = entries
+                .map(|e| ordered(e, &GO_ENTRY_ORDER, |_, v| v.to_string()))
+                .collect();
+            format!("[{}]", entries.join(","))
+        }
+        value => value.to_string(),
+    })
+}
+
+fn ordered(map: &Map<String, Value>, order: &[&str], show: impl Fn(&str, &Value) -> String) -> String {
+    let members = order
+        .iter()
+        .filter_map(|key| Some(format!("\"{key}\":{}", show(key, map.get(*key)?))));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
 fn check_selector(selector: &Value, path: &Path, errors: &mut ErrorList) {
