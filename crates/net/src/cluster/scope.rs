@@ -108,6 +108,8 @@ fn remount(hierarchies: &[Hierarchy]) -> Result<()> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).context("separating mounts")?;
     let links = symlinks(Path::new(cgroups::ROOT));
+    // Not only covered: what lies beneath would still be listed among the mounts, and nobody could unmount it.
+    nix::mount::umount2("/sys", nix::mount::MntFlags::MNT_DETACH).context("unmounting the machine's /sys")?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("sysfs"), "/sys", Some("sysfs"), quiet, none).context("mounting /sys")?;
     if !hierarchies
