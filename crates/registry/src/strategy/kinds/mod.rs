@@ -68,9 +68,10 @@ impl Strategy for Rules {
     }
 
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, object: &mut Value) {
-        let status = object["status"].take();
+        // Indexing for writing would leave a null where there is no status.
+        let status = if self.status_on_create { object["status"].take() } else { Value::Null };
         generic::prepare_for_create(ctx, object);
-        if self.status_on_create && !status.is_null() {
+        if !status.is_null() {
             object["status"] = status;
         }
         (self.prepare)(ctx, object);
