@@ -22,6 +22,8 @@ pub struct Context {
     pub images: Images,
     pub volumes: Volumes,
     pub cgroups: PodCgroups,
+    /// What pods may use of the node.
+    pub allocatable: crate::quantity::Resources,
     pub services: Informer<Service>,
     pub caller: Caller,
     pub recorder: Recorder,
@@ -39,13 +41,19 @@ pub struct Context {
 impl Context {
     /// Records an event about a pod or one of its containers.
     pub fn record(&self, pod: &Pod, event: Event) {
+        let reason = event.reason;
+        self.record_as(pod, reason, event);
+    }
+
+    /// As [`Self::record`], for reasons that are made up of others.
+    pub fn record_as(&self, pod: &Pod, reason: &str, event: Event) {
         let level = if event.warning {
             Level::Warning
         } else {
             Level::Normal
         };
         let about = reference(pod, event.container.as_deref());
-        self.recorder.event(about, level, event.reason, event.message);
+        self.recorder.event(about, level, reason, event.message);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admission;
 mod cgroups;
 mod config;
 mod context;
@@ -149,6 +150,7 @@ fn context(config: &Config, machine: &Machine, stop: &CancellationToken) -> Resu
         images: Images::new(Arc::clone(&config.images), Arc::clone(&clock)),
         volumes,
         cgroups,
+        allocatable: machine.allocatable(config.max_pods),
         services: Informer::start(config.client.clone(), source, stop.clone()),
         caller: Caller::from(config.client.clone()),
         recorder: Recorder::new(

@@ -1,6 +1,8 @@
 //! The pods of this node: one watch, one worker each; what the runtime has without a pod is removed.
 
+use crate::admission::{self, Refusal};
 use crate::context::Context;
+use crate::machine::Event;
 use crate::machine::view::PodView;
 use crate::pod::PodExt;
 use crate::worker::{self, Handle, Snapshot};
@@ -125,8 +127,23 @@ impl Pods {
             return;
         }
         let view = self.found.lock().remove(&uid).unwrap_or_default();
-        let handle = worker::spawn(Arc::clone(&self.cx), pod, view, self.stop.clone());
+        let rejected = self.admit(&pod, &view, &workers);
+        let handle = worker::spawn(Arc::clone(&self.cx), pod, view, rejected, self.stop.clone());
         workers.insert(uid, handle);
+    }
+
+    /// Asks only about pods that no kubelet has seen yet: what was let in stays in.
+    fn admit(&self, pod: &Arc<Pod>, view: &PodView, workers: &HashMap<String, Handle>) -> Option<Refusal> {
+        let seen = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+        if seen || !view.sandboxes.is_empty() || pod.is_deleting() {
+            return None;
+        }
+        let others: Vec<Arc<Pod>> = workers.values().filter_map(Handle::active).collect();
+        let others = others.iter().map(AsRef::as_ref);
+        let refusal = admission::check(pod, others, &self.cx.allocatable).err()?;
+        let event = Event::warning("", refusal.1.clone());
+        self.cx.record_as(pod, &refusal.0, event);
+        Some(refusal)
     }
 
     fn delete(&self, pod: Pod) {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 
 pub(super) fn plan(input: &Input<'_>, memory: &mut Memory, draft: &mut Draft) {
+    judge_resize(input, memory);
     let mut starts: Vec<(Kind, Container)> = Vec::new();
     for c in input.pod.ephemerals() {
         if input.view.find(&c.name).is_none() {
@@ -153,11 +154,27 @@ pub(super) fn resize(
     c: &Container,
     v: &ContainerView,
 ) {
-    if !memory.resizing.contains(&v.id) && resources::resize_pending(input.pod, c, v, input.node) {
+    let wanted = !memory.resizing.contains(&v.id) && resources::resize_pending(input.pod, c, v, input.node);
+    if wanted && memory.resize.pending.is_none() {
         draft.actions.push(Action::Resize {
             id: v.id.clone(),
             name: c.name.clone(),
         });
+    }
+}
+
+/// A resize to more than the whole node has is never carried out.
+pub(super) fn judge_resize(input: &Input<'_>, memory: &mut Memory) {
+    let Some((name, requested, capacity)) = resources::beyond(input.pod, input.node) else {
+        memory.resize.pending = None;
+        return;
+    };
+    let running = input.view.running();
+    let mut containers = running.filter_map(|v| Some((input.pod.container(&v.name)?.1, v)));
+    if containers.any(|(c, v)| resources::resize_pending(input.pod, &c, v, input.node)) {
+        let message =
+            format!("Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}");
+        memory.resize.pending = Some(("Infeasible".into(), message));
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn decide(input: &Input<'_>, memory: &mut Memory, status: &PodStatus,
         Some(End::Removed)
     } else if input.pod.is_deleting() {
         Some(End::Deleted)
-    } else if let Some((reason, message)) = memory.evicted.clone() {
+    } else if let Some((reason, message)) = memory.rejected.clone().or_else(|| memory.evicted.clone()) {
         Some(End::Failed { reason, message })
     } else if is_terminal(input.pod.phase()) || is_terminal(status.phase.as_deref().unwrap_or_default()) {
         Some(End::Finished)

@@ -68,6 +68,8 @@ pub struct Memory {
     pub removed: bool,
     /// The node wants the pod gone: reason and message.
     pub evicted: Option<(String, String)>,
+    /// The pod was never let in: reason and message.
+    pub rejected: Option<(String, String)>,
     /// The last status that was generated.
     pub status: PodStatus,
     /// The API has `status` as it is.

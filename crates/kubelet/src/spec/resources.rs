@@ -214,6 +214,15 @@ pub fn resize_pending(pod: &Pod, c: &Container, v: &ContainerView, node: &NodeFa
     cpu_differs(have, &want) || memory_differs(have, &want)
 }
 
+/// What the pod asks for beyond all that the node has: resource, request, capacity.
+pub fn beyond(pod: &Pod, node: &NodeFacts) -> Option<(&'static str, i64, i64)> {
+    let total = pod_total(pod, false);
+    let cpu = milli_of(Some(&total), CPU).unwrap_or(0);
+    let memory = value_of(Some(&total), MEMORY).unwrap_or(0);
+    let over = [(CPU, cpu, node.cpu_milli), (MEMORY, memory, node.memory_bytes)];
+    over.into_iter().find(|(_, asked, has)| *has > 0 && asked > has)
+}
+
 fn cpu_differs(have: &cri::LinuxContainerResources, want: &cri::LinuxContainerResources) -> bool {
     let quota = |r: &cri::LinuxContainerResources| r.cpu_quota.max(0);
     (have.cpu_shares != 0 && have.cpu_shares != want.cpu_shares) || quota(have) != quota(want)

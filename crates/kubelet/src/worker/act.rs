@@ -307,7 +307,7 @@ impl Worker {
             self.cx.record(&self.pod, Event::warning("ResizeError", text));
             self.memory.resize.in_progress = Some(error);
         } else {
-            self.memory.resize = Default::default();
+            self.memory.resize.in_progress = None;
         }
     }
 

@@ -140,6 +140,19 @@ impl Handle {
         self.flags.raised.notify_one();
     }
 
+    /// The pod, if it still takes part in the node's resources.
+    pub fn active(&self) -> Option<Arc<Pod>> {
+        let s = self.snapshot.borrow();
+        let ended = matches!(s.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        // Before its first step a worker has no status to show.
+        let pod = if s.pod.metadata.uid.is_some() {
+            Arc::clone(&s.pod)
+        } else {
+            self.pods.borrow().clone()
+        };
+        (!ended && !self.is_done()).then_some(pod)
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.borrow().clone()
     }

@@ -61,8 +61,14 @@ struct Worker {
     stop: CancellationToken,
 }
 
-/// Starts the worker of one pod. `view` is what the runtime already has of it.
-pub fn spawn(cx: Arc<Context>, pod: Arc<Pod>, view: PodView, stop: CancellationToken) -> Handle {
+/// Starts the worker of one pod. `view` is what the runtime already has of it; a `rejected` pod is only reported.
+pub fn spawn(
+    cx: Arc<Context>,
+    pod: Arc<Pod>,
+    view: PodView,
+    rejected: Option<crate::admission::Refusal>,
+    stop: CancellationToken,
+) -> Handle {
     let (pods_tx, mut pods) = watch::channel(Arc::clone(&pod));
     pods.mark_unchanged();
     let (inbox_tx, inbox) = mpsc::channel(INBOX);
@@ -70,9 +76,7 @@ pub fn spawn(cx: Arc<Context>, pod: Arc<Pod>, view: PodView, stop: CancellationT
     let (snapshot, reader) = watch::channel(Snapshot::default());
     let adopted = view.running().map(|c| c.id.clone()).collect();
     let mut memory = Memory::adopt(pod.status.as_ref());
-    if view.running().next().is_some() {
-        adopt_failures(&mut memory);
-    }
+    memory.rejected = rejected;
     let worker = Worker {
         report: report::Report::new(&pod),
         cx,
@@ -97,11 +101,6 @@ pub fn spawn(cx: Arc<Context>, pod: Arc<Pod>, view: PodView, stop: CancellationT
     let handle = Handle::new(pods_tx, inbox_tx, flags, reader);
     tokio::spawn(worker.run());
     handle
-}
-
-/// Back-off does not survive a restart; the API's `restartCount` does. Nothing to carry over today.
-fn adopt_failures(memory: &mut Memory) {
-    memory.failures.clear();
 }
 
 impl Worker {

@@ -181,3 +181,23 @@ async fn images_that_do_not_come() {
     c.until("never shows", |c| c.waiting("never") == "ErrImageNeverPull")
         .await;
 }
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused() {
+    let c = Cluster::start().await;
+    let resources = json!({"requests": {"cpu": "9999"}});
+    c.create(
+        "big",
+        json!({"containers": [{"name": "main", "resources": resources}]}),
+    );
+    c.until("it is refused", |c| c.phase("big") == "Failed").await;
+    let pod = c.pod("big").unwrap();
+    assert_eq!(pod["status"]["reason"], "OutOfcpu");
+    let message = pod["status"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 9999000")
+    );
+    assert!(!c.runtime.calls().iter().any(|call| call.starts_with("run")));
+    c.delete("big", 0);
+    c.until("and can be deleted", |c| c.pod("big").is_none()).await;
+}
