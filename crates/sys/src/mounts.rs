@@ -129,14 +129,27 @@ pub struct Overlay<'a> {
     pub upper_and_work: Option<(&'a Path, &'a Path)>,
 }
 
-/// Mounts an overlay. Uses one `fsconfig` call per layer, so that 128 layers do not have to fit in one page; on
-/// kernels before 6.5 falls back to mount(2).
+/// What mount(2) takes as options.
+const PAGE: usize = 4096;
+
+/// Mounts an overlay: by mount(2) where the options fit into a page and need no quoting, else by one `fsconfig` call per
+/// layer (Linux 6.5), so that 128 layers are no limit.
 pub fn overlay(layers: &Overlay<'_>, target: &Path) -> Result<()> {
-    match overlay_by_fsconfig(layers, target) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-            overlay_by_mount(layers, target)
-        }
-        other => other,
+    let options = overlay_options(layers);
+    let plain = |path: &Path| {
+        !path
+            .as_os_str()
+            .as_bytes()
+            .iter()
+            .any(|byte| matches!(byte, b':' | b',' | b'\\'))
+    };
+    let upper = layers
+        .upper_and_work
+        .is_none_or(|(upper, work)| plain(upper) && plain(work));
+    if options.len() < PAGE && upper && layers.lower.iter().all(|dir| plain(dir)) {
+        overlay_by_mount(options, target)
+    } else {
+        overlay_by_fsconfig(layers, target)
     }
 }
 
@@ -162,8 +175,7 @@ fn overlay_by_fsconfig(layers: &Overlay<'_>, target: &Path) -> Result<()> {
     .attempt(what)
 }
 
-fn overlay_by_mount(layers: &Overlay<'_>, target: &Path) -> Result<()> {
-    let what = || format!("mount overlay on {}", target.display());
+fn overlay_options(layers: &Overlay<'_>) -> Vec<u8> {
     let mut options = Vec::from(b"lowerdir=");
     for (at, dir) in layers.lower.iter().enumerate() {
         if at > 0 {
@@ -177,6 +189,11 @@ fn overlay_by_mount(layers: &Overlay<'_>, target: &Path) -> Result<()> {
         options.extend_from_slice(b",workdir=");
         options.extend_from_slice(work.as_os_str().as_bytes());
     }
+    options
+}
+
+fn overlay_by_mount(options: Vec<u8>, target: &Path) -> Result<()> {
+    let what = || format!("mount overlay on {}", target.display());
     let options = CString::new(options).map_err(io::Error::from).attempt(what)?;
     mount(
         "overlay",
@@ -212,6 +229,34 @@ pub fn detach_below(dir: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn overlays_of_many_layers_and_odd_names() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("corten-overlay-{}", std::process::id()));
+        let lower: Vec<PathBuf> = (0..100)
+            .map(|layer| dir.join(format!("layer:{layer},{}", "x".repeat(40))))
+            .collect();
+        for layer in &lower {
+            std::fs::create_dir_all(layer).unwrap();
+            std::fs::write(layer.join(layer.file_name().unwrap()), "").unwrap();
+        }
+        let target = dir.join("merged");
+        std::fs::create_dir_all(&target).unwrap();
+        overlay(
+            &Overlay {
+                lower: &lower,
+                upper_and_work: None,
+            },
+            &target,
+        )
+        .unwrap();
+        assert_eq!(std::fs::read_dir(&target).unwrap().count(), 100);
+        detach(&target).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn mountinfo_lines_with_escapes() {

@@ -96,7 +96,7 @@ fn serve(state: &Path, cgroup: &str, mut tell: io::PipeWriter) -> io::Result<()>
     };
     tell.write_all(b"ready")?;
     drop(tell);
-    let outcome = server::Server::new(listener)?.run();
+    let outcome = server::Server::new(listener, state.join(SOCKET))?.run();
     let _ = std::fs::remove_file(state.join(SOCKET));
     outcome
 }
@@ -112,7 +112,9 @@ fn prepare(state: &Path, cgroup: &str) -> io::Result<Option<(UnixListener, File)
         .open(state.join(LOCK))?;
     match lock.try_lock() {
         Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+        Err(std::fs::TryLockError::WouldBlock) if connect(state).is_ok() => return Ok(None),
+        // Held, but nobody answers: the one before is on its way out.
+        Err(std::fs::TryLockError::WouldBlock) => lock.lock()?,
         Err(std::fs::TryLockError::Error(error)) => return Err(error),
     }
     let cgroups = corten_sys::cgroup::Cgroups::detect()?;

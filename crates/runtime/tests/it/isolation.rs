@@ -223,7 +223,6 @@ async fn namespaces_shared_and_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn namespaces_of_the_node() {
     let node = Node::new().await;
-    let five = Duration::from_secs(5);
     let mut host = node.pod("host");
     let options = host
         .linux
@@ -248,7 +247,9 @@ async fn namespaces_of_the_node() {
     );
     context(&mut config).namespace_options = Some(namespace_options);
     let id = node.start(&sandbox, &host, config).await;
-    node.runtime().exec_sync(&id, shell("true"), five).await.unwrap();
+    while node.log_text("h").lines().count() < 4 {
+        tokio::task::yield_now().await;
+    }
     node.runtime().stop_container(&id, Duration::ZERO).await.unwrap();
     let own: String = ["net", "pid", "ipc", "uts"]
         .map(|name| {

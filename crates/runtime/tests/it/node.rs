@@ -240,6 +240,9 @@ impl Drop for Node {
     /// A test that failed leaves nothing behind either.
     fn drop(&mut self) {
         if !self.finished {
+            if let Some(runtime) = &self.runtime {
+                runtime.close();
+            }
             let cgroups = corten_sys::cgroup::Cgroups::detect().unwrap();
             let config = &self.config;
             let _ = corten_runtime::embedded::sweep(

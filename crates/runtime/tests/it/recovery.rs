@@ -1,6 +1,7 @@
 use crate::lifecycle::shell;
 use crate::node::{Node, keeper_pid};
 use corten_runtime::cri::RuntimeService;
+use corten_runtime::embedded::Runtime;
 use std::time::Duration;
 
 async fn pid(node: &Node, id: &str) -> i32 {
@@ -106,5 +107,27 @@ async fn thirty_at_once() {
         assert_eq!(node.log_text(&format!("c{number}")), "hello\n");
     }
     assert!(node.runtime().list_containers(None).await.unwrap().is_empty());
+    node.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_whose_directory_is_deleted_ends() {
+    let mut node = Node::new().await;
+    let keeper = keeper_pid(&node.config.state_dir);
+    node.lose_runtime();
+    let pidfd = corten_sys::process::pidfd(keeper).unwrap();
+    corten_sys::mounts::detach_below(&node.config.state_dir).unwrap();
+    std::fs::remove_dir_all(&node.config.state_dir).unwrap();
+    assert!(corten_sys::process::wait_ended(
+        std::os::fd::AsFd::as_fd(&pidfd),
+        10_000
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runtimes_do_not_share_a_directory() {
+    let node = Node::new().await;
+    let error = Runtime::open(node.config.clone()).await.err().unwrap();
+    assert!(error.message.contains("is in use by another corten"), "{error}");
     node.finish().await;
 }

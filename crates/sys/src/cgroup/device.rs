@@ -66,12 +66,17 @@ pub struct DeviceRule {
     pub access: Access,
 }
 
+/// Then a program would only have code that is never reached, which the kernel's verifier refuses.
+fn allows_everything(rules: &[DeviceRule]) -> bool {
+    let everything = |rule: &DeviceRule| {
+        (rule.kind, rule.major, rule.minor, rule.access) == (DeviceKind::All, None, None, Access::ALL)
+    };
+    rules.iter().any(everything)
+}
+
 /// Denies all, then allows rule by rule.
 pub(super) fn apply_v1(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
-    if rules
-        .iter()
-        .any(|rule| rule.kind == DeviceKind::All && rule.access == Access::ALL)
-    {
+    if allows_everything(rules) {
         return write(&dir.join("devices.allow"), "a");
     }
     write(&dir.join("devices.deny"), "a")?;
@@ -200,6 +205,9 @@ const ATTACH_CGROUP_DEVICE: u32 = 6;
 /// Loads the program and attaches it to the group; the group keeps it alive.
 #[allow(unsafe_code)]
 pub(super) fn apply_v2(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
+    if allows_everything(rules) {
+        return Ok(());
+    }
     let code = program(rules);
     let license = c"Apache-2.0";
     let load = LoadArguments {

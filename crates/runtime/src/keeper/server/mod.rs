@@ -1,11 +1,11 @@
 //! The keeper's loop: one epoll over its socket, its clients, its workers, SIGCHLD and the containers' output.
 
-use super::container::{Container, Drained, End, Listener, MAX_LISTENERS, now_ns};
-use super::log::LogFile;
-use super::protocol::{
-    Answer, Call, Ended, Event, Exec, Exit, Inbox, Outbox, Reply, Request, Snapshot, Start, VERSION,
-};
-use super::worker::{self, ExecJob, Job, LaunchJob, Report, Target, Worker};
+mod reaping;
+mod requests;
+
+use super::container::{Container, Drained, now_ns};
+use super::protocol::{Answer, Call, Ended, Event, Inbox, Outbox, Reply};
+use super::worker::{Report, Worker};
 use corten_sys::cgroup::Cgroups;
 use corten_sys::process;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Connections at a time; more are refused.
@@ -29,7 +30,8 @@ const MAX_UNCLAIMED: usize = 1024;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
-const FIRST_FREE: u64 = 2;
+const DIRECTORY: u64 = 2;
+const FIRST_FREE: u64 = 3;
 
 /// What a descriptor in the epoll set belongs to.
 enum Source {
@@ -65,6 +67,9 @@ pub struct Server {
     cgroups: Cgroups,
     listener: UnixListener,
     signals: SignalFd,
+    /// Tells when something is deleted from the state directory.
+    directory: OwnedFd,
+    socket: PathBuf,
     next_token: u64,
     sources: BTreeMap<u64, Source>,
     clients: BTreeMap<u64, Client>,
@@ -78,7 +83,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(listener: UnixListener) -> io::Result<Self> {
+    /// `socket` is the path that `listener` is bound to.
+    pub fn new(listener: UnixListener, socket: PathBuf) -> io::Result<Self> {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.add(Signal::SIGTERM);
@@ -87,11 +93,15 @@ impl Server {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
+        let directory = watch_deletions(&socket)?;
+        epoll.add(&directory, EpollEvent::new(EpollFlags::EPOLLIN, DIRECTORY))?;
         Ok(Self {
             epoll,
             cgroups: Cgroups::detect()?,
             listener,
             signals,
+            directory,
+            socket,
             next_token: FIRST_FREE,
             sources: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -117,12 +127,21 @@ impl Server {
                 match event.data() {
                     LISTENER => self.accept(),
                     SIGNALS => self.take_signals(),
+                    DIRECTORY => while rustix::io::read(&self.directory, &mut [0u8; 4096]).is_ok() {},
                     token => self.ready(token, event.events()),
                 }
             }
             self.kill_overdue_workers();
+            self.stopping |= self.is_abandoned();
         }
         Ok(())
+    }
+
+    /// Nobody can reach a keeper whose socket was deleted (with its data directory); without containers it has no
+    /// reason to go on.
+    fn is_abandoned(&self) -> bool {
+        let idle = self.clients.is_empty() && self.workers.is_empty();
+        idle && self.containers.values().all(|container| container.exit.is_some()) && !self.socket.exists()
     }
 
     fn timeout(&self) -> EpollTimeout {
@@ -280,212 +299,6 @@ impl Server {
         }
     }
 
-    fn serve(&mut self, token: u64, call: Call, fds: Vec<OwnedFd>) {
-        let seq = call.seq;
-        let outcome = match call.request {
-            Request::Hello => Ok(Some(self.hello(token))),
-            Request::Start(start) => self.start(token, seq, &start).map(|()| None),
-            Request::Exec(exec) => self.exec(token, seq, exec, fds).map(|()| None),
-            Request::SandboxInit { id, cgroup } => self
-                .spawn(
-                    token,
-                    seq,
-                    &cgroup,
-                    Job::SandboxInit,
-                    Expected::SandboxInit { id },
-                )
-                .map(|()| None),
-            Request::Attach { id, stdin } => match self.attach(&id, stdin, fds) {
-                Ok(input) => {
-                    let reply = Reply::Attached { fd: input.is_some() };
-                    return self.answer(token, seq, reply, input.into_iter().collect());
-                }
-                Err(error) => Err(error),
-            },
-            other => self.small(other).map(Some),
-        };
-        match outcome {
-            Ok(Some(reply)) => self.answer(token, seq, reply, Vec::new()),
-            Ok(None) => {}
-            Err(error) => self.answer(
-                token,
-                seq,
-                Reply::Failed {
-                    message: error.to_string(),
-                },
-                Vec::new(),
-            ),
-        }
-    }
-
-    fn hello(&mut self, token: u64) -> Reply {
-        if let Some(client) = self.clients.get_mut(&token) {
-            client.events = true;
-        }
-        Reply::Snapshot(Snapshot {
-            version: VERSION,
-            pid: i32::try_from(std::process::id()).unwrap_or(0),
-            last_event: self.last_event,
-            containers: self.containers.values().map(Container::state).collect(),
-            sandbox_inits: self
-                .sandbox_inits
-                .iter()
-                .map(|(id, pid)| (id.clone(), *pid))
-                .collect(),
-        })
-    }
-
-    /// Requests that need no worker and no descriptors.
-    fn small(&mut self, request: Request) -> io::Result<Reply> {
-        match request {
-            Request::Signal { id, signal, group } => {
-                let pid = self.pid_of(&id).ok_or_else(|| gone(&id))?;
-                process::signal(if group { -pid } else { pid }, signal)?;
-            }
-            Request::Resize { id, width, height } => {
-                let master = self.container(&id)?.outputs[0]
-                    .as_ref()
-                    .ok_or_else(|| gone(&id))?;
-                corten_sys::terminal::resize(master, width, height)?;
-            }
-            Request::CloseStdin { id } => self.container(&id)?.stdin = None,
-            Request::ReopenLog { id } => {
-                if let Some(log) = &mut self.container(&id)?.log {
-                    log.reopen()?;
-                }
-            }
-            Request::Forget { id } => self.forget(&id)?,
-            Request::Shutdown => {
-                if self.containers.values().any(|container| container.exit.is_none())
-                    || !self.workers.is_empty()
-                {
-                    return Err(io::Error::other("containers are running"));
-                }
-                self.stopping = true;
-            }
-            _ => return Err(io::Error::from(io::ErrorKind::Unsupported)),
-        }
-        Ok(Reply::Done)
-    }
-
-    fn forget(&mut self, id: &str) -> io::Result<()> {
-        if self
-            .containers
-            .get(id)
-            .is_some_and(|container| container.exit.is_none())
-        {
-            return Err(io::Error::other("the container is running"));
-        }
-        self.containers.remove(id);
-        Ok(())
-    }
-
-    fn container(&mut self, id: &str) -> io::Result<&mut Container> {
-        self.containers.get_mut(id).ok_or_else(|| gone(id))
-    }
-
-    fn pid_of(&self, id: &str) -> Option<i32> {
-        let container = self
-            .containers
-            .get(id)
-            .filter(|container| container.exit.is_none())
-            .map(|c| c.pid);
-        container
-            .or_else(|| self.execs.get(id).copied())
-            .or_else(|| self.sandbox_inits.get(id).copied())
-    }
-
-    fn spawn(&mut self, client: u64, seq: u64, cgroup: &str, job: Job, what: Expected) -> io::Result<()> {
-        let worker = worker::start(job, &self.cgroups, cgroup)?;
-        let token = self.watch(&worker.socket, Source::Worker)?;
-        let deadline = Instant::now() + WORKER_DEADLINE;
-        self.workers.insert(
-            token,
-            Pending {
-                worker,
-                client,
-                seq,
-                what,
-                deadline,
-            },
-        );
-        Ok(())
-    }
-
-    fn start(&mut self, client: u64, seq: u64, start: &Start) -> io::Result<()> {
-        if self.containers.contains_key(&start.id) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "the container has been started",
-            ));
-        }
-        let log = start.log_path.as_deref().map(LogFile::open).transpose()?;
-        let mut container = Container::new(start, log, self.cgroups.oom_source(&start.cgroup));
-        let stdio = if start.tty {
-            None
-        } else {
-            Some(pipes(&mut container, start.stdin)?)
-        };
-        let target = Target {
-            id: start.id.clone(),
-            bundle: start.bundle.clone(),
-        };
-        let job = Job::Launch(LaunchJob { target, stdio });
-        self.spawn(
-            client,
-            seq,
-            &start.cgroup,
-            job,
-            Expected::Container(Box::new(container)),
-        )
-    }
-
-    fn exec(&mut self, client: u64, seq: u64, exec: Exec, fds: Vec<OwnedFd>) -> io::Result<()> {
-        let container = self.container(&exec.container)?;
-        let pidfd = container
-            .pidfd
-            .as_ref()
-            .ok_or_else(|| gone(&exec.container))?
-            .try_clone()?;
-        let stdio = match <[OwnedFd; 3]>::try_from(fds) {
-            Ok(stdio) => Some(stdio),
-            Err(_) if exec.tty => None,
-            Err(_) => return Err(io::Error::from(io::ErrorKind::InvalidInput)),
-        };
-        let cgroup = container.cgroup.clone();
-        let target = Target {
-            id: exec.container.clone(),
-            bundle: container.bundle.clone(),
-        };
-        let job = Job::Exec(ExecJob {
-            target,
-            pidfd,
-            args: exec.args,
-            stdio,
-        });
-        self.spawn(client, seq, &cgroup, job, Expected::Exec { id: exec.id })
-    }
-
-    fn attach(&mut self, id: &str, stdin: bool, fds: Vec<OwnedFd>) -> io::Result<Option<OwnedFd>> {
-        let container = self.container(id)?;
-        container
-            .listeners
-            .retain(|listener| listener.ends.iter().any(|end| end.file.is_some()));
-        if container.exit.is_some() {
-            return Err(gone(id));
-        }
-        if container.listeners.len() >= MAX_LISTENERS {
-            return Err(io::Error::other("too many attach sessions"));
-        }
-        let ends: Vec<End> = fds.into_iter().map(End::new).collect();
-        for end in ends.iter().filter_map(|end| end.file.as_ref()) {
-            rustix::io::ioctl_fionbio(end, true)?;
-        }
-        let ends = <[End; 2]>::try_from(ends).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        container.listeners.push(Listener { ends });
-        Ok(if stdin { container.input() } else { None })
-    }
-
     fn output_ready(&mut self, token: u64, id: &str, which: usize) {
         let Some(container) = self.containers.get_mut(id) else {
             self.sources.remove(&token);
@@ -584,74 +397,18 @@ impl Server {
         }
         self.containers.insert(id, container);
     }
+}
 
-    fn take_signals(&mut self) {
-        while let Ok(Some(_)) = self.signals.read_signal() {}
-        while let Some(exit) = process::reap_any() {
-            if self
-                .workers
-                .values()
-                .any(|pending| pending.worker.pid == exit.pid)
-            {
-                continue;
-            }
-            if !self.claim(exit) {
-                self.unclaimed.push_back(exit);
-            }
-        }
-        self.settle_unclaimed();
-    }
-
-    /// Whatever no worker can still report was an orphan of some container.
-    fn settle_unclaimed(&mut self) {
-        let waiting = std::mem::take(&mut self.unclaimed);
-        for exit in waiting {
-            if !self.claim(exit) && !self.workers.is_empty() && self.unclaimed.len() < MAX_UNCLAIMED {
-                self.unclaimed.push_back(exit);
-            }
-        }
-    }
-
-    /// True when the process was a container, an exec session or a sandbox init.
-    fn claim(&mut self, ended: process::Exit) -> bool {
-        let pid = ended.pid;
-        let running = |container: &&mut Container| container.pid == pid && container.exit.is_none();
-        if let Some(container) = self.containers.values_mut().find(running) {
-            let exit = container.ended(ended.code, ended.signal);
-            let id = container.id.clone();
-            self.sources
-                .retain(|_, source| !matches!(source, Source::Output { container, .. } if *container == id));
-            self.emit(Ended::Container { id, exit });
-            return true;
-        }
-        if let Some(id) = self
-            .execs
-            .iter()
-            .find(|(_, exec)| **exec == pid)
-            .map(|(id, _)| id.clone())
-        {
-            self.execs.remove(&id);
-            let exit = Exit {
-                code: ended.code,
-                signal: ended.signal,
-                oom_killed: false,
-                at_ns: now_ns(),
-            };
-            self.emit(Ended::Exec { id, exit });
-            return true;
-        }
-        if let Some(id) = self
-            .sandbox_inits
-            .iter()
-            .find(|(_, init)| **init == pid)
-            .map(|(id, _)| id.clone())
-        {
-            self.sandbox_inits.remove(&id);
-            self.emit(Ended::SandboxInit { id });
-            return true;
-        }
-        false
-    }
+fn watch_deletions(socket: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let fd = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let dir = socket.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    add_watch(
+        &fd,
+        dir,
+        WatchFlags::DELETE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF,
+    )?;
+    Ok(fd)
 }
 
 fn gone(id: &str) -> io::Error {
@@ -663,19 +420,4 @@ fn failed(message: &str) -> Report {
         result: Err(message.to_owned()),
         fd: false,
     }
-}
-
-/// Makes the container's pipes: our ends go into it, theirs are returned.
-fn pipes(container: &mut Container, stdin: bool) -> io::Result<[OwnedFd; 3]> {
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let input = if stdin {
-        let (reader, writer) = pipe()?;
-        container.stdin = Some(writer);
-        reader
-    } else {
-        File::open("/dev/null")?.into()
-    };
-    let ((stdout, out), (stderr, err)) = (pipe()?, pipe()?);
-    container.outputs = [Some(File::from(stdout)), Some(File::from(stderr))];
-    Ok([input, out, err])
 }
