@@ -7,10 +7,12 @@ use anyhow::Context;
 use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
 use corten_auth::pki::{Pki, ServingNames};
 use corten_auth::{UserInfo, groups, kubeconfig};
-use corten_client::{CancellationToken, Factory};
+use corten_client::{CancellationToken, Factory, Informer, Object};
+use corten_controllers::nodes::lifecycle::Grace;
 use corten_registry::Registry;
 use corten_stdx::{RealClock, SharedClock};
 use corten_store::embedded::{Engine, Options as EngineOptions};
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +59,7 @@ pub(crate) async fn start(cluster: &Cluster, paths: &Paths, front: Front, stop: 
     let mut parts = Parts::default();
     parts.spawn("api server", corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()));
     write_admin(&paths.admin_kubeconfig(), cluster, &pki)?;
-    start_controllers(&mut parts, &api, &pki, &stop);
+    start_controllers(&mut parts, cluster, &api, &pki, &stop);
     Ok(ControlPlane { api, pki, parts })
 }
 
@@ -67,6 +69,16 @@ impl ControlPlane {
         corten_client::in_process(self.api.in_process(user))
     }
 
+    /// Resolves once pods can be made: the default service account and the CA they need are in the default namespace.
+    pub(crate) async fn accepts_pods(&self, stop: &CancellationToken) {
+        let stop = stop.child_token();
+        let factory = Factory::new(self.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])), stop.clone());
+        let accounts = factory.filtered::<ServiceAccount>("fieldSelector=metadata.name%3Ddefault");
+        let bundles = factory.filtered::<ConfigMap>("fieldSelector=metadata.name%3Dkube-root-ca.crt");
+        tokio::join!(until(&accounts, |a| !a.in_namespace("default").is_empty()), until(&bundles, |b| !b.in_namespace("default").is_empty()));
+        stop.cancel();
+    }
+
     /// Readiness fails and watches end; call before the token is cancelled, so that clients hear of it.
     pub(crate) fn stopping(&self) {
         self.api.stop();
@@ -74,6 +86,16 @@ impl ControlPlane {
 
     pub(crate) async fn ended(self) {
         self.parts.ended().await;
+    }
+}
+
+/// Resolves once the informer's cache is as wanted.
+pub(crate) async fn until<K: Object>(informer: &Informer<K>, wanted: impl Fn(&Informer<K>) -> bool) {
+    let changed = Arc::new(tokio::sync::Notify::new());
+    let notify = Arc::clone(&changed);
+    informer.on_event(move |_| notify.notify_one());
+    while !wanted(informer) {
+        changed.notified().await;
     }
 }
 
@@ -89,12 +111,14 @@ async fn open_registry(paths: &Paths) -> anyhow::Result<Arc<Registry>> {
     Registry::open(Arc::new(store), corten_registry::Options::default()).await.context("reading the store")
 }
 
-fn start_controllers(parts: &mut Parts, api: &ApiServer, pki: &Pki, stop: &CancellationToken) {
+fn start_controllers(parts: &mut Parts, cluster: &Cluster, api: &ApiServer, pki: &Pki, stop: &CancellationToken) {
     let clock: SharedClock = RealClock::shared();
     let as_user = |name: &str, more: &[&str]| corten_client::in_process(api.in_process(UserInfo::new(name, more.iter().copied())));
     let factory = Factory::new(as_user("system:kube-controller-manager", &[groups::MASTERS]), stop.clone());
     let config = corten_controllers::Config {
         root_ca: pki.ca_pem().to_owned(),
+        cluster_cidrs: vec![cluster.cluster_cidr],
+        grace: Grace { monitor: cluster.node_monitor_grace(), ..Grace::default() },
         ..corten_controllers::Config::new(clock.clone())
     };
     parts.spawn("controllers", corten_controllers::run_all(factory.clone(), config, stop.clone()));

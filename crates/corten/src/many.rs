@@ -2,7 +2,7 @@
 
 use crate::agent::{self, AgentFile};
 use crate::cluster::Cluster;
-use crate::control_plane::{CONTEXT, ControlPlane};
+use crate::control_plane::{CONTEXT, ControlPlane, until};
 use crate::node::{ipv4, ipv4_net};
 use crate::paths::Paths;
 use anyhow::Context;
@@ -77,7 +77,7 @@ pub(crate) async fn start_agents(mut hub: Hub, cluster: &Cluster, paths: &Paths,
     }
     let factory = Factory::new(plane.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])), stop.child_token());
     start_routes(&hub, &factory, stop);
-    all_ready(&factory, usize::from(cluster.nodes)).await?;
+    all_ready(&factory, usize::from(cluster.nodes)).await;
     Ok(hub)
 }
 
@@ -127,15 +127,9 @@ fn hub_file(paths: &Paths, index: u16) -> std::path::PathBuf {
     paths.namespaces().join(format!("node-{index}"))
 }
 
-async fn all_ready(factory: &Factory, wanted: usize) -> anyhow::Result<()> {
+async fn all_ready(factory: &Factory, wanted: usize) {
     let nodes = factory.informer::<Node>();
-    let changed = Arc::new(tokio::sync::Notify::new());
-    let notify = Arc::clone(&changed);
-    nodes.on_event(move |_| notify.notify_one());
-    while nodes.list().iter().filter(|node| is_ready(node)).count() < wanted {
-        changed.notified().await;
-    }
-    Ok(())
+    until(&nodes, |nodes| nodes.list().iter().filter(|node| is_ready(node)).count() >= wanted).await;
 }
 
 fn is_ready(node: &Node) -> bool {

@@ -96,7 +96,8 @@ async fn start(cluster: &Cluster, paths: &Paths, stop: &CancellationToken) -> an
     let front = Front { listeners: vec![listener], advertise: ip, dialer: Arc::new(DirectDialer) };
     let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
     let mut node = node::start(single(cluster, paths, &plane, ip)?, stop.clone()).await?;
-    node.ready().await?;
+    let (ready, ()) = tokio::join!(node.ready(), plane.accepts_pods(stop));
+    ready?;
     Ok(Running { plane, node: Some(node), hub: None })
 }
 
@@ -124,7 +125,8 @@ async fn start_many(cluster: &Cluster, paths: &Paths, listener: std::net::TcpLis
     let dialer: Arc<dyn KubeletDialer> = Arc::new(hub.dialer());
     let front = Front { listeners: vec![listener, inside], advertise: hub.address(), dialer };
     let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
-    let hub = many::start_agents(hub, cluster, paths, &plane, stop).await?;
+    let (hub, ()) = tokio::join!(many::start_agents(hub, cluster, paths, &plane, stop), plane.accepts_pods(stop));
+    let hub = hub?;
     Ok(Running { plane, node: None, hub: Some(hub) })
 }
 
