@@ -5,6 +5,7 @@
 mod cronjob;
 mod daemonset;
 mod deployment;
+mod disabled;
 pub mod generic;
 mod job;
 mod kinds;
@@ -13,6 +14,7 @@ mod pod;
 mod podtemplate;
 mod replicaset;
 mod rules;
+pub mod service;
 mod selectable;
 mod statefulset;
 
@@ -207,6 +209,7 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("certificates.k8s.io", "certificatesigningrequests") => Arc::new(selectable::Selectable(&["spec.signerName"])),
         ("", "podtemplates") => Arc::new(podtemplate::PodTemplateStrategy),
         ("", "replicationcontrollers") => Arc::new(replicaset::ReplicationControllerStrategy),
+        ("", "services") => Arc::new(service::ServiceStrategy),
         ("apps", "controllerrevisions") => Arc::new(statefulset::ControllerRevisionStrategy),
         ("apps", "daemonsets") => Arc::new(daemonset::DaemonSetStrategy),
         ("apps", "deployments") => Arc::new(deployment::DeploymentStrategy),
@@ -214,7 +217,7 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("apps", "statefulsets") => Arc::new(statefulset::StatefulSetStrategy),
         ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),
         ("batch", "jobs") => Arc::new(job::JobStrategy),
-        ("rbac.authorization.k8s.io", _) | ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),
+        ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),
         _ => kinds::for_resource(group, plural),
     }
 }

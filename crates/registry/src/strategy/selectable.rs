@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{GcPolicy, Strategy};
+use super::rules::ErrorList;
+use super::{GcPolicy, Strategy, StrategyContext};
 
 /// Events, in both groups.
 pub(super) const EVENT_FIELDS: &[&str] = &[
@@ -38,6 +39,22 @@ impl Strategy for Selectable {
 pub struct EventStrategy;
 
 impl Strategy for EventStrategy {
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        corten_meta::names::is_path_segment(name, prefix)
+    }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, _ctx: &StrategyContext<'_>, event: &Value) -> ErrorList {
+        super::kinds::event_rules(event)
+    }
+
+    fn validate_update(&self, _ctx: &StrategyContext<'_>, event: &Value, _old: &Value) -> ErrorList {
+        super::kinds::event_rules(event)
+    }
+
     fn gc_policy(&self) -> GcPolicy {
         GcPolicy::Unsupported
     }

@@ -65,6 +65,10 @@ async fn objects_are_judged_as_upstream_judges_them() {
         .create("", "namespaces", "", json!({"metadata": {"name": "oracle"}}))
         .await
         .unwrap();
+    fixture
+        .create("", "serviceaccounts", "oracle", json!({"metadata": {"name": "default"}}))
+        .await
+        .unwrap();
     let mut report = String::new();
     let (mut asked, mut skipped) = (0, BTreeMap::new());
     for case in cases() {

@@ -1,11 +1,27 @@
 //! Kinds whose rules are functions on the object: a [`Rules`] value each, found by [`for_resource`].
 
+mod autoscaler;
+mod budget;
+mod claim;
 mod configmap;
+mod difference;
+mod event;
+mod ingress;
+mod lease;
 mod limitrange;
+mod networkpolicy;
 mod node;
+mod priorityclass;
 mod quota;
+mod rbac;
+mod references;
+mod runtimeclass;
 mod secret;
 mod serviceaccount;
+mod storage;
+mod volume;
+
+pub(super) use event::validate as event_rules;
 
 use std::sync::Arc;
 
@@ -19,31 +35,34 @@ use crate::resource::Subresource;
 /// What a kind adds to the generic write path. Fields a kind does not name are those of [`PLAIN`].
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    name: fn(&str, bool) -> Vec<String>,
+    pub(super) name: fn(&str, bool) -> Vec<String>,
     /// After the generic preparation, on create.
-    prepare: fn(&StrategyContext<'_>, &mut Value),
+    pub(super) prepare: fn(&StrategyContext<'_>, &mut Value),
     /// After the generic preparation, on update of any subresource.
-    prepare_update: fn(&StrategyContext<'_>, &mut Value, &Value),
+    pub(super) prepare_update: fn(&StrategyContext<'_>, &mut Value, &Value),
+    /// What holds on create only.
+    create: fn(&At<'_, '_>, &mut ErrorList),
     /// What holds for every object, on create and on update of the main resource.
-    body: fn(&At<'_, '_>, &mut ErrorList),
+    pub(super) body: fn(&At<'_, '_>, &mut ErrorList),
     /// What a change of the main resource must keep, besides `body`.
-    change: fn(&At<'_, '_>, &Value, &mut ErrorList),
+    pub(super) change: fn(&At<'_, '_>, &Value, &mut ErrorList),
     /// What a change of the status must keep.
-    status: fn(&At<'_, '_>, &Value, &mut ErrorList),
+    pub(super) status: fn(&At<'_, '_>, &Value, &mut ErrorList),
     /// For the main resource; the old object on update.
-    warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    pub(super) warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Creators may set the status (nodes).
-    status_on_create: bool,
-    selectable: &'static [&'static str],
-    unconditional_update: bool,
-    create_on_update: bool,
+    pub(super) status_on_create: bool,
+    pub(super) selectable: &'static [&'static str],
+    pub(super) unconditional_update: bool,
+    pub(super) create_on_update: bool,
 }
 
 /// Nothing beyond metadata.
-const PLAIN: Rules = Rules {
+pub(super) const PLAIN: Rules = Rules {
     name: names::name_is_dns_subdomain,
     prepare: |_, _| {},
     prepare_update: |_, _, _| {},
+    create: |_, _| {},
     body: |_, _| {},
     change: |_, _, _| {},
     status: |_, _, _| {},
@@ -79,6 +98,7 @@ impl Strategy for Rules {
 
     fn validate(&self, ctx: &StrategyContext<'_>, object: &Value) -> ErrorList {
         let mut errors = object_meta(object, ctx.resource.namespaced, self.name);
+        (self.create)(&At::root(object), &mut errors);
         (self.body)(&At::root(object), &mut errors);
         errors
     }
@@ -141,6 +161,26 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("", "resourcequotas") => quota::RULES,
         ("", "secrets") => secret::RULES,
         ("", "serviceaccounts") => serviceaccount::RULES,
+        ("", "persistentvolumes") => volume::RULES,
+        ("", "persistentvolumeclaims") => claim::RULES,
+        ("autoscaling", "horizontalpodautoscalers") => autoscaler::RULES,
+        ("coordination.k8s.io", "leases") => lease::RULES,
+        ("networking.k8s.io", "ingresses") => ingress::RULES,
+        ("networking.k8s.io", "ingressclasses") => ingress::CLASS,
+        ("networking.k8s.io", "networkpolicies") => networkpolicy::RULES,
+        ("node.k8s.io", "runtimeclasses") => runtimeclass::RULES,
+        ("policy", "poddisruptionbudgets") => budget::RULES,
+        ("rbac.authorization.k8s.io", "roles") => rbac::ROLE,
+        ("rbac.authorization.k8s.io", "clusterroles") => rbac::CLUSTER_ROLE,
+        ("rbac.authorization.k8s.io", "rolebindings") => rbac::ROLE_BINDING,
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => rbac::CLUSTER_ROLE_BINDING,
+        ("scheduling.k8s.io", "priorityclasses") => priorityclass::RULES,
+        ("storage.k8s.io", "storageclasses") => storage::CLASS,
+        ("storage.k8s.io", "csidrivers") => storage::DRIVER,
+        ("storage.k8s.io", "csinodes") => storage::NODE,
+        ("storage.k8s.io", "csistoragecapacities") => storage::CAPACITY,
+        ("storage.k8s.io", "volumeattachments") => storage::ATTACHMENT,
+        ("storage.k8s.io", "volumeattributesclasses") => storage::ATTRIBUTES,
         _ => return None,
     })
 }
