@@ -151,6 +151,10 @@ impl Writer<'_> {
     ) -> Result<()> {
         let resource = self.resource(group, plural)?;
         let changed = |current: &Value| {
+            // The cache may be behind the create just made; the registry then asks again with the newest state.
+            if current.is_null() {
+                return Err(Status::not_found(&resource.group_resource(), name));
+            }
             let mut wanted = current.clone();
             change(&mut wanted);
             Ok(wanted)
