@@ -112,9 +112,13 @@ impl Attributes<'_> {
 async fn find(registry: &Registry, group: &str, plural: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
     let missing = || corten_meta::Status::internal(format!("{plural}.{group} is not served"));
     let resource = registry.resource(group, plural).ok_or_else(missing)?;
-    match registry.get(&resource, namespace, name, "0").await {
-        Ok(found) => found.value().map(Some),
-        Err(status) if status.is_not_found() => Ok(None),
-        Err(status) => Err(status),
+    for version in ["0", ""] {
+        // What is not there may only have come a moment ago.
+        match registry.get(&resource, namespace, name, version).await {
+            Ok(found) => return found.value().map(Some),
+            Err(status) if status.is_not_found() => {}
+            Err(status) => return Err(status),
+        }
     }
+    Ok(None)
 }

@@ -1,4 +1,4 @@
-//! Random name parts.
+//! Random name parts and numbers.
 
 use rand::RngExt;
 
@@ -12,6 +12,14 @@ pub fn random_suffix(len: usize) -> String {
     (0..len)
         .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
         .collect()
+}
+
+/// A random number below `limit` (0 when that is 0).
+pub fn random_below(limit: u64) -> u64 {
+    if limit == 0 {
+        return 0;
+    }
+    rand::rng().random_range(0..limit)
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// (upstream `WarnOnlyBoundTokenExpirationSeconds`).
 const TOKEN_EXPIRATION_S: i64 = 3607;
 
+/// How often a missing default account is looked for, and how far apart.
+const LOOKUPS_MAX: u32 = 10;
+const LOOKUP_INTERVAL: std::time::Duration = std::time::Duration::from_millis(150);
+
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServiceAccount;
@@ -41,7 +45,7 @@ impl Admission for ServiceAccount {
             pod["spec"]["serviceAccountName"] = DEFAULT_ACCOUNT.into();
         }
         let name = object::str_at(pod, &["spec", "serviceAccountName"]).to_owned();
-        let Some(account) = find(registry, "", "serviceaccounts", attributes.namespace, &name).await? else {
+        let Some(account) = account(registry, attributes.namespace, &name).await? else {
             let namespace = attributes.namespace;
             let error = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
             return Err(attributes.forbidden(pod, error));
@@ -59,6 +63,21 @@ impl Admission for ServiceAccount {
         }
         Ok(())
     }
+}
+
+/// A namespace that was just made gets its account a moment later: worth a short wait, as upstream does.
+async fn account(registry: &Registry, namespace: &str, name: &str) -> Result<Option<Value>> {
+    let lookups = if name == DEFAULT_ACCOUNT { LOOKUPS_MAX } else { 1 };
+    for attempt in 0..lookups {
+        if attempt > 0 {
+            registry.clock().sleep(LOOKUP_INTERVAL).await;
+        }
+        let found = find(registry, "", "serviceaccounts", namespace, name).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// Pods that a kubelet runs from files have no identity at the API.

@@ -4,7 +4,7 @@
 use corten_meta::object;
 use serde_json::{Value, json};
 
-use super::StrategyContext;
+use super::{StrategyContext, disabled};
 use crate::resource::{ResourceInfo, Subresource};
 
 /// Clients cannot create a status; the first generation is 1.
@@ -15,6 +15,7 @@ pub fn prepare_for_create(ctx: &StrategyContext<'_>, object: &mut Value) {
     if ctx.resource.has_generation {
         object::set_generation(object, 1);
     }
+    disabled::drop(ctx.resource, object, &Value::Null);
 }
 
 /// The main resource keeps the old status, the status subresource keeps everything but status and metadata.
@@ -24,6 +25,7 @@ pub fn prepare_for_update(ctx: &StrategyContext<'_>, object: &mut Value, old: &V
         // The handler has made spec and status from the stored object.
         return;
     }
+    disabled::drop(ctx.resource, object, old);
     if !ctx.resource.has_status {
         return bump_generation(ctx.resource, object, old);
     }

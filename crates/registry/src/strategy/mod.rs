@@ -6,16 +6,18 @@ mod cronjob;
 mod daemonset;
 mod deployment;
 mod disabled;
+mod endpoints;
 pub mod generic;
 mod job;
 mod kinds;
 mod namespace;
 mod pod;
 mod podtemplate;
+mod ranges;
 mod replicaset;
 mod rules;
-pub mod service;
 mod selectable;
+pub mod service;
 mod statefulset;
 
 use std::sync::Arc;
@@ -209,12 +211,16 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("certificates.k8s.io", "certificatesigningrequests") => Arc::new(selectable::Selectable(&["spec.signerName"])),
         ("", "podtemplates") => Arc::new(podtemplate::PodTemplateStrategy),
         ("", "replicationcontrollers") => Arc::new(replicaset::ReplicationControllerStrategy),
+        ("", "endpoints") => Arc::new(endpoints::ENDPOINTS),
         ("", "services") => Arc::new(service::ServiceStrategy),
         ("apps", "controllerrevisions") => Arc::new(statefulset::ControllerRevisionStrategy),
         ("apps", "daemonsets") => Arc::new(daemonset::DaemonSetStrategy),
         ("apps", "deployments") => Arc::new(deployment::DeploymentStrategy),
         ("apps", "replicasets") => Arc::new(replicaset::ReplicaSetStrategy),
         ("apps", "statefulsets") => Arc::new(statefulset::StatefulSetStrategy),
+        ("discovery.k8s.io", "endpointslices") => Arc::new(endpoints::SLICE),
+        ("networking.k8s.io", "ipaddresses") => Arc::new(ranges::ADDRESS),
+        ("networking.k8s.io", "servicecidrs") => Arc::new(ranges::RANGE),
         ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),
         ("batch", "jobs") => Arc::new(job::JobStrategy),
         ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),

@@ -1,9 +1,10 @@
 //! Namespaces: terminated in two steps (`pkg/registry/core/namespace`). A delete marks them; the namespace controller
 //! empties them and takes `kubernetes` out of `spec.finalizers`; that removes them.
 
-use corten_meta::object;
+use corten_meta::{names, object};
 use serde_json::{Value, json};
 
+use super::rules::{At, ErrorList, kube_finalizer, object_meta, object_meta_update, qualified};
 use super::{DeleteStep, Strategy, StrategyContext, generic};
 use crate::options::{DeleteOptions, Propagation};
 use crate::resource::Subresource;
@@ -19,7 +20,7 @@ pub struct NamespaceStrategy;
 
 impl Strategy for NamespaceStrategy {
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
-        corten_meta::names::name_is_dns_label(name, prefix)
+        names::name_is_dns_label(name, prefix)
     }
 
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, namespace: &mut Value) {
@@ -52,6 +53,23 @@ impl Strategy for NamespaceStrategy {
         }
     }
 
+    fn validate(&self, _ctx: &StrategyContext<'_>, namespace: &Value) -> ErrorList {
+        let mut errors = object_meta(namespace, false, names::name_is_dns_label);
+        validate_finalizers(namespace, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, ctx: &StrategyContext<'_>, namespace: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        object_meta_update(namespace, &mut errors);
+        match ctx.subresource {
+            Subresource::STATUS => validate_phase(namespace, &mut errors),
+            Subresource::FINALIZE => validate_finalizers(namespace, &mut errors),
+            _ => {}
+        }
+        errors
+    }
+
     fn delete_step(
         &self,
         ctx: &StrategyContext<'_>,
@@ -81,6 +99,34 @@ impl Strategy for NamespaceStrategy {
 
     fn field_values(&self, namespace: &Value) -> Vec<String> {
         vec![object::str_at(namespace, &["status", "phase"]).to_owned()]
+    }
+}
+
+fn validate_finalizers(namespace: &Value, errors: &mut ErrorList) {
+    let root = At::root(namespace);
+    let spec = root.get("spec");
+    let list = spec.get("finalizers");
+    for finalizer in list.items() {
+        qualified(&finalizer, errors);
+        kube_finalizer(&finalizer, errors);
+    }
+}
+
+/// A namespace is terminating if and only if it is being deleted.
+fn validate_phase(namespace: &Value, errors: &mut ErrorList) {
+    let (wanted, detail) = match object::deletion_timestamp(namespace) {
+        None => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+        Some(_) => (
+            "Terminating",
+            "may only be 'Terminating' if `deletionTimestamp` is not empty",
+        ),
+    };
+    let root = At::root(namespace);
+    let status = root.get("status");
+    let phase = status.get("phase");
+    if phase.str() != wanted {
+        let at = status.get("Phase").with(phase.value);
+        at.invalid_as(errors, phase.str(), detail);
     }
 }
 

@@ -37,7 +37,16 @@ impl Fixture {
             .create("", "namespaces", "", json!({"metadata": {"name": "default"}}))
             .await
             .unwrap();
+        fixture.service_account("default").await;
         fixture
+    }
+
+    /// The account that pods of a namespace run as.
+    pub async fn service_account(&self, namespace: &str) {
+        let account = json!({"metadata": {"name": "default"}});
+        self.create("", "serviceaccounts", namespace, account)
+            .await
+            .unwrap();
     }
 
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {

@@ -8,5 +8,6 @@ mod lists;
 mod namespaces;
 mod oracle;
 mod restart;
+mod services;
 mod time;
 mod watches;

@@ -3,7 +3,7 @@
 use corten_meta::names;
 
 use super::super::pod::validate_template;
-use super::super::rules::{At, ErrorList, nonnegative_fields};
+use super::super::rules::{At, ErrorList, go_struct, nonnegative_fields};
 use super::policies;
 
 const PARALLELISM_MAX: i64 = 100_000;
@@ -37,12 +37,20 @@ pub(in crate::strategy) fn validate(at: &At<'_, '_>, errors: &mut ErrorList) {
     if success.is_set() {
         match at.get("completionMode").str() {
             "Indexed" => policies::success(at, errors),
-            _ => success.invalid(errors, "requires indexed completion mode"),
+            _ => success.invalid_raw(errors, &show_success(&success), "requires indexed completion mode"),
         }
     }
     replacement(at, errors);
     validate_template(&at.get("template"), errors);
     restart_policy(at, errors);
+}
+
+/// The policy as Go shows it.
+fn show_success(policy: &At<'_, '_>) -> String {
+    let fields = [("SucceededIndexes", "succeededIndexes"), ("SucceededCount", "succeededCount")];
+    let list = policy.get("rules");
+    let rules: Vec<String> = list.items().map(|rule| go_struct(rule.value, &fields)).collect();
+    format!("{{\"Rules\":[{}]}}", rules.join(","))
 }
 
 /// `example.com/path`.
@@ -101,10 +109,10 @@ fn indexed(at: &At<'_, '_>, errors: &mut ErrorList) {
             format!("must be less than or equal to {PARALLELISM_MAX} when completion mode is Indexed");
         parallelism.invalid(errors, &detail);
     }
-    if let (Some(all), Some(most)) = (completions.int(), failed.int()) {
-        if most > all {
-            failed.invalid(errors, "must be less than or equal to completions");
-        }
+    if let (Some(all), Some(most)) = (completions.int(), failed.int())
+        && most > all
+    {
+        failed.invalid(errors, "must be less than or equal to completions");
     }
     if failed.int().is_some_and(|number| number > FAILED_INDEXES_MAX) {
         failed.invalid(

@@ -116,10 +116,11 @@ fn times(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) 
         end.required(errors, "completionTime is required for Complete jobs");
     }
     let parsed = |at: &At<'_, '_>| corten_meta::time::parse(at.str());
-    if let (Some(begun), Some(ended)) = (parsed(&start), parsed(&end)) {
-        if ended < begun && (changed || start.value != &before["startTime"]) {
-            end.invalid(errors, "must be equal to or after `startTime`");
-        }
+    if let (Some(begun), Some(ended)) = (parsed(&start), parsed(&end))
+        && ended < begun
+        && (changed || start.value != &before["startTime"])
+    {
+        end.invalid(errors, "must be equal to or after `startTime`");
     }
     if end.is_set() && !before["completionTime"].is_null() && *end.value != before["completionTime"] {
         end.invalid(errors, "field is immutable");

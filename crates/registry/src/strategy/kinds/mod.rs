@@ -41,7 +41,7 @@ pub(super) struct Rules {
     /// After the generic preparation, on update of any subresource.
     pub(super) prepare_update: fn(&StrategyContext<'_>, &mut Value, &Value),
     /// What holds on create only.
-    create: fn(&At<'_, '_>, &mut ErrorList),
+    pub(super) create: fn(&At<'_, '_>, &mut ErrorList),
     /// What holds for every object, on create and on update of the main resource.
     pub(super) body: fn(&At<'_, '_>, &mut ErrorList),
     /// What a change of the main resource must keep, besides `body`.

@@ -125,10 +125,10 @@ fn profiles_match(
         let detail = format!("{what} type in annotation and field must match");
         return at.get("type").forbidden(errors, &detail);
     }
-    if let Some(path) = annotation.strip_prefix("localhost/") {
-        if profile["localhostProfile"].as_str() != Some(path) {
-            let detail = format!("{what} profile in annotation and field must match");
-            at.get("localhostProfile").forbidden(errors, &detail);
-        }
+    if let Some(path) = annotation.strip_prefix("localhost/")
+        && profile["localhostProfile"].as_str() != Some(path)
+    {
+        let detail = format!("{what} profile in annotation and field must match");
+        at.get("localhostProfile").forbidden(errors, &detail);
     }
 }

@@ -219,8 +219,12 @@ pub(in crate::strategy) const ACCESS_MODES: &[&str] = &[
 
 /// `ValidatePersistentVolumeClaimSpec`.
 pub(in crate::strategy) fn claim_spec(spec: &At<'_, '_>, errors: &mut ErrorList) {
-    access_modes(&spec.get("accessModes"), errors);
+    let modes = spec.get("accessModes");
+    if modes.is_empty() {
+        modes.required(errors, "at least 1 access mode is required");
+    }
     label_selector(&spec.get("selector"), errors);
+    access_modes(&modes, errors);
     let resources = spec.get("resources");
     // Upstream leaves `requests` out of the path.
     let storage = resources.key("storage").with(resources.get("requests").key("storage").value);
@@ -244,11 +248,8 @@ pub(in crate::strategy) fn claim_spec(spec: &At<'_, '_>, errors: &mut ErrorList)
     }
 }
 
-/// Required, known, and `ReadWriteOncePod` alone.
+/// Known, and `ReadWriteOncePod` alone.
 pub(in crate::strategy) fn access_modes(modes: &At<'_, '_>, errors: &mut ErrorList) {
-    if modes.is_empty() {
-        modes.required(errors, "at least 1 access mode is required");
-    }
     let (mut exclusive, mut others) = (false, false);
     for mode in modes.items() {
         match mode.str() {

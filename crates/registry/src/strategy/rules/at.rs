@@ -176,6 +176,14 @@ impl<'p, 'v> At<'p, 'v> {
         errors.push(Error::duplicate(&self.path(), shown));
     }
 
+    /// Duplicate, showing `shown` as it is (see [`go_struct`]).
+    pub(in crate::strategy) fn duplicate_raw(&self, errors: &mut ErrorList, shown: &str) {
+        let mut error = Error::duplicate(&self.path(), Value::Null);
+        error.detail = shown.to_owned();
+        error.bad_value = None;
+        errors.push(error);
+    }
+
     pub(in crate::strategy) fn not_found(&self, errors: &mut ErrorList) {
         errors.push(Error::not_found(&self.path(), self.value.clone()));
     }

@@ -60,9 +60,9 @@ pub(in crate::strategy) fn not_above(
 
 /// A counter that only grows.
 pub(in crate::strategy) fn not_decremented(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
-    if let (Some(new), Some(old)) = (at.int(), old.as_i64()) {
-        if new < old {
-            at.invalid(errors, "cannot be decremented");
-        }
+    if let (Some(new), Some(old)) = (at.int(), old.as_i64())
+        && new < old
+    {
+        at.invalid(errors, "cannot be decremented");
     }
 }

@@ -127,6 +127,85 @@ pub(in crate::strategy) fn is_dual_stack<'a>(addresses: impl Iterator<Item = &'a
     families.contains(&Ip::V4) && families.contains(&Ip::V6)
 }
 
+/// An address that traffic can be sent to.
+pub(in crate::strategy) fn endpoint_ip(at: &At<'_, '_>, errors: &mut ErrorList) {
+    let Some(address) = parse_ip_sloppy(at.str()) else {
+        return at.invalid(errors, "must be a valid IP address");
+    };
+    if address.is_unspecified() {
+        at.invalid(errors, &format!("may not be unspecified ({})", at.str()));
+    }
+    if address.is_loopback() {
+        at.invalid(errors, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (unicast, multicast) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if unicast {
+        at.invalid(errors, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if multicast {
+        let detail = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
+        at.invalid(errors, detail);
+    }
+}
+
+/// Forms of an address that other software reads differently.
+pub(in crate::strategy) fn ip_warnings(at: &At<'_, '_>) -> Vec<String> {
+    let text = at.str();
+    let Some(sloppy) = parse_ip_sloppy(text) else {
+        return Vec::new();
+    };
+    let (path, quoted) = (at.path(), corten_meta::quote(text));
+    let canonical = corten_meta::quote(&sloppy.to_string());
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() && v6.to_string() != text => vec![format!(
+            "{path}: IPv6 address {quoted} should be in RFC 5952 canonical format ({canonical})"
+        )],
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => Vec::new(),
+        Ok(IpAddr::V4(_)) => Vec::new(),
+        _ => vec![format!("{path}: non-standard IP address {quoted} is invalid: use {canonical}")],
+    }
+}
+
+/// Forms of a range that other software reads differently.
+pub(in crate::strategy) fn cidr_warnings(at: &At<'_, '_>) -> Vec<String> {
+    let text = at.str();
+    let parts = text
+        .split_once('/')
+        .and_then(|(ip, length)| Some((parse_ip_sloppy(ip)?, ip, length.parse::<u8>().ok()?)));
+    let Some((address, ip, length)) = parts else {
+        return Vec::new();
+    };
+    let Ok(net) = ipnet::IpNet::new(address, length).map(|net| net.trunc()) else {
+        return Vec::new();
+    };
+    let (path, quoted) = (at.path(), corten_meta::quote(text));
+    let canonical = corten_meta::quote(&net.to_string());
+    let mut warnings = Vec::new();
+    if net.addr() != address {
+        let single = format!("{address}/{}", net.max_prefix_len());
+        warnings.push(format!(
+            "{path}: CIDR value {quoted} is ambiguous in this context (should be {canonical} or {}?)",
+            corten_meta::quote(&single)
+        ));
+    }
+    let strict = ip
+        .parse::<IpAddr>()
+        .is_ok_and(|ip| ip == address)
+        && text.ends_with(&format!("/{length}"));
+    if !strict {
+        warnings.push(format!("{path}: non-standard CIDR value {quoted} is invalid: use {canonical}"));
+    }
+    if warnings.is_empty() && address.is_ipv6() && net.to_string() != text {
+        warnings.push(format!(
+            "{path}: IPv6 CIDR value {quoted} should be in RFC 5952 canonical format ({canonical})"
+        ));
+    }
+    warnings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

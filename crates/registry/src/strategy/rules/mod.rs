@@ -12,7 +12,9 @@ pub(super) use at::{At, go_struct};
 pub(super) use counts::{
     amount, at_most_100_percent, int_or_percent, nonnegative_fields, not_above, not_decremented,
 };
-pub(super) use ip::{Ip, cidr, ip_legacy, ip_strict, is_dual_stack, parse_ip_sloppy};
+pub(super) use ip::{
+    Ip, cidr, cidr_warnings, endpoint_ip, ip_legacy, ip_strict, ip_warnings, is_dual_stack, parse_ip_sloppy,
+};
 pub(super) use labels::{
     label_map, label_name, label_selector, selector_matches_template, selector_size, show_selector,
 };

@@ -128,19 +128,6 @@ pub(in crate::strategy) fn is_subdomain_with_underscore(value: &str) -> Vec<Stri
     messages
 }
 
-/// `0`, or digits without leading zeros, perhaps negative.
-pub(in crate::strategy) fn is_decimal_integer(value: &str) -> Vec<String> {
-    const MESSAGE: &str = "must be a valid decimal integer in canonical form";
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let canonical = value == "0"
-        || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|c| c.is_ascii_digit()));
-    match (value, canonical) {
-        ("", _) => vec!["must be non-empty".to_owned()],
-        (_, true) => Vec::new(),
-        (_, false) => vec![MESSAGE.to_owned()],
-    }
-}
-
 /// `example.com/path` (upstream ValidateSignerName).
 pub(in crate::strategy) fn signer_name(at: &At<'_, '_>, errors: &mut ErrorList) {
     if at.is_empty() {
