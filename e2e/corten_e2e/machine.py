@@ -10,7 +10,8 @@ def lines(*command):
 
 
 def processes():
-    """Every process but this test's own children of the moment, by pid and command line."""
+    """Every process of the binary under test and everything in a control group of a cluster, by pid and command line."""
+    binary = os.path.realpath(os.environ.get("CORTEN", "corten"))
     found = set()
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
@@ -18,9 +19,12 @@ def processes():
         try:
             with open(f"/proc/{entry}/cmdline", "rb") as handle:
                 command = handle.read().replace(b"\0", b" ").decode(errors="replace").strip()
+            with open(f"/proc/{entry}/cgroup", encoding="utf-8") as handle:
+                contained = "/corten-" in handle.read()
+            executable = os.readlink(f"/proc/{entry}/exe")
         except OSError:
             continue
-        if command:
+        if contained or executable == binary:
             found.add((int(entry), command))
     return found
 
@@ -63,7 +67,8 @@ def snapshot(home):
         "nftables": set(lines("nft", "list", "tables")),
         "network namespaces": set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set(),
         "cgroups": cgroups(),
-        "files": files("/run", "/etc", "/var/lib/kubelet", "/opt/cni", home),
+        # kubectl keeps a cache of its own below the home directory.
+        "files": {path for path in files("/run", "/etc", "/var/lib/kubelet", "/opt/cni", home) if "/.kube/cache" not in path and not path.endswith("/.kube")},
         "forwarding": forwarding(),
     }
 

@@ -7,6 +7,8 @@ from .cluster import Cluster
 
 
 class Down(unittest.TestCase):
+    maxDiff = None
+
     def check(self, *flags):
         cluster = Cluster("--port", "9443", "--kubelet-port", "13250", *flags, name="down")
         try:
