@@ -51,11 +51,9 @@ fn contents(at: &At<'_, '_>, data: &At<'_, '_>, errors: &mut ErrorList) {
         }
         "kubernetes.io/dockercfg" => json_object(&data.key(".dockercfg"), errors),
         "kubernetes.io/dockerconfigjson" => json_object(&data.key(".dockerconfigjson"), errors),
-        "kubernetes.io/basic-auth" => {
-            if !data.key("username").is_set() && !data.key("password").is_set() {
-                need("username", errors);
-                need("password", errors);
-            }
+        "kubernetes.io/basic-auth" if !data.key("username").is_set() && !data.key("password").is_set() => {
+            need("username", errors);
+            need("password", errors);
         }
         "kubernetes.io/ssh-auth" => data.key("ssh-privatekey").nonempty(errors),
         "kubernetes.io/tls" => {
