@@ -161,3 +161,18 @@ class Starting(unittest.TestCase):
             finally:
                 cluster.close()
                 run(["umount", "-l", directory])
+
+
+class OldClient(unittest.TestCase):
+    """Debian's kubectl 1.20 checks manifests itself, by the OpenAPI document: KUBECTL_OLD names it where both are there."""
+
+    def test_validation_by_openapi(self):
+        cluster = shared.cluster()
+        old = os.environ.get("KUBECTL_OLD", "kubectl")
+        manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odd}\n%s: {a: b}\n"
+        refused = run([old, "create", "--dry-run=client", "-f", "-"], env=cluster.env, stdin=manifest % "dta", check=False)
+        accepted = run([old, "create", "-f", "-"], env=cluster.env, stdin=manifest % "data")
+        self.assertIn("created", accepted.stdout)
+        cluster.kubectl("delete", "configmap", "odd")
+        if refused.returncode != 0:
+            self.assertIn('unknown field "dta"', refused.stderr)

@@ -15,7 +15,8 @@ use crate::call::Call;
 use crate::negotiate;
 use crate::respond::{self, Answer};
 
-/// The protobuf media type without the `@`, which newer clients send.
+/// The protobuf media type without the `@`. Clients ask with either and are answered with this one, as on upstream: an `@`
+/// is no token of a media type, and Go's parser refuses it.
 const V2_PROTOBUF_PLAIN: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 /// How long a document named by its hash may be kept: a year.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -41,7 +42,8 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let document = tokio::task::spawn_blocking(make)
         .await
         .map_err(Status::internal)?;
-    Ok(answer(call, &document, content_type))
+    let named = if content_type == types[0] { content_type } else { V2_PROTOBUF_PLAIN };
+    Ok(answer(call, &document, named))
 }
 
 /// Which documents there are.
