@@ -1,9 +1,20 @@
 //! In-process admission: what may change or refuse a write, between decoding and the store.
 
+mod claim_resize;
+mod default_class;
+mod limit_ranger;
+mod node_restriction;
+mod node_taint;
+mod pod_amounts;
+mod limit_ranger;
 mod pod_priority;
 mod pod_service_account;
 mod pod_tolerations;
 mod protection;
+mod quota;
+mod totals;
+mod resource_quota;
+mod runtime_class;
 
 use std::sync::Arc;
 
@@ -88,10 +99,20 @@ pub trait Admission: Send + Sync {
 pub fn standard() -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(crate::lifecycle::NamespaceLifecycle),
+        Arc::new(limit_ranger::LimitRanger),
+        Arc::new(limit_ranger::LimitRanger),
         Arc::new(pod_service_account::ServiceAccount),
+        Arc::new(node_restriction::NodeRestriction),
+        Arc::new(node_taint::TaintNodesByCondition),
         Arc::new(pod_priority::Priority),
         Arc::new(pod_tolerations::DefaultTolerationSeconds),
+        Arc::new(default_class::DefaultStorageClass),
         Arc::new(protection::StorageObjectInUseProtection),
+        Arc::new(quota::ResourceQuota::default()),
+        Arc::new(claim_resize::PersistentVolumeClaimResize),
+        Arc::new(runtime_class::RuntimeClass),
+        Arc::new(default_class::DefaultIngressClass),
+        Arc::new(resource_quota::ResourceQuota),
     ]
 }
 
@@ -121,4 +142,20 @@ async fn find(registry: &Registry, group: &str, plural: &str, namespace: &str, n
         }
     }
     Ok(None)
+}
+
+/// The objects of another kind as they are in the cache: of one namespace, or of all.
+async fn list(registry: &Registry, group: &str, plural: &str, namespace: Option<&str>) -> Result<Vec<Value>> {
+    let Some(resource) = registry.resource(group, plural) else { return Ok(Vec::new()) };
+    let options = crate::options::ListOptions { resource_version: "0".to_owned(), ..Default::default() };
+    let page = registry.list(&resource, namespace, &options).await?;
+    page.items.iter().map(|item| item.value()).collect()
+}
+
+/// The core objects of a kind in a namespace, as the cache has them.
+async fn in_namespace(registry: &Registry, plural: &str, namespace: &str) -> Result<Vec<Value>> {
+    let Some(resource) = registry.resource("", plural) else { return Ok(Vec::new()) };
+    let options = crate::options::ListOptions { resource_version: "0".to_owned(), ..Default::default() };
+    let page = registry.list(&resource, Some(namespace), &options).await?;
+    page.items.iter().map(|item| item.value()).collect()
 }
