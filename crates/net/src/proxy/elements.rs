@@ -51,7 +51,7 @@ pub fn of_front(key: &Key, front: &Front) -> Elements {
     let bytes = key.bytes();
     for (map, kind) in [(INSIDE, front.inside), (OUTSIDE, front.outside)] {
         if let Some(kind) = kind {
-            let number = kind.number().to_ne_bytes().to_vec();
+            let number = [[0; 4], kind.number().to_ne_bytes()].concat();
             elements.push(map, Element::new(bytes.clone(), Data::Value(number)));
         }
     }
@@ -65,11 +65,14 @@ pub fn of_front(key: &Key, front: &Front) -> Elements {
             .any(|k| k.affinity() == Some(list));
         for (i, backend) in backends.iter().enumerate() {
             let to = backend_bytes(backend);
+            let numbered = [bytes.as_slice(), &(i as u32).to_ne_bytes()].concat();
             if sticky {
                 elements.push(list.live(), Element::key([bytes.as_slice(), &to].concat()));
+                let to = [[0; 4].as_slice(), &to].concat();
+                elements.push(list.sticky_endpoints(), Element::new(numbered, Data::Value(to)));
+            } else {
+                elements.push(list.endpoints(), Element::new(numbered, Data::Value(to)));
             }
-            let numbered = [bytes.as_slice(), &(i as u32).to_ne_bytes()].concat();
-            elements.push(list.endpoints(), Element::new(numbered, Data::Value(to)));
         }
     }
     for list in elements.0.values_mut() {

@@ -28,6 +28,14 @@ impl List {
         }
     }
 
+    /// The same for services with affinity, with a word before the backend.
+    pub fn sticky_endpoints(self) -> &'static str {
+        match self {
+            List::Main => "sticky-ep",
+            List::Local => "local-sticky-ep",
+        }
+    }
+
     /// Client and key to the backend it got last.
     pub fn affinity(self) -> &'static str {
         match self {
@@ -141,8 +149,9 @@ impl Kind {
         }
         if let Some(timeout) = affinity_timeout_s {
             rules.extend(sticky_rules(list, node_port, count, timeout));
+        } else {
+            rules.push(balance_rule(list, node_port, count));
         }
-        rules.push(balance_rule(list, node_port, count));
         rules
     }
 }
@@ -183,72 +192,78 @@ fn balance_rule(list: List, node_port: bool, count: u32) -> Vec<Expr> {
     rule
 }
 
+/// What stands in two registers before a map writes a backend to them, starting one register earlier. The `nft`
+/// command (to 1.0.6 at least) ends by an assertion when it lists a rule that uses a map's result in anything but
+/// a translation; it goes by the register where a write starts, so here it shows the packet's own values instead.
+fn shown_as_packet(at: u32) -> [Expr; 2] {
+    [
+        Expr::DestinationAddress(Reg(at)),
+        Expr::DestinationPort(Reg(at + 1)),
+    ]
+}
+
 /// A client that was here within the timeout goes where it went, if that backend is still there; else what is
-/// remembered is forgotten, and a fresh choice remembered. Where that does not fit, the plain rule follows.
-/// Registers: client 0, key 1-3, backend 4-5 (number 4 and backend 5-6 when choosing).
-fn sticky_rules(list: List, node_port: bool, count: u32, timeout_s: u32) -> [Vec<Expr>; 3] {
-    let client_and_key = || {
+/// remembered is forgotten, and a fresh choice remembered. Where that does not fit, the choice is made again and
+/// not remembered. Registers: client 0, key 1-3, backend 4-5 (number 4 and backend 5-6 when choosing); what is
+/// remembered is the port and, after it, the backend.
+fn sticky_rules(list: List, node_port: bool, count: u32, timeout_s: u32) -> [Vec<Expr>; 4] {
+    let start = |backend| {
         let mut rule = vec![Expr::SourceAddress(Reg(0))];
         rule.extend(load_key(node_port, 1));
+        rule.extend(shown_as_packet(backend));
         rule
     };
     let map = list.affinity();
-    let timeout_ms = u64::from(timeout_s) * 1000;
-    let mut again = client_and_key();
+    let remember = |data| Expr::Remember {
+        map,
+        key: Reg(0),
+        data,
+        timeout_ms: u64::from(timeout_s) * 1000,
+    };
+    let to = |backend| Expr::Dnat {
+        address: Reg(backend),
+        port: Reg(backend + 1),
+    };
+    let mut again = start(4);
     again.extend([
         Expr::Map {
             map,
             key: Reg(0),
-            to: Reg(4),
+            to: Reg(3),
         },
+        Expr::DestinationPort(Reg(3)),
         Expr::InSet {
             set: list.live(),
             key: Reg(1),
         },
-        Expr::Remember {
+        remember(Reg(3)),
+        to(4),
+    ]);
+    let mut forget = start(5);
+    forget.extend([
+        Expr::DestinationPort(Reg(4)),
+        Expr::Forget {
             map,
             key: Reg(0),
             data: Reg(4),
-            timeout_ms,
-        },
-        Expr::Dnat {
-            address: Reg(4),
-            port: Reg(5),
         },
     ]);
-    let mut forget = client_and_key();
-    forget.push(Expr::Load {
-        to: Reg(4),
-        value: vec![0; 8],
-    });
-    forget.push(Expr::Forget {
-        map,
-        key: Reg(0),
-        data: Reg(4),
-    });
-    let mut choose = client_and_key();
+    let mut choose = start(5);
     choose.extend([
         Expr::Random {
             modulus: count,
             to: Reg(4),
         },
         Expr::Map {
-            map: list.endpoints(),
+            map: list.sticky_endpoints(),
             key: Reg(1),
-            to: Reg(5),
-        },
-        Expr::Remember {
-            map,
-            key: Reg(0),
-            data: Reg(5),
-            timeout_ms,
-        },
-        Expr::Dnat {
-            address: Reg(5),
-            port: Reg(6),
+            to: Reg(4),
         },
     ]);
-    [again, forget, choose]
+    let mut unremembered = choose.clone();
+    unremembered.push(to(5));
+    choose.extend([Expr::DestinationPort(Reg(4)), remember(Reg(4)), to(5)]);
+    [again, forget, choose, unremembered]
 }
 
 #[cfg(test)]

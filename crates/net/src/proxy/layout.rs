@@ -34,6 +34,12 @@ const KEY: [u32; 3] = [ty::IPV4, ty::PROTO, ty::PORT];
 const KEY_LEN: u32 = 12;
 const BACKEND: u32 = ty::concat([ty::IPV4, ty::PORT]);
 const BACKEND_LEN: u32 = 8;
+/// A word, and the backend after it.
+const STICKY_BACKEND: u32 = ty::concat([ty::PORT, ty::IPV4, ty::PORT]);
+const STICKY_BACKEND_LEN: u32 = BACKEND_LEN + 4;
+/// A word, and the kind's number after it.
+const KIND: u32 = ty::concat([ty::MARK, ty::MARK]);
+const KIND_LEN: u32 = 8;
 const RTN_LOCAL: u32 = 2;
 const CT_STATE_NEW: u32 = 8;
 const CT_STATUS_DST_NAT: u32 = 1 << 5;
@@ -58,25 +64,24 @@ pub fn install(t: &mut Transaction, config: &Config) {
 
 fn sets(t: &mut Transaction) {
     let key = ty::concat(KEY);
-    t.set(&SetSpec::map(INSIDE, key, KEY_LEN, ty::MARK, 4));
-    t.set(&SetSpec::map(OUTSIDE, key, KEY_LEN, ty::MARK, 4));
+    t.set(&SetSpec::map(INSIDE, key, KEY_LEN, KIND, KIND_LEN));
+    t.set(&SetSpec::map(OUTSIDE, key, KEY_LEN, KIND, KIND_LEN));
     t.set(&SetSpec::set(REFUSE, key, KEY_LEN));
     t.set(&SetSpec::set(HAIRPIN, ty::concat([ty::IPV4, ty::IPV4]), 8));
     t.set(&SetSpec::verdict_map(DISPATCH, ty::MARK, 4));
     t.add_elements(DISPATCH, &[Element::new(0u32.to_ne_bytes(), Data::Drop)]);
     for list in List::ALL {
         let numbered = ty::concat([ty::IPV4, ty::PROTO, ty::PORT, ty::MARK]);
-        t.set(&SetSpec::map(
-            list.endpoints(),
-            numbered,
-            KEY_LEN + 4,
-            BACKEND,
-            BACKEND_LEN,
-        ));
+        for (name, data, len) in [
+            (list.endpoints(), BACKEND, BACKEND_LEN),
+            (list.sticky_endpoints(), STICKY_BACKEND, STICKY_BACKEND_LEN),
+        ] {
+            t.set(&SetSpec::map(name, numbered, KEY_LEN + 4, data, len));
+        }
         let live = ty::concat([ty::IPV4, ty::PROTO, ty::PORT, ty::IPV4, ty::PORT]);
         t.set(&SetSpec::set(list.live(), live, KEY_LEN + BACKEND_LEN));
         let client = (ty::concat([ty::IPV4, ty::IPV4, ty::PROTO, ty::PORT]), KEY_LEN + 4);
-        let backend = (BACKEND, BACKEND_LEN);
+        let backend = (STICKY_BACKEND, STICKY_BACKEND_LEN);
         t.set(&SetSpec::dynamic_map(
             list.affinity(),
             client,
@@ -106,16 +111,24 @@ fn translation(t: &mut Transaction, config: &Config) {
     t.rule("outside", &dispatch(load_key(false, 0), INSIDE));
 }
 
+/// The number is written one register after where the write starts, to one that has a value, because the `nft`
+/// command cannot list a lookup of what another lookup found (`kind::shown_as_packet`); it shows a lookup of 0.
 fn dispatch(mut rule: Vec<Expr>, map: &'static str) -> Vec<Expr> {
-    rule.push(Expr::Map {
-        map,
-        key: Reg(0),
-        to: Reg(3),
-    });
-    rule.push(Expr::VerdictMap {
-        map: DISPATCH,
-        key: Reg(3),
-    });
+    rule.extend([
+        Expr::Load {
+            to: Reg(3),
+            value: vec![0; 4],
+        },
+        Expr::Map {
+            map,
+            key: Reg(0),
+            to: Reg(2),
+        },
+        Expr::VerdictMap {
+            map: DISPATCH,
+            key: Reg(3),
+        },
+    ]);
     rule
 }
 

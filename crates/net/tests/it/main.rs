@@ -3,6 +3,7 @@
 
 mod cluster;
 mod lab;
+mod listing;
 mod node;
 mod node_port;
 mod planner;

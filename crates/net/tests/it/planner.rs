@@ -195,9 +195,9 @@ fn one_endpoint_less() {
             - ep 10.96.0.5 6 8080 00000000 Value([10, 244, 1, 1, 0, 80, 0, 0])
             - ep 10.96.0.5 6 8080 02000000 Value([10, 244, 1, 3, 0, 80, 0, 0])
             - hairpin 10.244.1.1 None
-            - inside-svc 10.96.0.5 6 8080  Value([3, 0, 0, 0])
+            - inside-svc 10.96.0.5 6 8080  Value([0, 0, 0, 0, 3, 0, 0, 0])
             + ep 10.96.0.5 6 8080 00000000 Value([10, 244, 1, 3, 0, 80, 0, 0])
-            + inside-svc 10.96.0.5 6 8080  Value([2, 0, 0, 0])
+            + inside-svc 10.96.0.5 6 8080  Value([0, 0, 0, 0, 2, 0, 0, 0])
             + chain balance-2
             - chain balance-3
         "#]],
@@ -215,19 +215,19 @@ fn the_last_endpoint_of_a_udp_node_port_goes() {
         with(&[1]),
         with(&[]),
         expect![[r#"
-        - ep 0.0.0.0 17 30053 00000000 Value([10, 244, 1, 1, 0, 80, 0, 0])
-        - ep 10.96.0.5 17 8080 00000000 Value([10, 244, 1, 1, 0, 80, 0, 0])
-        - hairpin 10.244.1.1 None
-        - inside-svc 0.0.0.0 17 30053  Value([1, 0, 0, 128])
-        - inside-svc 10.96.0.5 17 8080  Value([1, 0, 0, 0])
-        - outside-svc 0.0.0.0 17 30053  Value([1, 0, 0, 192])
-        + refuse 0.0.0.0 17 30053  None
-        - chain balance-1
-        - chain balance-port-1
-        - chain balance-port-masq-1
-        forget UDP to 0.0.0.0:30053
-        forget UDP to 10.96.0.5:8080
-    "#]],
+            - ep 0.0.0.0 17 30053 00000000 Value([10, 244, 1, 1, 0, 80, 0, 0])
+            - ep 10.96.0.5 17 8080 00000000 Value([10, 244, 1, 1, 0, 80, 0, 0])
+            - hairpin 10.244.1.1 None
+            - inside-svc 0.0.0.0 17 30053  Value([0, 0, 0, 0, 1, 0, 0, 128])
+            - inside-svc 10.96.0.5 17 8080  Value([0, 0, 0, 0, 1, 0, 0, 0])
+            - outside-svc 0.0.0.0 17 30053  Value([0, 0, 0, 0, 1, 0, 0, 192])
+            + refuse 0.0.0.0 17 30053  None
+            - chain balance-1
+            - chain balance-port-1
+            - chain balance-port-masq-1
+            forget UDP to 0.0.0.0:30053
+            forget UDP to 10.96.0.5:8080
+        "#]],
     );
 }
 
@@ -239,12 +239,16 @@ fn affinity_is_switched_on() {
         service(Protocol::Tcp, &pods(&[1, 2])),
         sticky,
         expect![[r#"
-        - inside-svc 10.96.0.5 6 8080  Value([2, 0, 0, 0])
-        + inside-svc 10.96.0.5 6 8080  Value([2, 0, 163, 2])
-        + live 10.96.0.5 6 8080 0af4010100500000 None
-        + live 10.96.0.5 6 8080 0af4010200500000 None
-        + chain balance-2-sticky-10800s
-        - chain balance-2
-    "#]],
+            - ep 10.96.0.5 6 8080 00000000 Value([10, 244, 1, 1, 0, 80, 0, 0])
+            - ep 10.96.0.5 6 8080 01000000 Value([10, 244, 1, 2, 0, 80, 0, 0])
+            - inside-svc 10.96.0.5 6 8080  Value([0, 0, 0, 0, 2, 0, 0, 0])
+            + inside-svc 10.96.0.5 6 8080  Value([0, 0, 0, 0, 2, 0, 163, 2])
+            + live 10.96.0.5 6 8080 0af4010100500000 None
+            + live 10.96.0.5 6 8080 0af4010200500000 None
+            + sticky-ep 10.96.0.5 6 8080 00000000 Value([0, 0, 0, 0, 10, 244, 1, 1, 0, 80, 0, 0])
+            + sticky-ep 10.96.0.5 6 8080 01000000 Value([0, 0, 0, 0, 10, 244, 1, 2, 0, 80, 0, 0])
+            + chain balance-2-sticky-10800s
+            - chain balance-2
+        "#]],
     );
 }

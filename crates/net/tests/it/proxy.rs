@@ -11,6 +11,7 @@ use corten_net::node::NodeNet;
 use corten_net::proxy::{Protocol, Proxy, ServiceMap, TrafficPolicy};
 
 use crate::lab::{Lab, Pod, Server, ask, ask_udp, ask_within, udp_client};
+use crate::listing::assert_lists;
 use crate::services::{self, PORT, VIP, both, name, only, service};
 
 /// One node with three pods and a proxy.
@@ -141,7 +142,7 @@ fn a_client_with_affinity_stays_until_its_endpoint_goes() {
         ns,
         mut proxy,
         pods: [a, b, c],
-        lab: _lab,
+        lab,
         ..
     } = world();
     let sticky = |endpoints: &[IpAddr]| {
@@ -160,6 +161,7 @@ fn a_client_with_affinity_stays_until_its_endpoint_goes() {
     assert!(second.len() == 1 && !second.contains(&first));
     proxy.apply(&sticky(&[left, gone])).unwrap();
     assert_eq!(answers(&c.ns, 12), second);
+    assert_lists(&ns, &lab.cluster.service_table());
 }
 
 #[test]
