@@ -7,6 +7,7 @@ mod daemonset;
 mod deployment;
 mod disabled;
 mod endpoints;
+mod flowcontrol;
 pub mod generic;
 mod job;
 mod kinds;
@@ -219,6 +220,8 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("apps", "replicasets") => Arc::new(replicaset::ReplicaSetStrategy),
         ("apps", "statefulsets") => Arc::new(statefulset::StatefulSetStrategy),
         ("discovery.k8s.io", "endpointslices") => Arc::new(endpoints::SLICE),
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => Arc::new(flowcontrol::SCHEMA),
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => Arc::new(flowcontrol::LEVEL),
         ("networking.k8s.io", "ipaddresses") => Arc::new(ranges::ADDRESS),
         ("networking.k8s.io", "servicecidrs") => Arc::new(ranges::RANGE),
         ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),

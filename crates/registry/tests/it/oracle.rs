@@ -34,8 +34,6 @@ const ELSEWHERE: &[&str] = &[
 /// Kinds whose validation is not written yet.
 const TO_DO: &[&str] = &[
     "admissionregistration.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
-    "prioritylevelconfigurations",
     "resource.k8s.io",
     "certificatesigningrequests",
 ];
