@@ -5,16 +5,13 @@ mod default_class;
 mod limit_ranger;
 mod node_restriction;
 mod node_taint;
-mod pod_amounts;
-mod limit_ranger;
 mod pod_priority;
 mod pod_service_account;
 mod pod_tolerations;
 mod protection;
 mod quota;
-mod totals;
-mod resource_quota;
 mod runtime_class;
+mod totals;
 
 use std::sync::Arc;
 
@@ -100,7 +97,6 @@ pub fn standard() -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(crate::lifecycle::NamespaceLifecycle),
         Arc::new(limit_ranger::LimitRanger),
-        Arc::new(limit_ranger::LimitRanger),
         Arc::new(pod_service_account::ServiceAccount),
         Arc::new(node_restriction::NodeRestriction),
         Arc::new(node_taint::TaintNodesByCondition),
@@ -108,11 +104,10 @@ pub fn standard() -> Vec<Arc<dyn Admission>> {
         Arc::new(pod_tolerations::DefaultTolerationSeconds),
         Arc::new(default_class::DefaultStorageClass),
         Arc::new(protection::StorageObjectInUseProtection),
-        Arc::new(quota::ResourceQuota::default()),
         Arc::new(claim_resize::PersistentVolumeClaimResize),
         Arc::new(runtime_class::RuntimeClass),
         Arc::new(default_class::DefaultIngressClass),
-        Arc::new(resource_quota::ResourceQuota),
+        Arc::new(quota::ResourceQuota::default()),
     ]
 }
 
@@ -154,8 +149,5 @@ async fn list(registry: &Registry, group: &str, plural: &str, namespace: Option<
 
 /// The core objects of a kind in a namespace, as the cache has them.
 async fn in_namespace(registry: &Registry, plural: &str, namespace: &str) -> Result<Vec<Value>> {
-    let Some(resource) = registry.resource("", plural) else { return Ok(Vec::new()) };
-    let options = crate::options::ListOptions { resource_version: "0".to_owned(), ..Default::default() };
-    let page = registry.list(&resource, Some(namespace), &options).await?;
-    page.items.iter().map(|item| item.value()).collect()
+    list(registry, "", plural, Some(namespace)).await
 }

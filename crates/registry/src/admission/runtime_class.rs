@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use corten_meta::{Result, object};
 use serde_json::Value;
 
-use super::pod_amounts::amounts;
+use super::totals::list as amounts;
 use super::{Admission, Attributes, Operation, find};
 use crate::context::WriteContext;
 use crate::registry::Registry;
