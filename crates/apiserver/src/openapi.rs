@@ -42,7 +42,11 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let document = tokio::task::spawn_blocking(make)
         .await
         .map_err(Status::internal)?;
-    let named = if content_type == types[0] { content_type } else { V2_PROTOBUF_PLAIN };
+    let named = if content_type == types[0] {
+        content_type
+    } else {
+        V2_PROTOBUF_PLAIN
+    };
     Ok(answer(call, &document, named))
 }
 

@@ -47,7 +47,13 @@ impl AgentFile {
     pub(crate) fn save(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| path.display().to_string())?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         Ok(())
     }
@@ -55,7 +61,8 @@ impl AgentFile {
     fn load(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
         let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged; `corten up` writes it anew", path.display()))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged; `corten up` writes it anew", path.display()))
     }
 }
 
@@ -65,7 +72,11 @@ pub(crate) fn run(args: &AgentArgs) -> anyhow::Result<()> {
     let paths = Paths::new(&args.cluster.data_dir)?;
     let dir = paths.node(&args.node_name);
     let file = AgentFile::load(&dir)?;
-    let scope = Scope { netns: file.netns.clone(), hostname: file.name.clone(), cgroup: file.cgroup.clone() };
+    let scope = Scope {
+        netns: file.netns.clone(),
+        hostname: file.name.clone(),
+        cgroup: file.cgroup.clone(),
+    };
     match keeper_pid(&dir) {
         // The containers' mounts are in the scopes that the keeper lives in: a new agent must see them.
         Some(keeper) => rejoin(&scope, keeper)?,
@@ -117,8 +128,13 @@ pub(crate) async fn destroy(cluster: &Cluster, dir: &Path, cgroup: &str) -> anyh
         pull: PullOptions::default(),
     };
     let _ = cluster;
-    let runtime = Runtime::open(config).await.context("finding the node's containers")?;
-    runtime.destroy_all().await.context("removing the node's containers")?;
+    let runtime = Runtime::open(config)
+        .await
+        .context("finding the node's containers")?;
+    runtime
+        .destroy_all()
+        .await
+        .context("removing the node's containers")?;
     corten_kubelet::unmount_all(&dir.join("kubelet")).context("unmounting volumes")?;
     Ok(())
 }
@@ -126,8 +142,16 @@ pub(crate) async fn destroy(cluster: &Cluster, dir: &Path, cgroup: &str) -> anyh
 /// Starts the process of a node that [`AgentFile::save`] has described.
 pub(crate) fn spawn(paths: &Paths, name: &str, dir: &Path) -> anyhow::Result<()> {
     let path = dir.join(LOG);
-    let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
-    command(paths, name)?.stderr(log).spawn().with_context(|| format!("starting the agent of {name}"))?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| path.display().to_string())?;
+    command(paths, name)?
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("starting the agent of {name}"))?;
     Ok(())
 }
 
@@ -136,14 +160,26 @@ pub(crate) fn destroy_scope(paths: &Paths, name: &str, dir: &Path) -> anyhow::Re
     if !dir.join(FILE).exists() {
         return Ok(());
     }
-    let output = command(paths, name)?.arg("--destroy").stderr(Stdio::piped()).output()?;
-    anyhow::ensure!(output.status.success(), "taking down {name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let output = command(paths, name)?
+        .arg("--destroy")
+        .stderr(Stdio::piped())
+        .output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "taking down {name}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }
 
 fn command(paths: &Paths, name: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("agent").arg("--data-dir").arg(&paths.root).arg("--node-name").arg(name);
+    command
+        .arg("agent")
+        .arg("--data-dir")
+        .arg(&paths.root)
+        .arg("--node-name")
+        .arg(name);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
 }
@@ -167,10 +203,17 @@ pub(crate) fn terminate(dir: &Path) {
 /// Ends a node's agent, if one runs, and waits for it.
 pub(crate) fn end_and_wait(dir: &Path) -> anyhow::Result<()> {
     let Some(pid) = pid(dir) else { return Ok(()) };
-    let Some(handle) = rustix::process::Pid::from_raw(pid.as_raw()) else { return Ok(()) };
-    let Ok(descriptor) = rustix::process::pidfd_open(handle, rustix::process::PidfdFlags::empty()) else { return Ok(()) };
+    let Some(handle) = rustix::process::Pid::from_raw(pid.as_raw()) else {
+        return Ok(());
+    };
+    let Ok(descriptor) = rustix::process::pidfd_open(handle, rustix::process::PidfdFlags::empty()) else {
+        return Ok(());
+    };
     terminate(dir);
-    let mut wait = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
+    let mut wait = [rustix::event::PollFd::new(
+        &descriptor,
+        rustix::event::PollFlags::IN,
+    )];
     rustix::event::poll(&mut wait, None)?;
     let _ = std::fs::remove_file(dir.join(PID));
     Ok(())

@@ -126,7 +126,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// What to measure
-    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle"], default_values_t = ["writes".to_owned(), "reads".to_owned(), "watch".to_owned(), "pods".to_owned(), "idle".to_owned()])]
+    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
     pub(crate) what: Vec<String>,
     /// Objects to create, and pods to start divided by 100
     #[arg(long, default_value_t = 2000)]
@@ -140,6 +140,9 @@ pub(crate) struct BenchArgs {
     /// Another API server to measure, by kubeconfig
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// The process whose memory and processor time count as the server's
+    #[arg(long, value_name = "PID")]
+    pub(crate) server_pid: Option<i32>,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -56,14 +56,21 @@ impl Cluster {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        let cluster = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged; restore it or start with another --data-dir", path.display()))?;
+        let cluster = serde_json::from_slice(&text).with_context(|| {
+            format!(
+                "{} is damaged; restore it or start with another --data-dir",
+                path.display()
+            )
+        })?;
         Ok(Some(cluster))
     }
 
     /// The cluster to start: the one kept here with what the flags may change, or a new one. `in_use` are the ranges
     /// that something on this machine has already.
-    pub(crate) fn load_or_choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<Ranges>) -> anyhow::Result<Self> {
+    pub(crate) fn load_or_choose(
+        args: &UpArgs,
+        ranges: impl FnOnce() -> anyhow::Result<Ranges>,
+    ) -> anyhow::Result<Self> {
         let mut cluster = match Self::load(&args.cluster.data_dir)? {
             Some(cluster) => cluster,
             None => Self::choose(args, ranges)?,
@@ -83,9 +90,14 @@ impl Cluster {
 
     fn choose(args: &UpArgs, ranges: impl FnOnce() -> anyhow::Result<Ranges>) -> anyhow::Result<Self> {
         let free = ranges()?;
-        let (cluster_cidr, service_cidr) = (args.cluster_cidr.unwrap_or(free.pods), args.service_cidr.unwrap_or(free.services));
+        let (cluster_cidr, service_cidr) = (
+            args.cluster_cidr.unwrap_or(free.pods),
+            args.service_cidr.unwrap_or(free.services),
+        );
         if cluster_cidr.contains(&service_cidr) || service_cidr.contains(&cluster_cidr) {
-            bail!("--cluster-cidr {cluster_cidr} and --service-cidr {service_cidr} overlap; choose ranges apart");
+            bail!(
+                "--cluster-cidr {cluster_cidr} and --service-cidr {service_cidr} overlap; choose ranges apart"
+            );
         }
         Ok(Self {
             id: uuid::Uuid::new_v4().simple().to_string()[..8].to_owned(),
@@ -97,7 +109,10 @@ impl Cluster {
             cluster_cidr,
             service_cidr,
             node_cidr: free.nodes,
-            domain: args.cluster_domain.clone().unwrap_or_else(|| "cluster.local".to_owned()),
+            domain: args
+                .cluster_domain
+                .clone()
+                .unwrap_or_else(|| "cluster.local".to_owned()),
             insecure_registries: args.insecure_registry.clone(),
             node_monitor_grace_s: DEFAULT_GRACE_S,
         })
@@ -107,7 +122,9 @@ impl Cluster {
     fn refuse_changes(&self, args: &UpArgs) -> anyhow::Result<()> {
         let place = args.cluster.data_dir.display();
         let refuse = |flag: &str, wanted: String, has: String| -> anyhow::Result<()> {
-            bail!("--{flag} {wanted}: the cluster in {place} was made with {has}; leave the flag out, or use another --data-dir")
+            bail!(
+                "--{flag} {wanted}: the cluster in {place} was made with {has}; leave the flag out, or use another --data-dir"
+            )
         };
         if let Some(nodes) = args.nodes.filter(|n| *n != self.nodes) {
             refuse("nodes", nodes.to_string(), self.nodes.to_string())?;
@@ -127,33 +144,49 @@ impl Cluster {
     /// Writes the choices so that a crash leaves the old file or the new one.
     fn save(&self, data_dir: &Path) -> anyhow::Result<()> {
         let path = file(data_dir);
-        let mut temporary = tempfile::NamedTempFile::new_in(data_dir).with_context(|| format!("writing into {}", data_dir.display()))?;
+        let mut temporary = tempfile::NamedTempFile::new_in(data_dir)
+            .with_context(|| format!("writing into {}", data_dir.display()))?;
         serde_json::to_writer_pretty(&mut temporary, self)?;
         temporary.as_file().sync_all()?;
-        temporary.persist(&path).with_context(|| format!("writing {}", path.display()))?;
+        temporary
+            .persist(&path)
+            .with_context(|| format!("writing {}", path.display()))?;
         Ok(())
     }
 
     /// The address that cluster DNS answers on.
     pub(crate) fn dns_ip(&self) -> anyhow::Result<IpAddr> {
-        self.service_cidr.hosts().nth(DNS_INDEX - 1).with_context(|| format!("--service-cidr {}: too small for DNS", self.service_cidr))
+        self.service_cidr
+            .hosts()
+            .nth(DNS_INDEX - 1)
+            .with_context(|| format!("--service-cidr {}: too small for DNS", self.service_cidr))
     }
 
     /// The address of the `kubernetes` Service: the first of the range.
     pub(crate) fn kubernetes_ip(&self) -> anyhow::Result<IpAddr> {
-        self.service_cidr.hosts().next().with_context(|| format!("--service-cidr {}: no address in it", self.service_cidr))
+        self.service_cidr
+            .hosts()
+            .next()
+            .with_context(|| format!("--service-cidr {}: no address in it", self.service_cidr))
     }
 
     /// The share of the pod range of the node of this index.
     pub(crate) fn pod_cidr(&self, index: u32) -> anyhow::Result<Ipv4Net> {
         let range = crate::node::ipv4_net(self.cluster_cidr)?;
         let too_small = || format!("--cluster-cidr {range}: no /{NODE_MASK} for node {index} in it");
-        range.subnets(NODE_MASK).with_context(too_small)?.nth(index as usize).with_context(too_small)
+        range
+            .subnets(NODE_MASK)
+            .with_context(too_small)?
+            .nth(index as usize)
+            .with_context(too_small)
     }
 
     /// An address for a node that has none: the first of the pod range, which no pod is given.
     pub(crate) fn fallback_node_ip(&self) -> anyhow::Result<IpAddr> {
-        self.cluster_cidr.hosts().next().with_context(|| format!("--cluster-cidr {}: no address in it", self.cluster_cidr))
+        self.cluster_cidr
+            .hosts()
+            .next()
+            .with_context(|| format!("--cluster-cidr {}: no address in it", self.cluster_cidr))
     }
 
     pub(crate) fn node_monitor_grace(&self) -> Duration {

@@ -48,21 +48,26 @@ pub(crate) struct Listed {
 pub(crate) fn serve(node_dir: &Path, images: ImageStore) -> anyhow::Result<()> {
     let path = node_dir.join(NAME);
     let _ = std::fs::remove_file(&path);
-    let listener = at_short_path(node_dir, |path| UnixListener::bind(path)).with_context(|| format!("listening on {}", path.display()))?;
+    let listener = at_short_path(node_dir, |path| UnixListener::bind(path))
+        .with_context(|| format!("listening on {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let images = images.clone();
-            let answered = std::thread::Builder::new().name("control-answer".to_owned()).spawn(move || {
-                if let Err(error) = answer(stream, &images) {
-                    tracing::debug!(%error, "a control client went away");
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let images = images.clone();
+                let answered = std::thread::Builder::new()
+                    .name("control-answer".to_owned())
+                    .spawn(move || {
+                        if let Err(error) = answer(stream, &images) {
+                            tracing::debug!(%error, "a control client went away");
+                        }
+                    });
+                if let Err(error) = answered {
+                    tracing::warn!(%error, "a control client was not served");
                 }
-            });
-            if let Err(error) = answered {
-                tracing::warn!(%error, "a control client was not served");
             }
-        }
-    })?;
+        })?;
     Ok(())
 }
 
@@ -82,7 +87,12 @@ fn perform(ask: Ask, images: &ImageStore, stream: &UnixStream) -> anyhow::Result
             let stream = stream.try_clone()?;
             let progress: ProgressFn = Arc::new(move |progress| drop(tell(&stream, &progress.into())));
             let records = import(images, &path, &progress)?;
-            Ok(Tell::Done(records.iter().flat_map(|record| record.tags.iter().cloned()).collect()))
+            Ok(Tell::Done(
+                records
+                    .iter()
+                    .flat_map(|record| record.tags.iter().cloned())
+                    .collect(),
+            ))
         }
         Ask::List => Ok(Tell::Listed(list(images))),
         Ask::Remove(name) => {
@@ -124,7 +134,9 @@ fn tell(mut stream: &UnixStream, told: &Tell) -> anyhow::Result<()> {
 
 /// Asks a node's process. `None` if none runs. `hear` gets every line but the last, which is returned.
 pub(crate) fn ask(node_dir: &Path, ask: &Ask, mut hear: impl FnMut(Tell)) -> anyhow::Result<Option<Tell>> {
-    let Ok(mut stream) = at_short_path(node_dir, |path| UnixStream::connect(path)) else { return Ok(None) };
+    let Ok(mut stream) = at_short_path(node_dir, |path| UnixStream::connect(path)) else {
+        return Ok(None);
+    };
     let mut line = serde_json::to_vec(ask)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -135,7 +147,10 @@ pub(crate) fn ask(node_dir: &Path, ask: &Ask, mut hear: impl FnMut(Tell)) -> any
             told => hear(told),
         }
     }
-    Err(anyhow!("the node's process ended before it had answered; see its log in {}", node_dir.display()))
+    Err(anyhow!(
+        "the node's process ended before it had answered; see its log in {}",
+        node_dir.display()
+    ))
 }
 
 /// A socket's path must be short (108 bytes); a data directory's need not be. So it is reached through a descriptor.

@@ -38,7 +38,12 @@ pub(crate) struct ControlPlane {
 }
 
 /// Starts everything and writes the admin kubeconfig; the API is served when this returns.
-pub(crate) async fn start(cluster: &Cluster, paths: &Paths, front: Front, stop: CancellationToken) -> anyhow::Result<ControlPlane> {
+pub(crate) async fn start(
+    cluster: &Cluster,
+    paths: &Paths,
+    front: Front,
+    stop: CancellationToken,
+) -> anyhow::Result<ControlPlane> {
     let (pki, registry) = tokio::try_join!(pki(cluster, paths, front.advertise), open_registry(paths))?;
     let standard = Standard {
         registry,
@@ -55,9 +60,16 @@ pub(crate) async fn start(cluster: &Cluster, paths: &Paths, front: Front, stop: 
         dialer: front.dialer,
     };
     let (api, tls) = standard.start(&pki).await.context("starting the API server")?;
-    let listeners = front.listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+    let listeners = front
+        .listeners
+        .into_iter()
+        .map(TcpListener::from_std)
+        .collect::<Result<_, _>>()?;
     let mut parts = Parts::default();
-    parts.spawn("api server", corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()));
+    parts.spawn(
+        "api server",
+        corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()),
+    );
     write_admin(&paths.admin_kubeconfig(), cluster, &pki)?;
     start_controllers(&mut parts, cluster, &api, &pki, &stop);
     Ok(ControlPlane { api, pki, parts })
@@ -72,10 +84,16 @@ impl ControlPlane {
     /// Resolves once pods can be made: the default service account and the CA they need are in the default namespace.
     pub(crate) async fn accepts_pods(&self, stop: &CancellationToken) {
         let stop = stop.child_token();
-        let factory = Factory::new(self.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])), stop.clone());
+        let factory = Factory::new(
+            self.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])),
+            stop.clone(),
+        );
         let accounts = factory.filtered::<ServiceAccount>("fieldSelector=metadata.name%3Ddefault");
         let bundles = factory.filtered::<ConfigMap>("fieldSelector=metadata.name%3Dkube-root-ca.crt");
-        tokio::join!(until(&accounts, |a| !a.in_namespace("default").is_empty()), until(&bundles, |b| !b.in_namespace("default").is_empty()));
+        tokio::join!(
+            until(&accounts, |a| !a.in_namespace("default").is_empty()),
+            until(&bundles, |b| !b.in_namespace("default").is_empty())
+        );
         stop.cancel();
     }
 
@@ -100,30 +118,59 @@ pub(crate) async fn until<K: Object>(informer: &Informer<K>, wanted: impl Fn(&In
 }
 
 async fn pki(cluster: &Cluster, paths: &Paths, advertise: IpAddr) -> anyhow::Result<Arc<Pki>> {
-    let names = ServingNames::standard(&cluster.domain, cluster.kubernetes_ip()?, &[advertise], &cluster.node_name);
+    let names = ServingNames::standard(
+        &cluster.domain,
+        cluster.kubernetes_ip()?,
+        &[advertise],
+        &cluster.node_name,
+    );
     let dir = paths.pki();
     let pki = tokio::task::spawn_blocking(move || Pki::load_or_create(&dir, &names)).await?;
     Ok(Arc::new(pki.context("the cluster's certificates")?))
 }
 
 async fn open_registry(paths: &Paths) -> anyhow::Result<Arc<Registry>> {
-    let store = Engine::open(paths.store(), EngineOptions::default()).await.context("opening the store")?;
-    Registry::open(Arc::new(store), corten_registry::Options::default()).await.context("reading the store")
+    let store = Engine::open(paths.store(), EngineOptions::default())
+        .await
+        .context("opening the store")?;
+    Registry::open(Arc::new(store), corten_registry::Options::default())
+        .await
+        .context("reading the store")
 }
 
-fn start_controllers(parts: &mut Parts, cluster: &Cluster, api: &ApiServer, pki: &Pki, stop: &CancellationToken) {
+fn start_controllers(
+    parts: &mut Parts,
+    cluster: &Cluster,
+    api: &ApiServer,
+    pki: &Pki,
+    stop: &CancellationToken,
+) {
     let clock: SharedClock = RealClock::shared();
-    let as_user = |name: &str, more: &[&str]| corten_client::in_process(api.in_process(UserInfo::new(name, more.iter().copied())));
-    let factory = Factory::new(as_user("system:kube-controller-manager", &[groups::MASTERS]), stop.clone());
+    let as_user = |name: &str, more: &[&str]| {
+        corten_client::in_process(api.in_process(UserInfo::new(name, more.iter().copied())))
+    };
+    let factory = Factory::new(
+        as_user("system:kube-controller-manager", &[groups::MASTERS]),
+        stop.clone(),
+    );
     let config = corten_controllers::Config {
         root_ca: pki.ca_pem().to_owned(),
         cluster_cidrs: vec![cluster.cluster_cidr],
-        grace: Grace { monitor: cluster.node_monitor_grace(), ..Grace::default() },
+        grace: Grace {
+            monitor: cluster.node_monitor_grace(),
+            ..Grace::default()
+        },
         ..corten_controllers::Config::new(clock.clone())
     };
-    parts.spawn("controllers", corten_controllers::run_all(factory.clone(), config, stop.clone()));
+    parts.spawn(
+        "controllers",
+        corten_controllers::run_all(factory.clone(), config, stop.clone()),
+    );
     let scheduling = factory.acting_as(as_user("system:kube-scheduler", &[]));
-    parts.spawn("scheduler", corten_scheduler::run(scheduling, corten_scheduler::Config::new(clock), stop.clone()));
+    parts.spawn(
+        "scheduler",
+        corten_scheduler::run(scheduling, corten_scheduler::Config::new(clock), stop.clone()),
+    );
 }
 
 fn write_admin(path: &Path, cluster: &Cluster, pki: &Pki) -> anyhow::Result<()> {
@@ -133,7 +180,13 @@ fn write_admin(path: &Path, cluster: &Cluster, pki: &Pki) -> anyhow::Result<()> 
 /// Calls `f` with the administrator's kubeconfig entry.
 pub(crate) fn with_entry<T>(cluster: &Cluster, pki: &Pki, f: impl FnOnce(&kubeconfig::Entry<'_>) -> T) -> T {
     let server = server_url(cluster);
-    f(&kubeconfig::Entry { name: CONTEXT, user: ADMIN, server: &server, ca_pem: pki.ca_pem(), identity: &pki.admin })
+    f(&kubeconfig::Entry {
+        name: CONTEXT,
+        user: ADMIN,
+        server: &server,
+        ca_pem: pki.ca_pem(),
+        identity: &pki.admin,
+    })
 }
 
 /// Where users on this machine find the API server.

@@ -11,14 +11,17 @@ pub(crate) const READY: &str = "Corten is ready";
 
 /// Starts the server detached and returns when it is ready or has failed.
 pub(crate) fn start(paths: &Paths) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&paths.root).with_context(|| format!("making the data directory {}", paths.root.display()))?;
+    std::fs::create_dir_all(&paths.root)
+        .with_context(|| format!("making the data directory {}", paths.root.display()))?;
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .open(paths.log())
         .with_context(|| format!("opening the log {}", paths.log().display()))?;
-    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach" && argument != "-d");
+    let arguments = std::env::args_os()
+        .skip(1)
+        .filter(|argument| argument != "--detach" && argument != "-d");
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .arg("--detached")
@@ -36,7 +39,10 @@ pub(crate) fn start(paths: &Paths) -> anyhow::Result<()> {
     }
     if !ready {
         let status = child.wait()?;
-        bail!("the server ended before it was ready ({status}); its log is {}", paths.log().display());
+        bail!(
+            "the server ended before it was ready ({status}); its log is {}",
+            paths.log().display()
+        );
     }
     Ok(())
 }

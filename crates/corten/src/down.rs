@@ -24,12 +24,15 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<()> {
         if dir.is_dir() {
             machine::runtime()?.block_on(agent::destroy(&cluster, &dir, &cluster.cgroup_root()))?;
         }
-        corten_net::node::sweep(ClusterId::from_seed(&cluster.id), None).context("removing the pod network")?;
+        corten_net::node::sweep(ClusterId::from_seed(&cluster.id), None)
+            .context("removing the pod network")?;
         let _ = std::fs::remove_dir_all(crate::pod_network::addresses_dir(&dir));
     }
-    corten_net::cluster::scope::remove_cgroups(Path::new(&cluster.cgroup_root())).context("removing control groups")?;
+    corten_net::cluster::scope::remove_cgroups(Path::new(&cluster.cgroup_root()))
+        .context("removing control groups")?;
     if let Some(path) = up::user_kubeconfig() {
-        corten_auth::kubeconfig::remove(&path, CONTEXT, Some(&server_url(&cluster))).context("removing the kubectl context")?;
+        corten_auth::kubeconfig::remove(&path, CONTEXT, Some(&server_url(&cluster)))
+            .context("removing the kubectl context")?;
     }
     println!("the cluster is down; its data stays in {}", paths.root.display());
     Ok(())
@@ -39,7 +42,8 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<()> {
 fn end_server(paths: &Paths) -> anyhow::Result<()> {
     if let Some(pid) = lock::running_pid(paths) {
         let pid = nix::unistd::Pid::from_raw(pid);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).with_context(|| format!("ending the server (pid {pid})"))?;
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)
+            .with_context(|| format!("ending the server (pid {pid})"))?;
         lock::wait_free(paths)?;
     }
     Ok(())

@@ -20,9 +20,19 @@ pub(crate) fn run(command: ImageCommand) -> anyhow::Result<()> {
 
 /// Directories of the cluster's nodes.
 fn nodes(paths: &Paths) -> anyhow::Result<Vec<PathBuf>> {
-    let none = || format!("no cluster in {}; start one with `corten up --data-dir {}`", paths.root.display(), paths.root.display());
+    let none = || {
+        format!(
+            "no cluster in {}; start one with `corten up --data-dir {}`",
+            paths.root.display(),
+            paths.root.display()
+        )
+    };
     let entries = std::fs::read_dir(paths.nodes()).with_context(none)?;
-    let mut nodes: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut nodes: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     nodes.sort();
     ensure!(!nodes.is_empty(), none());
     Ok(nodes)
@@ -40,7 +50,8 @@ fn import_file(paths: &Paths, file: &Path) -> anyhow::Result<()> {
             Some(Tell::Done(imported)) => names.extend(imported),
             Some(other) => bail!("the node answered with {other:?}"),
             None => {
-                let records = import(&ImageStore::open(&node)?, &file, &quiet()).with_context(|| format!("importing {}", file.display()))?;
+                let records = import(&ImageStore::open(&node)?, &file, &quiet())
+                    .with_context(|| format!("importing {}", file.display()))?;
                 names.extend(records.into_iter().flat_map(|record| record.tags));
             }
         }
@@ -64,7 +75,10 @@ fn list(paths: &Paths) -> anyhow::Result<()> {
     for image in images {
         let id: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
         for name in &image.names {
-            println!("{name:<60} {id:<14} {:>10}", HumanBytes(image.size_bytes).to_string());
+            println!(
+                "{name:<60} {id:<14} {:>10}",
+                HumanBytes(image.size_bytes).to_string()
+            );
         }
     }
     Ok(())
@@ -79,11 +93,15 @@ fn untimed(mut image: Listed) -> Listed {
 fn remove(paths: &Paths, image: &str) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for node in nodes(paths)? {
-        found.push(match control::ask(&node, &Ask::Remove(image.to_owned()), |_| {}) {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => ImageStore::open(&node)?.remove(image).map_err(anyhow::Error::from),
-            Err(error) => Err(error),
-        });
+        found.push(
+            match control::ask(&node, &Ask::Remove(image.to_owned()), |_| {}) {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => ImageStore::open(&node)?
+                    .remove(image)
+                    .map_err(anyhow::Error::from),
+                Err(error) => Err(error),
+            },
+        );
     }
     // A node that never had it does not matter where another had.
     if !found.iter().any(Result::is_ok) {
@@ -116,7 +134,10 @@ impl Progress {
             }
             (Tell::Image { name, layers }, None) => eprintln!("{name}: {layers} layers"),
             (Tell::LayerDone { digest, existed }, None) => {
-                eprintln!("  {digest}: {}", if *existed { "here already" } else { "unpacked" });
+                eprintln!(
+                    "  {digest}: {}",
+                    if *existed { "here already" } else { "unpacked" }
+                );
             }
             _ => {}
         }

@@ -35,7 +35,10 @@ pub(crate) fn take(paths: &Paths) -> anyhow::Result<Lock> {
         );
     };
     std::fs::write(paths.pid(), std::process::id().to_string()).context("writing the pid file")?;
-    Ok(Lock { _file: file, pid: paths.pid() })
+    Ok(Lock {
+        _file: file,
+        pid: paths.pid(),
+    })
 }
 
 /// The lock if nobody has it; `None` if a server runs.
@@ -66,7 +69,12 @@ pub(crate) fn running_pid(paths: &Paths) -> Option<i32> {
 /// Waits until no server holds the lock.
 pub(crate) fn wait_free(paths: &Paths) -> anyhow::Result<()> {
     let path = paths.lock();
-    let file = OpenOptions::new().write(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).with_context(|| format!("locking {}", path.display()))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .with_context(|| format!("locking {}", path.display()))?;
     Ok(())
 }

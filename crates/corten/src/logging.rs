@@ -5,9 +5,16 @@ use tracing_subscriber::EnvFilter;
 
 /// Installs the process's logger. Libraries speak from `warn` on; Corten's own crates from `level`.
 pub(crate) fn init(level: &str) -> anyhow::Result<()> {
-    let directives = if level.contains('=') { level.to_owned() } else { format!("warn,corten={level},{}", crates(level)) };
-    let filter = EnvFilter::try_new(&directives).map_err(|error| anyhow::anyhow!("--log {level}: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let directives = if level.contains('=') {
+        level.to_owned()
+    } else {
+        format!("warn,corten={level},{}", crates(level))
+    };
+    let filter =
+        EnvFilter::try_new(&directives).map_err(|error| anyhow::anyhow!("--log {level}: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         builder.compact().init();
     } else {
@@ -18,8 +25,24 @@ pub(crate) fn init(level: &str) -> anyhow::Result<()> {
 
 fn crates(level: &str) -> String {
     const CRATES: &[&str] = &[
-        "apiserver", "auth", "client", "controllers", "dns", "kubelet", "net", "registry", "runtime", "scheduler", "schema",
-        "store", "streams", "sys",
+        "apiserver",
+        "auth",
+        "client",
+        "controllers",
+        "dns",
+        "kubelet",
+        "net",
+        "registry",
+        "runtime",
+        "scheduler",
+        "schema",
+        "store",
+        "streams",
+        "sys",
     ];
-    CRATES.iter().map(|name| format!("corten_{name}={level}")).collect::<Vec<_>>().join(",")
+    CRATES
+        .iter()
+        .map(|name| format!("corten_{name}={level}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }

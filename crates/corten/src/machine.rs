@@ -10,9 +10,15 @@ const BLOCKING_MAX: usize = 64;
 
 /// The process's async runtime.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS_MAX);
+    let workers = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, WORKERS_MAX);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(workers).max_blocking_threads(BLOCKING_MAX).thread_name("corten").enable_all();
+    builder
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_MAX)
+        .thread_name("corten")
+        .enable_all();
     builder.build().context("starting the async runtime")
 }
 

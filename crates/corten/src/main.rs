@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Image(command) => image::run(command),
-        Command::Bench(args) => block_on(bench::run(args)),
+        Command::Bench(args) => bench::run(args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "corten", &mut std::io::stdout());
             Ok(())

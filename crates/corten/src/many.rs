@@ -27,9 +27,16 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn open(cluster: &Cluster, paths: &Paths) -> anyhow::Result<Self> {
-        let config = NetConfig { cluster: ClusterId::from_seed(&cluster.id), dir: paths.namespaces(), subnet: ipv4_net(cluster.node_cidr)? };
+        let config = NetConfig {
+            cluster: ClusterId::from_seed(&cluster.id),
+            dir: paths.namespaces(),
+            subnet: ipv4_net(cluster.node_cidr)?,
+        };
         let net = ClusterNet::open(config).context("making the cluster's network")?;
-        Ok(Self { net: Arc::new(net), nodes: Vec::new() })
+        Ok(Self {
+            net: Arc::new(net),
+            nodes: Vec::new(),
+        })
     }
 
     /// The API server's address as nodes see it.
@@ -60,14 +67,24 @@ pub(crate) struct HubDialer(NetNs);
 impl KubeletDialer for HubDialer {
     async fn connect(&self, target: &Target) -> std::io::Result<BoxIo> {
         let ip: IpAddr = target.host.parse().map_err(std::io::Error::other)?;
-        let stream = self.0.connect_tcp(SocketAddr::new(ip, target.port)).await.map_err(std::io::Error::other)?;
+        let stream = self
+            .0
+            .connect_tcp(SocketAddr::new(ip, target.port))
+            .await
+            .map_err(std::io::Error::other)?;
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
     }
 }
 
 /// Starts every node's agent and waits until all nodes are Ready.
-pub(crate) async fn start_agents(mut hub: Hub, cluster: &Cluster, paths: &Paths, plane: &ControlPlane, stop: &CancellationToken) -> anyhow::Result<Hub> {
+pub(crate) async fn start_agents(
+    mut hub: Hub,
+    cluster: &Cluster,
+    paths: &Paths,
+    plane: &ControlPlane,
+    stop: &CancellationToken,
+) -> anyhow::Result<Hub> {
     for index in 1..=cluster.nodes {
         let file = prepare(&hub, index, cluster, paths, plane)?;
         let dir = paths.node(&file.name);
@@ -75,7 +92,10 @@ pub(crate) async fn start_agents(mut hub: Hub, cluster: &Cluster, paths: &Paths,
         agent::spawn(paths, &file.name, &dir)?;
         hub.nodes.push(dir);
     }
-    let factory = Factory::new(plane.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])), stop.child_token());
+    let factory = Factory::new(
+        plane.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])),
+        stop.child_token(),
+    );
     start_routes(&hub, &factory, stop);
     all_ready(&factory, usize::from(cluster.nodes)).await;
     Ok(hub)
@@ -90,7 +110,13 @@ fn start_routes(hub: &Hub, factory: &Factory, stop: &CancellationToken) {
 }
 
 /// Everything an agent reads: its namespace, its settings, its identities.
-fn prepare(hub: &Hub, index: u16, cluster: &Cluster, paths: &Paths, plane: &ControlPlane) -> anyhow::Result<AgentFile> {
+fn prepare(
+    hub: &Hub,
+    index: u16,
+    cluster: &Cluster,
+    paths: &Paths,
+    plane: &ControlPlane,
+) -> anyhow::Result<AgentFile> {
     let namespace = hub.net.add_node(index)?;
     let name = format!("node-{index}");
     let ip = IpAddr::V4(namespace.ip);
@@ -99,11 +125,25 @@ fn prepare(hub: &Hub, index: u16, cluster: &Cluster, paths: &Paths, plane: &Cont
     let server = format!("https://{}", SocketAddr::new(hub.address(), cluster.port));
     let pki = &plane.pki;
     let write = |file: &str, user: &str, identity: &Identity| {
-        let entry = kubeconfig::Entry { name: CONTEXT, user, server: &server, ca_pem: pki.ca_pem(), identity };
+        let entry = kubeconfig::Entry {
+            name: CONTEXT,
+            user,
+            server: &server,
+            ca_pem: pki.ca_pem(),
+            identity,
+        };
         kubeconfig::write(&dir.join(file), &entry)
     };
-    write(agent::KUBELET_CONFIG, &format!("system:node:{name}"), &pki.kubelet(&name)?)?;
-    write(agent::PROXY_CONFIG, "system:kube-proxy", &pki.authority.issue(&Subject::client("system:kube-proxy", &[]))?)?;
+    write(
+        agent::KUBELET_CONFIG,
+        &format!("system:node:{name}"),
+        &pki.kubelet(&name)?,
+    )?;
+    write(
+        agent::PROXY_CONFIG,
+        "system:kube-proxy",
+        &pki.authority.issue(&Subject::client("system:kube-proxy", &[]))?,
+    )?;
     let serving = pki.kubelet_serving(&name, &[ip])?;
     let file = AgentFile {
         cluster: cluster.clone(),
@@ -129,12 +169,18 @@ fn hub_file(paths: &Paths, index: u16) -> std::path::PathBuf {
 
 async fn all_ready(factory: &Factory, wanted: usize) {
     let nodes = factory.informer::<Node>();
-    until(&nodes, |nodes| nodes.list().iter().filter(|node| is_ready(node)).count() >= wanted).await;
+    until(&nodes, |nodes| {
+        nodes.list().iter().filter(|node| is_ready(node)).count() >= wanted
+    })
+    .await;
 }
 
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Ends agents, removes what runs in the nodes' scopes, then the scopes. Nothing there is fine.
@@ -148,7 +194,8 @@ pub(crate) fn destroy(cluster: &Cluster, paths: &Paths) -> anyhow::Result<()> {
         agent::end_and_wait(&dir)?;
         agent::destroy_scope(paths, &name, &dir)?;
         let cgroup = format!("{}/{name}", cluster.cgroup_root());
-        corten_net::cluster::scope::remove_cgroups(Path::new(&cgroup)).with_context(|| format!("removing control groups of {name}"))?;
+        corten_net::cluster::scope::remove_cgroups(Path::new(&cgroup))
+            .with_context(|| format!("removing control groups of {name}"))?;
     }
     corten_net::cluster::destroy_at(&paths.namespaces()).context("removing the cluster's network")
 }

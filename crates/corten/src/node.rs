@@ -57,7 +57,9 @@ pub(crate) struct Node {
 impl Node {
     /// Resolves once the node is registered and Ready; an error if it ended instead.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
-        (&mut self.ready).await.context("the node's agent ended before the node was Ready; see the log")
+        (&mut self.ready)
+            .await
+            .context("the node's agent ended before the node was Ready; see the log")
     }
 
     /// Until every part has ended, which they do when the token they were started with is cancelled.
@@ -86,7 +88,9 @@ pub(crate) async fn start(config: Config, stop: CancellationToken) -> anyhow::Re
     })
     .await?
     .context("setting up the node's network")?;
-    let runtime = Runtime::open(runtime_config(&config, &net)).await.context("starting the container runtime")?;
+    let runtime = Runtime::open(runtime_config(&config, &net))
+        .await
+        .context("starting the container runtime")?;
     retain_networks(&runtime, &net).await?;
     control::serve(&config.dir, runtime.images().clone())?;
 
@@ -117,11 +121,19 @@ fn start_feeds(
     let forwarder = Forwarder::new(corten_dns::nameservers(&resolv_conf, &[dns_ip]));
     let server = DnsServer::start(sockets, Records::new(&config.cluster.domain, dns_ip), forwarder)?;
     let (names, end) = (factory.clone(), stop.clone());
-    parts.spawn("dns feed", async move { feeds::names::run(&names, &server, end).await });
+    parts.spawn("dns feed", async move {
+        feeds::names::run(&names, &server, end).await
+    });
 
-    let node = feeds::services::Node { name: config.name.clone(), own_addresses: vec![dns_ip] };
+    let node = feeds::services::Node {
+        name: config.name.clone(),
+        own_addresses: vec![dns_ip],
+    };
     let (services, end) = (factory.clone(), stop.clone());
-    parts.spawn("service feed", async move { feeds::services::run(&services, node, proxy, end).await });
+    let pods = Factory::new(config.kubelet.clone(), stop.clone());
+    parts.spawn("service feed", async move {
+        feeds::services::run(&services, &pods, node, proxy, end).await
+    });
 
     let (uplink, end) = (Arc::clone(net), stop.clone());
     parts.spawn("uplink", async move {
@@ -131,8 +143,15 @@ fn start_feeds(
         }
     });
 
-    let (routes, name, net, end) = (factory.clone(), config.name.clone(), Arc::clone(net), stop.clone());
-    parts.spawn("route feed", async move { feeds::routes::run(&routes, &name, move |wanted| net.set_routes(wanted), end).await });
+    let (routes, name, net, end) = (
+        factory.clone(),
+        config.name.clone(),
+        Arc::clone(net),
+        stop.clone(),
+    );
+    parts.spawn("route feed", async move {
+        feeds::routes::run(&routes, &name, move |wanted| net.set_routes(wanted), end).await
+    });
     Ok(())
 }
 
@@ -155,7 +174,9 @@ fn runtime_config(config: &Config, net: &Arc<NodeNet>) -> RuntimeConfig {
         cgroup_root: format!("/{}", config.cgroup),
         keeper_command: keeper_command(),
         network: Arc::new(Network(Arc::clone(net))),
-        pull: PullOptions { plain_http: config.cluster.insecure_registries.iter().cloned().collect() },
+        pull: PullOptions {
+            plain_http: config.cluster.insecure_registries.iter().cloned().collect(),
+        },
     }
 }
 
@@ -178,7 +199,11 @@ async fn retain_networks(runtime: &Runtime, net: &Arc<NodeNet>) -> anyhow::Resul
     Ok(())
 }
 
-fn kubelet_config(config: Config, runtime: Runtime, announce: oneshot::Sender<()>) -> anyhow::Result<corten_kubelet::Config> {
+fn kubelet_config(
+    config: Config,
+    runtime: Runtime,
+    announce: oneshot::Sender<()>,
+) -> anyhow::Result<corten_kubelet::Config> {
     let runtime = Arc::new(runtime);
     let server = kubelet_server(&config)?;
     Ok(corten_kubelet::Config {
@@ -212,7 +237,9 @@ fn kubelet_server(config: &Config) -> anyhow::Result<ServerConfig> {
         roots.add(certificate)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider)).allow_unauthenticated().build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()?;
     let tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

@@ -11,7 +11,9 @@ pub(crate) struct Paths {
 impl Paths {
     /// `data_dir` made absolute, so that the processes of a cluster agree on it whatever their working directory.
     pub(crate) fn new(data_dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self { root: std::path::absolute(data_dir)? })
+        Ok(Self {
+            root: std::path::absolute(data_dir)?,
+        })
     }
 
     pub(crate) fn pki(&self) -> PathBuf {

@@ -23,8 +23,12 @@ impl PodNetwork for Network {
     }
 }
 
-async fn blocking<T: Send + 'static>(f: impl FnOnce() -> corten_net::Result<T> + Send + 'static) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(f).await.map_err(|error| error.to_string())?;
+async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> corten_net::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(f)
+        .await
+        .map_err(|error| error.to_string())?;
     done.map_err(|error| error.to_string())
 }
 

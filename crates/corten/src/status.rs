@@ -11,7 +11,11 @@ use kube::api::{Api, ListParams};
 pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<()> {
     let paths = Paths::new(&args.data_dir)?;
     let Some(cluster) = Cluster::load(&paths.root)? else {
-        println!("no cluster in {}; start one with `corten up --data-dir {}`", paths.root.display(), paths.root.display());
+        println!(
+            "no cluster in {}; start one with `corten up --data-dir {}`",
+            paths.root.display(),
+            paths.root.display()
+        );
         return Ok(());
     };
     println!("data      {}", paths.root.display());
@@ -30,9 +34,20 @@ async fn nodes(paths: &Paths) -> anyhow::Result<()> {
     let client = corten_client::from_kubeconfig(&paths.admin_kubeconfig()).await?;
     for node in Api::<Node>::all(client).list(&ListParams::default()).await? {
         let status = node.status.unwrap_or_default();
-        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        let version = status.node_info.map(|info| info.kubelet_version).unwrap_or_default();
-        println!("node      {} {} {version}", node.metadata.name.unwrap_or_default(), if ready { "Ready" } else { "NotReady" });
+        let ready = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == "Ready" && c.status == "True");
+        let version = status
+            .node_info
+            .map(|info| info.kubelet_version)
+            .unwrap_or_default();
+        println!(
+            "node      {} {} {version}",
+            node.metadata.name.unwrap_or_default(),
+            if ready { "Ready" } else { "NotReady" }
+        );
     }
     Ok(())
 }

@@ -93,16 +93,29 @@ async fn start(cluster: &Cluster, paths: &Paths, stop: &CancellationToken) -> an
         Some(ip) => ip,
         None => cluster.fallback_node_ip()?,
     };
-    let front = Front { listeners: vec![listener], advertise: ip, dialer: Arc::new(DirectDialer) };
+    let front = Front {
+        listeners: vec![listener],
+        advertise: ip,
+        dialer: Arc::new(DirectDialer),
+    };
     let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
     let mut node = node::start(single(cluster, paths, &plane, ip)?, stop.clone()).await?;
     let (ready, ()) = tokio::join!(node.ready(), plane.accepts_pods(stop));
     ready?;
-    Ok(Running { plane, node: Some(node), hub: None })
+    Ok(Running {
+        plane,
+        node: Some(node),
+        hub: None,
+    })
 }
 
 /// The one node, in this process and this machine's own network.
-fn single(cluster: &Cluster, paths: &Paths, plane: &ControlPlane, ip: IpAddr) -> anyhow::Result<node::Config> {
+fn single(
+    cluster: &Cluster,
+    paths: &Paths,
+    plane: &ControlPlane,
+    ip: IpAddr,
+) -> anyhow::Result<node::Config> {
     let name = cluster.node_name.clone();
     Ok(node::Config {
         ip,
@@ -119,22 +132,42 @@ fn single(cluster: &Cluster, paths: &Paths, plane: &ControlPlane, ip: IpAddr) ->
     })
 }
 
-async fn start_many(cluster: &Cluster, paths: &Paths, listener: std::net::TcpListener, stop: &CancellationToken) -> anyhow::Result<Running> {
+async fn start_many(
+    cluster: &Cluster,
+    paths: &Paths,
+    listener: std::net::TcpListener,
+    stop: &CancellationToken,
+) -> anyhow::Result<Running> {
     let hub = Hub::open(cluster, paths)?;
     let inside = hub.listen(SocketAddr::new(hub.address(), cluster.port))?;
     let dialer: Arc<dyn KubeletDialer> = Arc::new(hub.dialer());
-    let front = Front { listeners: vec![listener, inside], advertise: hub.address(), dialer };
+    let front = Front {
+        listeners: vec![listener, inside],
+        advertise: hub.address(),
+        dialer,
+    };
     let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
-    let (hub, ()) = tokio::join!(many::start_agents(hub, cluster, paths, &plane, stop), plane.accepts_pods(stop));
+    let (hub, ()) = tokio::join!(
+        many::start_agents(hub, cluster, paths, &plane, stop),
+        plane.accepts_pods(stop)
+    );
     let hub = hub?;
-    Ok(Running { plane, node: None, hub: Some(hub) })
+    Ok(Running {
+        plane,
+        node: None,
+        hub: Some(hub),
+    })
 }
 
 /// Ranges that nothing on the machine uses, nor any other cluster whose data lies beside this one's.
 fn free_ranges(paths: &Paths) -> anyhow::Result<Ranges> {
     let _ = paths;
     let ranges = corten_net::cidr::pick(None, &[]).context("choosing address ranges")?;
-    Ok(Ranges { pods: IpNet::V4(ranges.pods), services: IpNet::V4(ranges.services), nodes: IpNet::V4(ranges.nodes) })
+    Ok(Ranges {
+        pods: IpNet::V4(ranges.pods),
+        services: IpNet::V4(ranges.services),
+        nodes: IpNet::V4(ranges.nodes),
+    })
 }
 
 /// Resolves when the process is asked to end.
@@ -149,8 +182,11 @@ fn ends() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 fn merge_kubeconfig(cluster: &Cluster, plane: &ControlPlane) -> anyhow::Result<()> {
-    let Some(path) = user_kubeconfig() else { return Ok(()) };
-    with_entry(cluster, &plane.pki, |entry| kubeconfig::merge(&path, entry)).with_context(|| format!("adding the context to {}", path.display()))
+    let Some(path) = user_kubeconfig() else {
+        return Ok(());
+    };
+    with_entry(cluster, &plane.pki, |entry| kubeconfig::merge(&path, entry))
+        .with_context(|| format!("adding the context to {}", path.display()))
 }
 
 /// `~/.kube/config`.
@@ -167,7 +203,10 @@ fn say_ready(cluster: &Cluster, paths: &Paths, began: Instant, merged: bool) {
     }
     println!("  server    {}", control_plane::server_url(cluster));
     if merged {
-        println!("  kubectl   context \"{CONTEXT}\" in ~/.kube/config (or --kubeconfig {})", file.display());
+        println!(
+            "  kubectl   context \"{CONTEXT}\" in ~/.kube/config (or --kubeconfig {})",
+            file.display()
+        );
     } else {
         println!("  kubectl   --kubeconfig {}", file.display());
     }

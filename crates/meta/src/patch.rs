@@ -19,8 +19,12 @@ pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
     let operations: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(e.to_string()))?;
     json_patch::patch(doc, &operations).map_err(|_| {
-        Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
-            .with_details(Details::default())
+        Status::new(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+        .with_details(Details::default())
     })
 }
 

@@ -18,7 +18,13 @@ pub struct Schedule {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Fields { minute: u64, hour: u64, day: u64, month: u64, weekday: u64 },
+    Fields {
+        minute: u64,
+        hour: u64,
+        day: u64,
+        month: u64,
+        weekday: u64,
+    },
     Every(SignedDuration),
 }
 
@@ -28,15 +34,33 @@ struct Bounds {
     names: &'static [&'static str],
 }
 
-const MINUTES: Bounds = Bounds { min: 0, max: 59, names: &[] };
-const HOURS: Bounds = Bounds { min: 0, max: 23, names: &[] };
-const DAYS: Bounds = Bounds { min: 1, max: 31, names: &[] };
+const MINUTES: Bounds = Bounds {
+    min: 0,
+    max: 59,
+    names: &[],
+};
+const HOURS: Bounds = Bounds {
+    min: 0,
+    max: 23,
+    names: &[],
+};
+const DAYS: Bounds = Bounds {
+    min: 1,
+    max: 31,
+    names: &[],
+};
 const MONTHS: Bounds = Bounds {
     min: 1,
     max: 12,
-    names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    names: &[
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    ],
 };
-const WEEKDAYS: Bounds = Bounds { min: 0, max: 6, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] };
+const WEEKDAYS: Bounds = Bounds {
+    min: 0,
+    max: 6,
+    names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+};
 
 impl Schedule {
     /// Reads a schedule. The error is robfig's text.
@@ -45,24 +69,38 @@ impl Schedule {
         if spec.is_empty() {
             return Err("empty spec string".to_owned());
         }
-        let kind = if spec.starts_with('@') { descriptor(spec)? } else { fields(spec)? };
+        let kind = if spec.starts_with('@') {
+            descriptor(spec)?
+        } else {
+            fields(spec)?
+        };
         Ok(Self { kind, zone })
     }
 
     /// The first moment after `after`, in the schedule's own zone (`TZ=`) or else in that of `after`.
     pub fn next(&self, after: &Zoned) -> Option<Zoned> {
-        let after = self.zone.clone().map_or_else(|| after.clone(), |zone| after.with_time_zone(zone));
+        let after = self
+            .zone
+            .clone()
+            .map_or_else(|| after.clone(), |zone| after.with_time_zone(zone));
         match &self.kind {
             Kind::Every(period) => {
                 let whole = Timestamp::from_second(after.timestamp().as_second()).ok()?;
-                Some(whole.checked_add(*period).ok()?.to_zoned(after.time_zone().clone()))
+                Some(
+                    whole
+                        .checked_add(*period)
+                        .ok()?
+                        .to_zoned(after.time_zone().clone()),
+                )
             }
             Kind::Fields { .. } => self.next_match(&after),
         }
     }
 
     fn next_match(&self, after: &Zoned) -> Option<Zoned> {
-        let Kind::Fields { minute, hour, .. } = self.kind else { return None };
+        let Kind::Fields { minute, hour, .. } = self.kind else {
+            return None;
+        };
         let start = after.datetime().checked_add(1.minute()).ok()?;
         let mut at = start.date().at(start.hour(), start.minute(), 0, 0);
         let last_year = at.year() + YEARS_SEARCHED;
@@ -87,10 +125,19 @@ impl Schedule {
 
     /// Both days must match if either is starred, else one of them.
     fn day_matches(&self, at: &DateTime) -> bool {
-        let Kind::Fields { day, month, weekday, .. } = self.kind else { return false };
+        let Kind::Fields {
+            day, month, weekday, ..
+        } = self.kind
+        else {
+            return false;
+        };
         let of_month = day & bit(at.day()) != 0;
         let of_week = weekday & bit(at.weekday().to_sunday_zero_offset()) != 0;
-        let days = if day & STAR != 0 || weekday & STAR != 0 { of_month && of_week } else { of_month || of_week };
+        let days = if day & STAR != 0 || weekday & STAR != 0 {
+            of_month && of_week
+        } else {
+            of_month || of_week
+        };
         days && month & bit(at.month()) != 0
     }
 }
@@ -106,14 +153,19 @@ fn split_zone(text: &str) -> Result<(Option<TimeZone>, &str), String> {
     let Some((name, spec)) = rest.split_once(' ') else {
         return Err("invalid schedule format: runtime error: slice bounds out of range [:-1]".to_owned());
     };
-    let zone = TimeZone::get(name).map_err(|_| format!("provided bad location {name}: unknown time zone {name}"))?;
+    let zone =
+        TimeZone::get(name).map_err(|_| format!("provided bad location {name}: unknown time zone {name}"))?;
     Ok((Some(zone), spec.trim()))
 }
 
 fn fields(spec: &str) -> Result<Kind, String> {
     let parts: Vec<&str> = spec.split_whitespace().collect();
     let [minute, hour, day, month, weekday] = parts.as_slice() else {
-        return Err(format!("expected exactly 5 fields, found {}: [{}]", parts.len(), parts.join(" ")));
+        return Err(format!(
+            "expected exactly 5 fields, found {}: [{}]",
+            parts.len(),
+            parts.join(" ")
+        ));
     };
     Ok(Kind::Fields {
         minute: field(minute, &MINUTES)?,
@@ -135,16 +187,21 @@ fn descriptor(spec: &str) -> Result<Kind, String> {
             let Some(period) = other.strip_prefix("@every ") else {
                 return Err(format!("unrecognized descriptor: {other}"));
             };
-            let nanos = go_duration(period).map_err(|problem| format!("failed to parse duration {other}: {problem}"))?;
+            let nanos = go_duration(period)
+                .map_err(|problem| format!("failed to parse duration {other}: {problem}"))?;
             // Whole seconds, at least one.
-            return Ok(Kind::Every(SignedDuration::from_secs((nanos / 1_000_000_000).max(1))));
+            return Ok(Kind::Every(SignedDuration::from_secs(
+                (nanos / 1_000_000_000).max(1),
+            )));
         }
     };
     self::fields(fields)
 }
 
 fn field(text: &str, bounds: &Bounds) -> Result<u64, String> {
-    text.split(',').filter(|part| !part.is_empty()).try_fold(0, |bits, part| Ok(bits | range(part, bounds)?))
+    text.split(',')
+        .filter(|part| !part.is_empty())
+        .try_fold(0, |bits, part| Ok(bits | range(part, bounds)?))
 }
 
 fn range(text: &str, bounds: &Bounds) -> Result<u64, String> {
@@ -170,19 +227,25 @@ fn range(text: &str, bounds: &Bounds) -> Result<u64, String> {
     };
     let Bounds { min, max, .. } = bounds;
     if start < *min {
-        return Err(format!("beginning of range ({start}) below minimum ({min}): {text}"));
+        return Err(format!(
+            "beginning of range ({start}) below minimum ({min}): {text}"
+        ));
     }
     if end > *max {
         return Err(format!("end of range ({end}) above maximum ({max}): {text}"));
     }
     if start > end {
-        return Err(format!("beginning of range ({start}) beyond end of range ({end}): {text}"));
+        return Err(format!(
+            "beginning of range ({start}) beyond end of range ({end}): {text}"
+        ));
     }
     if step == 0 {
         return Err(format!("step of range should be a positive number: {text}"));
     }
     let star = if starred && step == 1 { STAR } else { 0 };
-    Ok((start..=end).step_by(step as usize).fold(star, |bits, number| bits | 1 << number))
+    Ok((start..=end)
+        .step_by(step as usize)
+        .fold(star, |bits, number| bits | 1 << number))
 }
 
 fn number_or_name(text: &str, bounds: &Bounds) -> Result<u32, String> {
@@ -198,7 +261,9 @@ fn number(text: &str) -> Result<u32, String> {
         Ok(number) if number < 0 => Err(format!("negative number ({number}) not allowed: {text}")),
         // Far above every bound; what is too large is said there.
         Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
-        Err(_) => Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")),
+        Err(_) => Err(format!(
+            "failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"
+        )),
     }
 }
 
@@ -217,10 +282,14 @@ fn go_duration(text: &str) -> Result<i64, String> {
         return Err(invalid());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let amount: f64 = rest[..digits].parse().map_err(|_| invalid())?;
         rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let nanos = match &rest[..unit] {
             "ns" => 1.0,
             "us" | "µs" => 1e3,
@@ -245,7 +314,10 @@ mod tests {
 
     fn next(schedule: &str, after: &str) -> String {
         let after: Zoned = after.parse().unwrap();
-        Schedule::parse(schedule).unwrap().next(&after).map_or_else(|| "never".to_owned(), |at| at.to_string())
+        Schedule::parse(schedule)
+            .unwrap()
+            .next(&after)
+            .map_or_else(|| "never".to_owned(), |at| at.to_string())
     }
 
     #[test]
@@ -263,12 +335,21 @@ mod tests {
     #[test]
     fn a_skipped_hour_is_skipped_and_errors_are_robfigs() {
         let after = "2026-03-29T00:00:00+01:00[Europe/Berlin]";
-        assert_eq!(next("30 2 * * *", after), "2026-03-30T02:30:00+02:00[Europe/Berlin]");
+        assert_eq!(
+            next("30 2 * * *", after),
+            "2026-03-30T02:30:00+02:00[Europe/Berlin]"
+        );
         let error = |text: &str| Schedule::parse(text).unwrap_err();
         assert_eq!(error("* * *"), "expected exactly 5 fields, found 3: [* * *]");
         assert_eq!(error("60 * * * *"), "end of range (60) above maximum (59): 60");
-        assert_eq!(error("5-1 * * * *"), "beginning of range (5) beyond end of range (1): 5-1");
+        assert_eq!(
+            error("5-1 * * * *"),
+            "beginning of range (5) beyond end of range (1): 5-1"
+        );
         assert_eq!(error("@never"), "unrecognized descriptor: @never");
-        assert_eq!(error("x * * * *"), "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax");
+        assert_eq!(
+            error("x * * * *"),
+            "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"
+        );
     }
 }
