@@ -91,6 +91,8 @@ fn service(i: u32, version: u32) -> Arc<ServicePort> {
     Arc::new(ServicePort {
         cluster_ips: vec![IpAddr::from((0xac10_0000 + i).to_be_bytes())],
         external_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        source_ranges: Vec::new(),
         port: 80,
         node_port: Some(30_000 + i as u16),
         protocol: Protocol::Tcp,

@@ -1,9 +1,10 @@
-//! Services and their EndpointSlices, as the service proxy wants them.
+//! Services with their EndpointSlices, and pods' host ports, as the service proxy wants them.
 
 use super::dirty::Dirty;
+use super::host_ports;
 use corten_client::{CancellationToken, Factory, Key, Lister};
 use corten_net::proxy::{Endpoint, Protocol, Proxy, ServiceMap, ServicePort, ServicePortName, TrafficPolicy};
-use k8s_openapi::api::core::v1::{Service, ServicePort as ApiPort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort as ApiPort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint as ApiEndpoint, EndpointSlice};
 use parking_lot::Mutex;
 use std::net::IpAddr;
@@ -22,19 +23,30 @@ pub(crate) struct Node {
     pub(crate) own_addresses: Vec<IpAddr>,
 }
 
-/// Keeps the proxy at what the API says, until `stop`.
-pub(crate) async fn run(factory: &Factory, node: Node, proxy: Proxy, stop: CancellationToken) {
+/// What has to be looked at again.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Changed {
+    Service(Key),
+    Pod(Key),
+}
+
+/// Keeps the proxy at what the API says, until `stop`. `kubelet` reads this node's pods, which the proxy's own user
+/// may not.
+pub(crate) async fn run(factory: &Factory, kubelet: &Factory, node: Node, proxy: Proxy, stop: CancellationToken) {
     let (services, slices) = informers(factory);
+    let pods = kubelet.filtered::<Pod>(&format!("fieldSelector=spec.nodeName%3D{}", node.name));
     let dirty = Dirty::new();
     let marks = dirty.clone();
-    services.on_event(move |event| marks.mark(Key::of(event.object().as_ref())));
+    services.on_event(move |event| marks.mark(Changed::Service(Key::of(event.object().as_ref()))));
     let marks = dirty.clone();
     slices.on_event(move |event| {
         if let Some(key) = service_of(event.object()) {
-            marks.mark(key);
+            marks.mark(Changed::Service(key));
         }
     });
-    tokio::join!(services.synced(), slices.synced());
+    let marks = dirty.clone();
+    pods.on_event(move |event| marks.mark(Changed::Pod(Key::of(event.object().as_ref()))));
+    tokio::join!(services.synced(), slices.synced(), pods.synced());
     let proxy = Arc::new(Mutex::new(proxy));
     let mut map = ServiceMap::new();
     loop {
@@ -42,8 +54,18 @@ pub(crate) async fn run(factory: &Factory, node: Node, proxy: Proxy, stop: Cance
             () = stop.cancelled() => return,
             changed = dirty.take() => changed,
         };
-        for key in changed {
-            refresh(&mut map, &key, &services, &slices, &node);
+        let mut different = false;
+        for changed in changed {
+            different |= match changed {
+                Changed::Service(key) => {
+                    refresh(&mut map, &key, &services, &slices, &node);
+                    true
+                }
+                Changed::Pod(key) => refresh_pod(&mut map, &key, &pods),
+            };
+        }
+        if !different {
+            continue;
         }
         let (proxy, desired) = (Arc::clone(&proxy), map.clone());
         let applied = tokio::task::spawn_blocking(move || proxy.lock().apply(&desired)).await;
@@ -73,17 +95,30 @@ pub(crate) fn service_of(slice: &EndpointSlice) -> Option<Key> {
 }
 
 fn refresh(map: &mut ServiceMap, key: &Key, services: &Lister<Service>, slices: &Lister<EndpointSlice>, node: &Node) {
-    let first = ServicePortName { namespace: key.ns().to_owned(), name: key.name().to_owned(), port: String::new() };
-    let ours = |name: &ServicePortName| name.namespace == key.ns() && name.name == key.name();
+    let service = services.get_key(key);
+    let ports = service.map(|service| ports(&service, &slices_of(slices, key), node)).unwrap_or_default();
+    let named = |port| ServicePortName { namespace: key.ns().to_owned(), name: key.name().to_owned(), port };
+    let ports = ports.into_iter().map(|(port, value)| (named(port), value)).collect();
+    replace(map, key.ns(), key.name(), ports);
+}
+
+/// Whether anything came of it: most changes of pods say nothing to the proxy.
+fn refresh_pod(map: &mut ServiceMap, key: &Key, pods: &Lister<Pod>) -> bool {
+    let ports = pods.get_key(key).map(|pod| host_ports::of_pod(&pod)).unwrap_or_default();
+    replace(map, key.ns(), &host_ports::name_of(key.name()), ports)
+}
+
+/// Puts the ports of one service in place of those it had; whether it had any or has.
+fn replace(map: &mut ServiceMap, namespace: &str, name: &str, ports: Vec<(ServicePortName, ServicePort)>) -> bool {
+    let first = ServicePortName { namespace: namespace.to_owned(), name: name.to_owned(), port: String::new() };
+    let ours = |found: &ServicePortName| found.namespace == namespace && found.name == name;
     let old: Vec<_> = map.range(first..).map(|(name, _)| name.clone()).take_while(ours).collect();
     for name in &old {
         map.remove(name);
     }
-    let Some(service) = services.get_key(key) else { return };
-    for (port, value) in ports(&service, &slices_of(slices, key), node) {
-        let name = ServicePortName { namespace: key.ns().to_owned(), name: key.name().to_owned(), port };
-        map.insert(name, Arc::new(value));
-    }
+    let any = !(old.is_empty() && ports.is_empty());
+    map.extend(ports.into_iter().map(|(name, port)| (name, Arc::new(port))));
+    any
 }
 
 /// Each port of a service with all that is behind it.
@@ -99,7 +134,9 @@ fn ports(service: &Service, slices: &[Arc<EndpointSlice>], node: &Node) -> Vec<(
     let of_port = |port: &ApiPort| {
         let value = ServicePort {
             cluster_ips: cluster_ips.clone(),
-            external_ips: external_ips(service, spec),
+            external_ips: spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
+            load_balancer_ips: load_balancer_ips(service),
+            source_ranges: spec.load_balancer_source_ranges.iter().flatten().filter_map(|range| range.trim().parse().ok()).collect(),
             port: u16::try_from(port.port).ok()?,
             node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0),
             protocol: protocol(port.protocol.as_deref())?,
@@ -122,12 +159,13 @@ fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
     ips
 }
 
-fn external_ips(service: &Service, spec: &ServiceSpec) -> Vec<IpAddr> {
+/// Those that the balancer does not answer itself.
+fn load_balancer_ips(service: &Service) -> Vec<IpAddr> {
     let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_ref());
     let through_proxy = balancer.into_iter().flatten().filter(|i| i.ip_mode.as_deref() == Some("Proxy"));
     let skipped: Vec<&String> = through_proxy.filter_map(|i| i.ip.as_ref()).collect();
     let balanced = balancer.into_iter().flatten().filter_map(|i| i.ip.as_ref()).filter(|ip| !skipped.contains(ip));
-    spec.external_ips.iter().flatten().chain(balanced).filter_map(|ip| ip.parse().ok()).collect()
+    balanced.filter_map(|ip| ip.parse().ok()).collect()
 }
 
 fn affinity(spec: &ServiceSpec) -> Option<u32> {

@@ -27,6 +27,7 @@ impl Reg {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Return,
+    Drop,
     Jump(String),
     Goto(String),
 }
@@ -219,6 +220,7 @@ impl Expr {
                 a.be32(1, 0);
                 a.nest(2, |a| match v {
                     Verdict::Return => verdict(a, -5, None),
+                    Verdict::Drop => verdict(a, 0, None),
                     Verdict::Jump(chain) => verdict(a, -3, Some(chain)),
                     Verdict::Goto(chain) => verdict(a, -4, Some(chain)),
                 });

@@ -52,6 +52,8 @@ pub enum Hook {
 
 /// Priorities of linux/netfilter_ipv4.h.
 pub const PRIORITY_DSTNAT: i32 = -100;
+/// Sees the destination that the client used.
+pub const PRIORITY_BEFORE_DSTNAT: i32 = PRIORITY_DSTNAT - 10;
 pub const PRIORITY_FILTER: i32 = 0;
 pub const PRIORITY_SRCNAT: i32 = 100;
 
@@ -207,6 +209,12 @@ impl Transaction {
 
     pub fn chain(&mut self, chain: &str) {
         self.chain_message(NEWCHAIN, NLM_F_CREATE, chain);
+    }
+
+    /// Makes a chain, or empties it.
+    pub fn empty_chain(&mut self, chain: &str) {
+        self.chain(chain);
+        self.chain_message(DELRULE, 0, chain);
     }
 
     /// Deletes a chain with its rules.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::front::{Front, Key};
 use super::kind::List;
-use super::layout::{HAIRPIN, INSIDE, OUTSIDE, REFUSE};
+use super::layout::{FIREWALL, HAIRPIN, INSIDE, OUTSIDE, REFUSE};
 use super::model::Backend;
 use crate::nft::{Data, Element};
 
@@ -54,6 +54,12 @@ pub fn of_front(key: &Key, front: &Front) -> Elements {
             let number = [[0; 4], kind.number().to_ne_bytes()].concat();
             elements.push(map, Element::new(bytes.clone(), Data::Value(number)));
         }
+    }
+    if !front.sources.is_empty() {
+        elements.push(
+            FIREWALL,
+            Element::new(bytes.clone(), Data::Goto(key.firewall_chain())),
+        );
     }
     if front.refuse {
         elements.push(REFUSE, Element::key(bytes.clone()));

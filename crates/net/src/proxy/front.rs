@@ -1,5 +1,6 @@
 //! From a service to its front ends: what each address and port that clients use must look like in the maps.
 
+use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::kind::{Kind, List, MAX_BACKENDS};
@@ -16,6 +17,11 @@ pub struct Key {
 impl Key {
     pub fn is_node_port(&self) -> bool {
         self.ip.is_unspecified()
+    }
+
+    /// The chain that lets allowed sources through to this key.
+    pub fn firewall_chain(&self) -> String {
+        format!("allow-{}-{}-{}", self.ip, self.protocol, self.port)
     }
 
     /// As the packet path builds it in three registers.
@@ -38,6 +44,8 @@ pub struct Front {
     pub inside: Option<Kind>,
     /// Kind for connections from elsewhere. Cluster IPs have none: `inside` serves both.
     pub outside: Option<Kind>,
+    /// Only connections from here are served, others get no answer; empty for all.
+    pub sources: Vec<Ipv4Net>,
     /// No endpoint anywhere: refuse. (Cluster IPs need no entry, their whole range refuses.)
     pub refuse: bool,
 }
@@ -59,6 +67,11 @@ pub fn fronts(service: &ServicePort) -> Vec<(Key, Front)> {
     for ip in service.external_ips.iter().filter_map(v4) {
         out.push((key(ip, service.port), external_front(service, &chosen, false)));
     }
+    for ip in service.load_balancer_ips.iter().filter_map(v4) {
+        let mut front = external_front(service, &chosen, false);
+        front.sources = sources(&service.source_ranges);
+        out.push((key(ip, service.port), front));
+    }
     if let Some(port) = service.node_port {
         out.push((
             key(Ipv4Addr::UNSPECIFIED, port),
@@ -66,6 +79,23 @@ pub fn fronts(service: &ServicePort) -> Vec<(Key, Front)> {
         ));
     }
     out
+}
+
+/// Ranges of the other family say nothing here; one that holds every address, nothing at all.
+fn sources(ranges: &[IpNet]) -> Vec<Ipv4Net> {
+    let mut sources: Vec<Ipv4Net> = ranges
+        .iter()
+        .filter_map(|range| match range {
+            IpNet::V4(range) => Some(range.trunc()),
+            IpNet::V6(_) => None,
+        })
+        .collect();
+    if sources.iter().any(|range| range.prefix_len() == 0) {
+        return Vec::new();
+    }
+    sources.sort_unstable();
+    sources.dedup();
+    sources
 }
 
 fn v4(ip: &IpAddr) -> Option<Ipv4Addr> {
@@ -119,7 +149,7 @@ fn external_front(service: &ServicePort, chosen: &Chosen, node_port: bool) -> Fr
                 local,
                 inside,
                 outside,
-                refuse: false,
+                ..Front::default()
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The proxy's nf_tables table, all but the elements of its maps. A packet's way:
 //!
 //! ```text
+//! firewall ─── to a load balancer's address that not everyone may use, from elsewhere ─► drop
 //! prerouting ─ from one of this node's pods? ─► inside ─┐   key = destination address . protocol . port
 //!            └ else ───────────────────────────► outside ┤   inside/outside: key ─► kind, else
 //! output ──────────────────────────────────────► inside ─┘   local address and port 0.0.0.0 . protocol . port ─► kind
@@ -11,11 +12,14 @@
 //!
 //! Registers are loaded anew in every rule: kernels since 6.4 refuse a rule that reads what it did not load.
 
+use ipnet::Ipv4Net;
+
 use super::Config;
+use super::front::Key;
 use super::kind::{List, MASQUERADE_MARK, MAX_AFFINITY_CLIENTS, load_key};
 use crate::nft::{
-    Data, Element, Expr, Hook, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT, Reg, SetSpec, Transaction,
-    Verdict, ty,
+    Data, Element, Expr, Hook, PRIORITY_BEFORE_DSTNAT, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT,
+    Reg, SetSpec, Transaction, Verdict, ty,
 };
 use crate::node::in_range;
 
@@ -25,6 +29,8 @@ pub const INSIDE: &str = "inside-svc";
 pub const OUTSIDE: &str = "outside-svc";
 /// Kind number to chain.
 pub const DISPATCH: &str = "dispatch";
+/// Keys that not everyone may use, to the chain that drops the others.
+pub const FIREWALL: &str = "firewall";
 /// Keys that refuse.
 pub const REFUSE: &str = "refuse";
 /// `pod . pod` for this node's endpoints.
@@ -57,6 +63,7 @@ pub fn install(t: &mut Transaction, config: &Config) {
     t.base_chain("filter-forward", "filter", Hook::Forward, PRIORITY_FILTER);
     t.base_chain("filter-output", "filter", Hook::Output, PRIORITY_FILTER);
     t.base_chain("filter-input", "filter", Hook::Input, PRIORITY_FILTER);
+    firewall(t);
     translation(t, config);
     masquerading(t, config);
     refusal(t, config);
@@ -66,6 +73,7 @@ fn sets(t: &mut Transaction) {
     let key = ty::concat(KEY);
     t.set(&SetSpec::map(INSIDE, key, KEY_LEN, KIND, KIND_LEN));
     t.set(&SetSpec::map(OUTSIDE, key, KEY_LEN, KIND, KIND_LEN));
+    t.set(&SetSpec::verdict_map(FIREWALL, key, KEY_LEN));
     t.set(&SetSpec::set(REFUSE, key, KEY_LEN));
     t.set(&SetSpec::set(HAIRPIN, ty::concat([ty::IPV4, ty::IPV4]), 8));
     t.set(&SetSpec::verdict_map(DISPATCH, ty::MARK, 4));
@@ -89,6 +97,34 @@ fn sets(t: &mut Transaction) {
             MAX_AFFINITY_CLIENTS,
         ));
     }
+}
+
+fn firewall(t: &mut Transaction) {
+    for (chain, hook) in [
+        ("firewall-prerouting", Hook::Prerouting),
+        ("firewall-output", Hook::Output),
+    ] {
+        t.base_chain(chain, "filter", hook, PRIORITY_BEFORE_DSTNAT);
+        let mut rule = has_bits(Expr::CtState(Reg(0)), CT_STATE_NEW).to_vec();
+        rule.extend(load_key(false, 0));
+        rule.push(Expr::VerdictMap {
+            map: FIREWALL,
+            key: Reg(0),
+        });
+        t.rule(chain, &rule);
+    }
+}
+
+/// The chain of a key with these sources, new or as it is to become.
+pub fn allow(t: &mut Transaction, key: &Key, sources: &[Ipv4Net]) {
+    let chain = key.firewall_chain();
+    t.empty_chain(&chain);
+    for range in sources {
+        let mut rule = in_range(Expr::SourceAddress(Reg(0)), *range, true).to_vec();
+        rule.push(Expr::Then(Verdict::Return));
+        t.rule(&chain, &rule);
+    }
+    t.rule(&chain, &[Expr::Then(Verdict::Drop)]);
 }
 
 fn translation(t: &mut Transaction, config: &Config) {

@@ -131,11 +131,17 @@ fn transaction(config: &Config, batch: &Batch, rebuild: bool) -> Transaction {
         }
         t.add_elements(layout::DISPATCH, &[dispatch_element(*kind, chain)]);
     }
+    for (key, sources) in &batch.allow {
+        layout::allow(&mut t, key, sources);
+    }
     for (map, elements) in batch.remove.by_map() {
         t.delete_elements(map, elements);
     }
     for (map, elements) in batch.add.by_map() {
         t.add_elements(map, elements);
+    }
+    for key in &batch.allow_all {
+        t.delete_chain(&key.firewall_chain());
     }
     for kind in &batch.remove_kinds {
         let Some(chain) = kind.chain() else { continue };

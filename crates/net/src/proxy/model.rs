@@ -1,5 +1,6 @@
 //! The desired state: services as a proxy needs them. Built by whoever watches Services and EndpointSlices.
 
+use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -46,8 +47,10 @@ pub enum TrafficPolicy {
 pub struct ServicePort {
     /// Empty for a headless service, which then need not be here at all.
     pub cluster_ips: Vec<IpAddr>,
-    /// External IPs and load-balancer addresses.
     pub external_ips: Vec<IpAddr>,
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// Who may use the load-balancer addresses; empty for everyone (`loadBalancerSourceRanges`).
+    pub source_ranges: Vec<IpNet>,
     pub port: u16,
     pub node_port: Option<u16>,
     pub protocol: Protocol,

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
+use ipnet::Ipv4Net;
 
 use super::elements::{Elements, of_front};
 use super::front::{Front, Key, fronts, keep_places};
@@ -43,6 +44,10 @@ pub struct StaleUdp {
 pub struct Batch {
     pub add_kinds: Vec<Kind>,
     pub remove_kinds: Vec<Kind>,
+    /// Keys whose allowed sources are new or different.
+    pub allow: Vec<(Key, Vec<Ipv4Net>)>,
+    /// Keys that had allowed sources and are open to all, or gone.
+    pub allow_all: Vec<Key>,
     pub remove: Elements,
     pub add: Elements,
     pub stale_udp: Vec<StaleUdp>,
@@ -60,6 +65,8 @@ impl Batch {
             && self.add.is_empty()
             && self.add_kinds.is_empty()
             && self.remove_kinds.is_empty()
+            && self.allow.is_empty()
+            && self.allow_all.is_empty()
     }
 
     /// Addresses and ports of services that change.
@@ -203,6 +210,13 @@ impl Planner<'_> {
             let (old, new) = (of_front(key, before), of_front(key, after));
             self.batch.remove.extend_difference(&old, &new);
             self.batch.add.extend_difference(&new, &old);
+            if before.sources != after.sources {
+                if after.sources.is_empty() {
+                    self.batch.allow_all.push(*key);
+                } else {
+                    self.batch.allow.push((*key, after.sources.clone()));
+                }
+            }
             for (front, sign) in [(before, -1), (after, 1)] {
                 for kind in [front.inside, front.outside].into_iter().flatten() {
                     *self.batch.kinds.entry(kind).or_default() += sign;

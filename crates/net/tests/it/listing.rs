@@ -37,6 +37,8 @@ fn representative() -> ServiceMap {
     let distinct = numbered.map(|(mut service, i)| {
         service.cluster_ips = vec![Ipv4Addr::new(10, 96, 1, i).into()];
         service.external_ips = vec![Ipv4Addr::new(203, 0, 113, i).into()];
+        service.load_balancer_ips = vec![Ipv4Addr::new(198, 51, 100, i).into()];
+        service.source_ranges = vec!["192.0.2.0/24".parse().unwrap(); usize::from(i % 2)];
         service.node_port = Some(30_000 + u16::from(i));
         (name(&format!("s{i}")), Arc::new(service))
     });

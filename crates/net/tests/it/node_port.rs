@@ -10,7 +10,7 @@ use corten_net::proxy::{Protocol, ServicePort, TrafficPolicy};
 
 use crate::cluster::cluster;
 use crate::lab::{Lab, ask, ask_udp, ask_within, udp_client};
-use crate::services::{only, proxy, service};
+use crate::services::{PORT, VIP, only, proxy, service};
 
 const NODE_PORT: u16 = 30_080;
 
@@ -121,4 +121,73 @@ fn an_external_ip_is_served_where_it_arrives() {
     proxy.apply(&only(service)).unwrap();
     assert_eq!(ask(&a.ns, (external, 8080)).unwrap().name, "a");
     assert_eq!(ask(&w.node_ns, (external, 8080)).unwrap().name, "a");
+}
+
+/// As the kubelet's node asks for it: no cluster IP, one local endpoint.
+fn host_port(pod: IpAddr) -> ServicePort {
+    let mut service = node_port(pod, TrafficPolicy::Local);
+    service.cluster_ips.clear();
+    service
+}
+
+#[test]
+fn a_host_port_leads_to_its_pod_on_all_addresses_or_one() {
+    let mut w = world();
+    let (a, b) = (w.lab.pod(&w.node, "a"), w.lab.pod(&w.node, "b"));
+    let other = Ipv4Addr::new(192, 0, 2, 9);
+    w.node.add_local_address(other).unwrap();
+    let mut proxy = proxy(&w.config);
+    proxy.apply(&only(host_port(a.ip))).unwrap();
+    let reply = ask(&w.client, (w.node_ip, NODE_PORT)).unwrap();
+    assert_eq!(
+        (reply.name.as_str(), reply.client),
+        ("a", IpAddr::V4(w.client_ip))
+    );
+    for from in [&w.node_ns, &a.ns, &b.ns] {
+        for to in [w.node_ip, other] {
+            assert_eq!(ask(from, (to, NODE_PORT)).unwrap().name, "a");
+        }
+    }
+    let mut restricted = host_port(a.ip);
+    restricted.node_port = None;
+    restricted.external_ips = vec![w.node_ip.into()];
+    restricted.port = NODE_PORT;
+    proxy.apply(&only(restricted)).unwrap();
+    assert_eq!(ask(&w.client, (w.node_ip, NODE_PORT)).unwrap().name, "a");
+    for from in [&w.node_ns, &b.ns] {
+        assert_eq!(ask(from, (w.node_ip, NODE_PORT)).unwrap().name, "a");
+        let error = ask(from, (other, NODE_PORT)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
+fn a_load_balancer_address_answers_allowed_sources_only() {
+    let mut w = world();
+    let a = w.lab.pod(&w.node, "a");
+    let balancer = Ipv4Addr::new(203, 0, 113, 8);
+    w.node.add_local_address(balancer).unwrap();
+    let mut proxy = proxy(&w.config);
+    let mut service = node_port(a.ip, TrafficPolicy::Cluster);
+    service.load_balancer_ips = vec![balancer.into()];
+    let brief = Duration::from_millis(300);
+    let mut check = |ranges: &[&str], served: bool| {
+        service.source_ranges = ranges.iter().map(|r| r.parse().unwrap()).collect();
+        proxy.apply(&only(service.clone())).unwrap();
+        match ask_within(&a.ns, (balancer, 8080), brief) {
+            Ok(reply) => assert!(served && reply.name == "a", "{ranges:?}"),
+            Err(error) => assert!(!served && error.kind() == ErrorKind::TimedOut, "{error}"),
+        }
+        // Cluster IP and node port are for everyone.
+        assert_eq!(ask(&a.ns, (VIP, PORT)).unwrap().name, "a");
+        assert_eq!(ask(&w.client, (w.node_ip, NODE_PORT)).unwrap().name, "a");
+    };
+    let pods = w.config.pod_cidr.to_string();
+    check(&[], true);
+    check(&["192.0.2.0/24"], false);
+    check(&["192.0.2.0/24", &pods], true);
+    check(&["192.0.2.0/25", "198.51.100.0/24"], false);
+    check(&["192.0.2.0/25", "0.0.0.0/0"], true);
+    check(&["192.0.2.0/25"], false);
+    check(&["2001:db8::/32"], true);
 }

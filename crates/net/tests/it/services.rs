@@ -45,6 +45,8 @@ pub fn service(protocol: Protocol, endpoints: &[IpAddr]) -> ServicePort {
     ServicePort {
         cluster_ips: vec![VIP.into()],
         external_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        source_ranges: Vec::new(),
         port: PORT,
         node_port: None,
         protocol,
