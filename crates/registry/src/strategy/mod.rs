@@ -2,6 +2,7 @@
 //!
 //! Every method has a default that follows from the schema; a kind overrides what it must, in a file of its own.
 
+mod admissionregistration;
 mod cronjob;
 mod daemonset;
 mod deployment;
@@ -220,13 +221,30 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("apps", "replicasets") => Arc::new(replicaset::ReplicaSetStrategy),
         ("apps", "statefulsets") => Arc::new(statefulset::StatefulSetStrategy),
         ("discovery.k8s.io", "endpointslices") => Arc::new(endpoints::SLICE),
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => {
+            Arc::new(admissionregistration::MUTATING_POLICY)
+        }
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings") => {
+            Arc::new(admissionregistration::MUTATING_BINDING)
+        }
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => {
+            Arc::new(admissionregistration::MUTATING_WEBHOOKS)
+        }
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+            Arc::new(admissionregistration::VALIDATING_POLICY)
+        }
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => {
+            Arc::new(admissionregistration::VALIDATING_BINDING)
+        }
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => {
+            Arc::new(admissionregistration::VALIDATING_WEBHOOKS)
+        }
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => Arc::new(flowcontrol::SCHEMA),
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => Arc::new(flowcontrol::LEVEL),
         ("networking.k8s.io", "ipaddresses") => Arc::new(ranges::ADDRESS),
         ("networking.k8s.io", "servicecidrs") => Arc::new(ranges::RANGE),
         ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),
         ("batch", "jobs") => Arc::new(job::JobStrategy),
-        ("apiregistration.k8s.io", "apiservices") => Arc::new(PathNamed),
         _ => kinds::for_resource(group, plural),
     }
 }

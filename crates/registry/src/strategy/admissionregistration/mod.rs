@@ -1,0 +1,104 @@
+//! Webhooks and policies of admission (`pkg/apis/admissionregistration/validation`).
+//!
+//! CEL expressions are only required to be there: whether they compile is said when they are first used.
+
+mod policies;
+mod rules;
+mod webhooks;
+
+pub(super) use policies::{MUTATING_BINDING, MUTATING_POLICY, VALIDATING_BINDING, VALIDATING_POLICY};
+pub(super) use webhooks::{MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS};
+
+use std::collections::HashSet;
+
+use corten_meta::{names, object};
+use serde_json::Value;
+
+use super::rules::{At, ErrorList, qualified};
+
+const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
+const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
+const CONDITIONS_MAX: usize = 64;
+const STATIC_SUFFIX: &str = ".static.k8s.io";
+
+/// Names with this ending are for configuration in files.
+fn static_suffix_warnings(object: &Value, _old: Option<&Value>) -> Vec<String> {
+    if !object::name(object).ends_with(STATIC_SUFFIX) {
+        return Vec::new();
+    }
+    vec![format!(
+        "metadata.name: names ending with \"{STATIC_SUFFIX}\" are reserved for static manifest-based configurations \
+         and cannot be managed via the API"
+    )]
+}
+
+fn match_conditions(list: &At<'_, '_>, errors: &mut ErrorList) {
+    if list.len() > CONDITIONS_MAX {
+        list.too_many(errors, CONDITIONS_MAX as i64);
+    }
+    let mut seen = HashSet::new();
+    for condition in list.items() {
+        expression(&condition.get("expression"), "", errors);
+        let name = condition.get("name");
+        if name.is_empty() {
+            name.required(errors, "");
+            continue;
+        }
+        qualified(&name, errors);
+        if !seen.insert(name.str()) {
+            name.duplicate(errors);
+        }
+    }
+}
+
+/// CEL that has to be there.
+fn expression(at: &At<'_, '_>, missing: &str, errors: &mut ErrorList) {
+    if at.str().trim().is_empty() {
+        at.required(errors, missing);
+    }
+}
+
+fn is_cel_identifier(name: &str) -> bool {
+    const RESERVED: [&str; 21] = [
+        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if",
+        "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    ];
+    let mut bytes = name.bytes();
+    let starts = |c: u8| c == b'_' || c.is_ascii_alphabetic();
+    bytes.next().is_some_and(starts)
+        && bytes.all(|c| starts(c) || c.is_ascii_digit())
+        && !RESERVED.contains(&name)
+}
+
+/// `example.com/v1` and a kind.
+fn param_kind(at: &At<'_, '_>, errors: &mut ErrorList) {
+    if !at.is_set() {
+        return;
+    }
+    let (version, kind) = (at.get("apiVersion"), at.get("kind"));
+    match version.str().matches('/').count() {
+        _ if version.is_empty() => version.required(errors, ""),
+        0 | 1 => {
+            let (group, text) = version.str().split_once('/').unwrap_or(("", version.str()));
+            let messages = names::is_dns1123_subdomain(group);
+            if !group.is_empty() && !messages.is_empty() {
+                version.invalid_as(errors, group, &messages.join(","));
+            }
+            let messages = names::is_dns1035_label(text);
+            if text.is_empty() {
+                version.invalid(errors, "version must be specified");
+            } else if !messages.is_empty() {
+                version.invalid_as(errors, text, &messages.join(","));
+            }
+        }
+        _ => version.invalid(errors, &format!("unexpected GroupVersion string: {}", version.str())),
+    }
+    let messages = names::is_dns1035_label(&kind.str().to_lowercase());
+    if kind.is_empty() {
+        kind.required(errors, "");
+    } else if !messages.is_empty() {
+        let detail = format!("may have mixed case, but should otherwise match: {}", messages.join(","));
+        kind.invalid(errors, &detail);
+    }
+}
