@@ -1,56 +1,72 @@
 //! Requests at full speed over several connections.
 
 use super::report;
-use super::target::{Target, send};
+use super::target::Target;
 use crate::cli::BenchArgs;
+use anyhow::ensure;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes of data in each ConfigMap.
 const PAYLOAD: usize = 1024;
+/// Gets measured for each object.
+const GETS: usize = 5;
 /// Lists measured: each is of all objects.
-const LISTS: usize = 50;
+const LISTS: usize = 200;
 
 /// Durable creates.
 pub(super) async fn writes(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
-    let namespace = target.namespace.clone();
-    let payload: Arc<str> = "x".repeat(PAYLOAD).into();
-    drive(target, args.objects, &format!("create ConfigMaps of {PAYLOAD} bytes, {} connections", target.clients.len()), move |index| {
+    let path = target.path("configmaps");
+    let payload = "x".repeat(PAYLOAD);
+    drive(target, args.objects, "create a ConfigMap of 1 KiB", PAYLOAD, move |index| {
         let body = format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"bench-{index}"}},"data":{{"payload":"{payload}"}}}}"#);
-        ("POST", format!("/api/v1/namespaces/{namespace}/configmaps"), body)
+        ("POST", path.clone(), body)
     })
     .await
 }
 
 /// Gets of single objects and lists of all.
 pub(super) async fn reads(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
-    let namespace = target.namespace.clone();
+    let path = target.path("configmaps");
     let objects = args.objects;
-    let have = send(&target.clients[0], "GET", &format!("/api/v1/namespaces/{namespace}/configmaps?limit=1"), String::new()).await?;
-    if have < PAYLOAD {
+    if target
+        .connect()
+        .await?
+        .send("GET", &format!("{path}?limit=1&labelSelector=!bench"), "")
+        .await?
+        < PAYLOAD
+    {
         writes(target, args).await?;
     }
-    drive(target, objects * 5, "get one ConfigMap", move |index| {
-        ("GET", format!("/api/v1/namespaces/{namespace}/configmaps/bench-{}", index % objects), String::new())
+    let one = path.clone();
+    drive(target, objects * GETS, "get a ConfigMap", PAYLOAD, move |index| {
+        ("GET", format!("{one}/bench-{}", index % objects), String::new())
     })
     .await?;
-    let namespace = target.namespace.clone();
-    drive(target, LISTS, &format!("list {objects} ConfigMaps"), move |_| {
-        ("GET", format!("/api/v1/namespaces/{namespace}/configmaps"), String::new())
-    })
+    drive(
+        target,
+        LISTS,
+        &format!("list {objects} ConfigMaps"),
+        objects * PAYLOAD,
+        move |_| ("GET", path.clone(), String::new()),
+    )
     .await
 }
 
-/// Sends `count` requests, the next one as soon as a connection is free.
-async fn drive<F>(target: &Target, count: usize, name: &str, request: F) -> anyhow::Result<()>
+/// Sends `count` requests, the next one as soon as a connection is free; each answer has at least `least` bytes.
+async fn drive<F>(target: &Target, count: usize, name: &str, least: usize, request: F) -> anyhow::Result<()>
 where
     F: Fn(usize) -> (&'static str, String, String) + Send + Sync + 'static,
 {
     let (next, request) = (Arc::new(AtomicUsize::new(0)), Arc::new(request));
+    let mut connections = Vec::new();
+    for _ in 0..target.connections {
+        connections.push(target.connect().await?);
+    }
     let (cpu, began) = (target.cpu(), Instant::now());
     let mut workers = Vec::new();
-    for client in target.clients.clone() {
+    for mut connection in connections {
         let (next, request) = (Arc::clone(&next), Arc::clone(&request));
         workers.push(tokio::spawn(async move {
             let mut latencies: Vec<Duration> = Vec::new();
@@ -61,8 +77,12 @@ where
                 }
                 let (method, path, body) = request(index);
                 let began = Instant::now();
-                send(&client, method, &path, body).await?;
+                let length = connection.send(method, &path, body).await?;
                 latencies.push(began.elapsed());
+                ensure!(
+                    length >= least,
+                    "{method} {path}: {length} bytes are not the answer"
+                );
             }
         }));
     }
@@ -71,6 +91,6 @@ where
         latencies.extend(worker.await??);
     }
     let wall = began.elapsed();
-    report::row(name, latencies, wall, target.cpu_since(cpu));
+    report::row(name, latencies, wall, Some(target.cpu().since(cpu)));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `corten bench`: prints what this machine does, for `docs/performance.md`. Nothing here is a test.
 
+mod connection;
 mod idle;
 mod load;
 mod pods;
@@ -11,32 +12,43 @@ mod watchers;
 use crate::cli::BenchArgs;
 use target::Target;
 
-/// Measures what was asked for, in the order asked.
-pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
+/// Measures what was asked for: what needs quiet first, then load.
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     report::machine();
-    if args.what.iter().any(|what| what == "start") {
+    let wants = |name: &str| args.what.iter().any(|what| what == name);
+    if wants("start") {
         start::measure()?;
     }
-    let rest: Vec<&str> = args.what.iter().map(String::as_str).filter(|what| *what != "start").collect();
-    if rest.is_empty() {
+    if wants("idle") {
+        idle::measure(&args)?;
+    }
+    if !["pods", "writes", "reads", "watch"].into_iter().any(wants) {
         return Ok(());
     }
-    let target = Target::open(&args).await?;
-    let outcome = each(&target, &args, &rest).await;
-    target.clean().await?;
-    outcome
+    // One thread: the client leaves the other cores to the server.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let target = Target::open(&args).await?;
+        let outcome = load(&target, &args, wants).await;
+        target.clean().await?;
+        outcome
+    })
 }
 
-async fn each(target: &Target, args: &BenchArgs, what: &[&str]) -> anyhow::Result<()> {
-    for what in what {
-        match *what {
-            "writes" => load::writes(target, args).await?,
-            "reads" => load::reads(target, args).await?,
-            "watch" => watchers::measure(target).await?,
-            "pods" => pods::measure(target, args).await?,
-            "idle" => idle::measure(target)?,
-            other => anyhow::bail!("nothing is known as {other}"),
-        }
+async fn load(target: &Target, args: &BenchArgs, wants: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    if wants("pods") {
+        pods::measure(target, args).await?;
+    }
+    if wants("writes") {
+        load::writes(target, args).await?;
+    }
+    if wants("reads") {
+        load::reads(target, args).await?;
+    }
+    if wants("watch") {
+        watchers::measure(target).await?;
     }
     Ok(())
 }

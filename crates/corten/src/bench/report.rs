@@ -1,12 +1,16 @@
 //! Figures as lines: a rate, percentiles, and the processor time behind them.
 
+use super::target::Cpu;
 use std::time::Duration;
 
 /// Says what this was measured on.
 pub(super) fn machine() {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("\t: unknown");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("\t: unknown");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg");
     println!(
@@ -17,8 +21,8 @@ pub(super) fn machine() {
     );
 }
 
-/// Prints one row. `cpu` is the processor time that the server side took in all.
-pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu: Option<Duration>) {
+/// Prints one row. `cpu` is the processor time that all of it took.
+pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu: Option<Cpu>) {
     if latencies.is_empty() {
         println!("{name}: nothing was measured");
         return;
@@ -26,13 +30,17 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
     latencies.sort_unstable();
     let count = latencies.len();
     let at = |share: f64| latencies[((count - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let each = |time: Duration| time.as_secs_f64() * 1e3 / count as f64;
     let cpu = cpu.map_or_else(String::new, |cpu| {
-        format!(", server CPU {:.3} ms each", cpu.as_secs_f64() * 1e3 / count as f64)
+        let server = cpu
+            .server
+            .map_or_else(String::new, |time| format!("server {:.3} ms, ", each(time)));
+        format!(" | CPU each: {server}client {:.3} ms", each(cpu.client))
     });
+    let rate = count as f64 / wall.as_secs_f64();
     println!(
-        "{name}: {count} in {:.2} s = {:.0}/s, p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms{cpu}",
+        "{name:<36} {count:>6} in {:>6.2} s {rate:>9.1}/s | p50 {:.2} p90 {:.2} p99 {:.2} max {:.2} ms{cpu}",
         wall.as_secs_f64(),
-        count as f64 / wall.as_secs_f64(),
         at(0.5),
         at(0.9),
         at(0.99),

@@ -22,11 +22,27 @@ pub(super) fn measure() -> anyhow::Result<()> {
             .arg(&data)
             .output()?;
         let took = began.elapsed();
-        ensure!(up.status.success(), "corten up: {}", String::from_utf8_lossy(&up.stderr));
+        ensure!(
+            up.status.success(),
+            "corten up: {}",
+            String::from_utf8_lossy(&up.stderr)
+        );
         latencies.push(took);
-        let down = Command::new(&corten).args(["down", "--data-dir"]).arg(&data).output()?;
-        ensure!(down.status.success(), "corten down: {}", String::from_utf8_lossy(&down.stderr));
+        let down = Command::new(&corten)
+            .args(["down", "--data-dir"])
+            .arg(&data)
+            .output()?;
+        ensure!(
+            down.status.success(),
+            "corten down: {}",
+            String::from_utf8_lossy(&down.stderr)
+        );
     }
-    report::row("start to ready (readyz, node Ready)", latencies, first.elapsed(), None);
+    report::row(
+        "start to ready (readyz, node Ready)",
+        latencies,
+        first.elapsed(),
+        None,
+    );
     Ok(())
 }

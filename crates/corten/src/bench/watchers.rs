@@ -1,56 +1,76 @@
 //! Watch fan-out: many watchers of one namespace, and how long each change takes to reach them.
 
+use super::connection::Lines;
 use super::report;
-use super::target::{Target, send};
+use super::target::Target;
 use anyhow::Context;
-use futures::{AsyncBufReadExt, StreamExt};
-use http::Request;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Barrier;
 
 const WATCHERS: usize = 500;
 /// Changes that every watcher sees.
-const CHANGES: usize = 100;
+const CHANGES: usize = 200;
+/// Connections that make changes: enough that writing is not what is measured.
+const WRITERS: usize = 4;
 
 pub(super) async fn measure(target: &Target) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let ready = Arc::new(Barrier::new(WATCHERS + 1));
-    let path = format!("/api/v1/namespaces/{}/configmaps?watch=1&labelSelector=bench%3Dwatch", target.namespace);
-    let mut watchers = Vec::new();
-    for index in 0..WATCHERS {
-        let client = target.clients[index % target.clients.len()].clone();
-        let (path, ready) = (path.clone(), Arc::clone(&ready));
-        watchers.push(tokio::spawn(async move { watch(&client, &path, &ready, began).await }));
+    let path = format!(
+        "{}?watch=1&labelSelector=bench%3Dwatch",
+        target.path("configmaps")
+    );
+    let mut streams = Vec::new();
+    for _ in 0..WATCHERS {
+        // Answered means registered: what is written from here on reaches this watcher.
+        streams.push(target.connect().await?.watch(&path).await?);
     }
-    ready.wait().await;
-    let (cpu, first) = (target.cpu(), Instant::now());
-    for index in 0..CHANGES {
-        let sent = began.elapsed().as_nanos();
-        let body = format!(
-            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"watch-{index}","labels":{{"bench":"watch"}}}},"data":{{"sent":"<{sent}>"}}}}"#
-        );
-        send(&target.clients[0], "POST", &format!("/api/v1/namespaces/{}/configmaps", target.namespace), body).await?;
+    let began = Instant::now();
+    let cpu = target.cpu();
+    let watchers: Vec<_> = streams
+        .into_iter()
+        .map(|stream| tokio::spawn(watch(stream, began)))
+        .collect();
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let (mut connection, path) = (target.connect().await?, target.path("configmaps"));
+        writers.push(tokio::spawn(async move {
+            for index in (writer..CHANGES).step_by(WRITERS) {
+                let sent = began.elapsed().as_nanos();
+                let body = format!(
+                    r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"watch-{index}","labels":{{"bench":"watch"}}}},"data":{{"sent":"at {sent} ns"}}}}"#
+                );
+                connection.send("POST", &path, body).await?;
+            }
+            anyhow::Ok(())
+        }));
+    }
+    for writer in writers {
+        writer.await??;
     }
     let mut latencies = Vec::new();
     for watcher in watchers {
         latencies.extend(watcher.await??);
     }
-    report::row(&format!("watch deliveries to {WATCHERS} watchers"), latencies, first.elapsed(), target.cpu_since(cpu));
+    report::row(
+        &format!("deliver a change to {WATCHERS} watchers"),
+        latencies,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
     Ok(())
 }
 
 /// Reads events until every change was seen; the delay of each since its sender began.
-async fn watch(client: &kube::Client, path: &str, ready: &Barrier, began: Instant) -> anyhow::Result<Vec<Duration>> {
-    let request = Request::get(path).body(Vec::new())?;
-    let stream = client.request_stream(request).await;
-    ready.wait().await;
-    let mut lines = stream?.lines();
+async fn watch(mut stream: Lines, began: Instant) -> anyhow::Result<Vec<Duration>> {
     let mut delays = Vec::with_capacity(CHANGES);
     while delays.len() < CHANGES {
-        let line = lines.next().await.context("the watch ended early")??;
-        let Some((_, rest)) = line.split_once("\"<") else { continue };
-        let sent = rest.split_once(">\"").context("a time in the event")?.0.parse::<u64>()?;
+        let line = std::str::from_utf8(stream.next().await?)?;
+        let Some((_, rest)) = line.rsplit_once("\"at ") else {
+            continue;
+        };
+        let sent = rest
+            .split_once(" ns\"")
+            .context("a time in the event")?
+            .0
+            .parse::<u64>()?;
         delays.push(began.elapsed().saturating_sub(Duration::from_nanos(sent)));
     }
     Ok(delays)

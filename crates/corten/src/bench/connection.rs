@@ -1,0 +1,117 @@
+//! One HTTP/1.1 connection over TLS, as lean as a client can be: on few cores its work is taken from the server's.
+
+use super::target::Access;
+use anyhow::Context;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// An open connection; one request at a time.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    access: Arc<Access>,
+}
+
+impl Connection {
+    pub(super) async fn open(access: &Arc<Access>) -> anyhow::Result<Self> {
+        let tcp = TcpStream::connect((access.host.as_str(), access.port)).await;
+        let tcp = tcp.with_context(|| format!("connecting to {}: is the cluster up?", access.authority()))?;
+        tcp.set_nodelay(true)?;
+        let name = ServerName::try_from(access.host.clone())?;
+        let tls = TlsConnector::from(Arc::clone(&access.tls))
+            .connect(name, tcp)
+            .await?;
+        let (sender, connection) = handshake(TokioIo::new(tls)).await?;
+        // Its error is also that of the request in flight.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Self {
+            sender,
+            access: Arc::clone(access),
+        })
+    }
+
+    /// Sends one request; an answer other than 2xx is an error with its text.
+    pub(super) async fn start(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.access.authority())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body.into()))?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.into_body().collect().await?.to_bytes();
+        anyhow::bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&text))
+    }
+
+    /// One request and its whole answer; the length of the answer in bytes.
+    pub(super) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<usize> {
+        let mut body = self.start(method, path, body).await?.into_body();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            length += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(length)
+    }
+
+    /// Begins a watch; the connection is its own from then on.
+    pub(super) async fn watch(mut self, path: &str) -> anyhow::Result<Lines> {
+        let body = self.start("GET", path, Bytes::new()).await?.into_body();
+        Ok(Lines {
+            body,
+            rest: Vec::new(),
+            at: 0,
+            _connection: self,
+        })
+    }
+}
+
+/// The lines of a stream.
+pub(super) struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+    /// Where in `rest` the next line begins.
+    at: usize,
+    _connection: Connection,
+}
+
+impl Lines {
+    /// The next line; an error when the stream ends.
+    pub(super) async fn next(&mut self) -> anyhow::Result<&[u8]> {
+        let mut searched = self.at;
+        loop {
+            if let Some(found) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
+                let line = self.at..searched + found;
+                self.at = line.end + 1;
+                return Ok(&self.rest[line]);
+            }
+            self.rest.drain(..self.at);
+            (self.at, searched) = (0, self.rest.len());
+            let frame = self.body.frame().await.context("the watch ended")??;
+            if let Some(data) = frame.data_ref() {
+                self.rest.extend_from_slice(data);
+            }
+        }
+    }
+}
