@@ -1,5 +1,6 @@
 //! In-process admission: what may change or refuse a write, between decoding and the store.
 
+mod certificate_subject;
 mod claim_resize;
 mod default_class;
 mod limit_ranger;
@@ -106,6 +107,7 @@ pub fn standard() -> Vec<Arc<dyn Admission>> {
         Arc::new(protection::StorageObjectInUseProtection),
         Arc::new(claim_resize::PersistentVolumeClaimResize),
         Arc::new(runtime_class::RuntimeClass),
+        Arc::new(certificate_subject::CertificateSubjectRestriction),
         Arc::new(default_class::DefaultIngressClass),
         Arc::new(quota::ResourceQuota::default()),
     ]

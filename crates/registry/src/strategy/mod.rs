@@ -22,6 +22,8 @@ mod selectable;
 pub mod service;
 mod statefulset;
 
+pub(crate) use kinds::organizations;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -194,23 +196,13 @@ pub struct Generic;
 
 impl Strategy for Generic {}
 
-/// A kind whose names only have to fit into a path (`system:node`).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PathNamed;
-
-impl Strategy for PathNamed {
-    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
-        corten_meta::names::is_path_segment(name, prefix)
-    }
-}
-
 /// The strategy of a built-in resource: the table of kinds that need more than their schema.
 pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
     match (group, plural) {
         ("", "namespaces") => Arc::new(namespace::NamespaceStrategy),
         ("", "pods") => Arc::new(pod::PodStrategy),
         ("" | "events.k8s.io", "events") => Arc::new(selectable::EventStrategy),
-        ("certificates.k8s.io", "certificatesigningrequests") => Arc::new(selectable::Selectable(&["spec.signerName"])),
+        ("certificates.k8s.io", "certificatesigningrequests") => Arc::new(kinds::CertificateStrategy),
         ("", "podtemplates") => Arc::new(podtemplate::PodTemplateStrategy),
         ("", "replicationcontrollers") => Arc::new(replicaset::ReplicationControllerStrategy),
         ("", "endpoints") => Arc::new(endpoints::ENDPOINTS),

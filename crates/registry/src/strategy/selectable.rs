@@ -1,4 +1,4 @@
-//! Kinds that need nothing beyond their schema but fields to be selected by.
+//! Fields to be selected by, and events, which are little else.
 
 use serde_json::Value;
 
@@ -19,20 +19,6 @@ pub(super) const EVENT_FIELDS: &[&str] = &[
     "source",
     "type",
 ];
-
-/// Fields that lie where their names say.
-#[derive(Clone, Copy, Debug)]
-pub struct Selectable(pub &'static [&'static str]);
-
-impl Strategy for Selectable {
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        self.0
-    }
-
-    fn field_values(&self, object: &Value) -> Vec<String> {
-        self.0.iter().map(|field| text_at(object, field)).collect()
-    }
-}
 
 /// Events: stored in the form of the core group, collected by nobody, gone after an hour.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,11 @@
 //! Kinds whose rules are functions on the object: a [`Rules`] value each, found by [`for_resource`].
 
+mod apiservice;
 mod autoscaler;
 mod budget;
 mod claim;
 mod configmap;
+mod csr;
 mod difference;
 mod event;
 mod ingress;
@@ -21,6 +23,8 @@ mod serviceaccount;
 mod storage;
 mod volume;
 
+pub(crate) use csr::organizations;
+pub(super) use csr::CertificateStrategy;
 pub(super) use event::validate as event_rules;
 
 use std::sync::Arc;
@@ -161,6 +165,7 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("", "resourcequotas") => quota::RULES,
         ("", "secrets") => secret::RULES,
         ("", "serviceaccounts") => serviceaccount::RULES,
+        ("apiregistration.k8s.io", "apiservices") => apiservice::RULES,
         ("", "persistentvolumes") => volume::RULES,
         ("", "persistentvolumeclaims") => claim::RULES,
         ("autoscaling", "horizontalpodautoscalers") => autoscaler::RULES,
