@@ -2,6 +2,7 @@
 //! Informers only mark what changed; one task per feed works it off, so that a burst costs one application.
 
 mod dirty;
+mod health;
 mod host_ports;
 pub(crate) mod names;
 pub(crate) mod routes;

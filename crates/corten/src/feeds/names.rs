@@ -30,7 +30,9 @@ pub(crate) async fn run(factory: &Factory, server: &Server, stop: CancellationTo
         };
         server.update(|records| {
             for key in &changed {
-                let target = services.get_key(key).and_then(|service| target(&service, key, &slices));
+                let target = services
+                    .get_key(key)
+                    .and_then(|service| target(&service, key, &slices));
                 records.set_service(key.ns(), key.name(), target.as_ref());
                 records.set_namespace(key.ns(), !services.in_namespace(key.ns()).is_empty());
             }
@@ -44,13 +46,21 @@ fn target(service: &Service, key: &Key, slices: &Lister<EndpointSlice>) -> Optio
         return Some(Target::ExternalName(spec.external_name.clone()?));
     }
     if spec.cluster_ip.as_deref() == Some("None") {
-        return Some(Target::Headless { endpoints: slices_of(slices, key).iter().flat_map(|slice| published(slice)).collect() });
+        return Some(Target::Headless {
+            endpoints: slices_of(slices, key)
+                .iter()
+                .flat_map(|slice| published(slice))
+                .collect(),
+        });
     }
     let listed = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
     let mut ips: Vec<IpAddr> = listed.filter_map(|ip| ip.parse().ok()).collect();
     ips.sort_unstable();
     ips.dedup();
-    (!ips.is_empty()).then(|| Target::ClusterIp { ips, ports: ports(spec) })
+    (!ips.is_empty()).then(|| Target::ClusterIp {
+        ips,
+        ports: ports(spec),
+    })
 }
 
 fn ports(spec: &ServiceSpec) -> Vec<Port> {
@@ -86,11 +96,19 @@ fn published(slice: &EndpointSlice) -> Vec<Endpoint> {
             })
         })
         .collect();
-    let ready = slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+    let ready = slice
+        .endpoints
+        .iter()
+        .flatten()
+        .filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
     ready
         .flat_map(|endpoint| endpoint.addresses.iter().map(move |address| (endpoint, address)))
         .filter_map(|(endpoint, address)| {
-            Some(Endpoint { ip: address.parse().ok()?, hostname: endpoint.hostname.clone(), ports: ports.clone() })
+            Some(Endpoint {
+                ip: address.parse().ok()?,
+                hostname: endpoint.hostname.clone(),
+                ports: ports.clone(),
+            })
         })
         .collect()
 }

@@ -31,24 +31,38 @@ where
         let (set, routes) = (Arc::clone(&set), wanted.clone());
         match tokio::task::spawn_blocking(move || set(&routes)).await {
             Ok(Ok(())) => installed = Some(wanted),
-            Ok(Err(error)) => tracing::warn!(%error, "routes to other nodes could not be set; the next change tries again"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "routes to other nodes could not be set; the next change tries again")
+            }
             Err(error) => tracing::error!(%error, "setting routes panicked"),
         }
     }
 }
 
 fn wanted(nodes: &Lister<Node>, own_name: &str) -> NodeRoutes {
-    let others = nodes.list().into_iter().filter(|node| node.metadata.name.as_deref() != Some(own_name));
+    let others = nodes
+        .list()
+        .into_iter()
+        .filter(|node| node.metadata.name.as_deref() != Some(own_name));
     others
         .filter_map(|node| {
             let name = node.metadata.name.clone()?;
             let cidr = node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()?;
-            Some((name, NodeRoute { cidr, node_ip: internal_ip(&node)? }))
+            Some((
+                name,
+                NodeRoute {
+                    cidr,
+                    node_ip: internal_ip(&node)?,
+                },
+            ))
         })
         .collect()
 }
 
 fn internal_ip(node: &Node) -> Option<Ipv4Addr> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
-    addresses.iter().filter(|a| a.type_ == "InternalIP").find_map(|a| a.address.parse().ok())
+    addresses
+        .iter()
+        .filter(|a| a.type_ == "InternalIP")
+        .find_map(|a| a.address.parse().ok())
 }

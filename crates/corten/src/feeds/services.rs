@@ -1,12 +1,13 @@
 //! Services with their EndpointSlices, and pods' host ports, as the service proxy wants them.
 
 use super::dirty::Dirty;
-use super::host_ports;
+use super::{health, host_ports};
 use corten_client::{CancellationToken, Factory, Key, Lister};
 use corten_net::proxy::{Endpoint, Protocol, Proxy, ServiceMap, ServicePort, ServicePortName, TrafficPolicy};
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort as ApiPort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint as ApiEndpoint, EndpointSlice};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,7 +33,13 @@ enum Changed {
 
 /// Keeps the proxy at what the API says, until `stop`. `kubelet` reads this node's pods, which the proxy's own user
 /// may not.
-pub(crate) async fn run(factory: &Factory, kubelet: &Factory, node: Node, proxy: Proxy, stop: CancellationToken) {
+pub(crate) async fn run(
+    factory: &Factory,
+    kubelet: &Factory,
+    node: Node,
+    proxy: Proxy,
+    stop: CancellationToken,
+) {
     let (services, slices) = informers(factory);
     let pods = kubelet.filtered::<Pod>(&format!("fieldSelector=spec.nodeName%3D{}", node.name));
     let dirty = Dirty::new();
@@ -49,6 +56,7 @@ pub(crate) async fn run(factory: &Factory, kubelet: &Factory, node: Node, proxy:
     tokio::join!(services.synced(), slices.synced(), pods.synced());
     let proxy = Arc::new(Mutex::new(proxy));
     let mut map = ServiceMap::new();
+    let mut health = health::Servers::default();
     loop {
         let changed = tokio::select! {
             () = stop.cancelled() => return,
@@ -59,6 +67,8 @@ pub(crate) async fn run(factory: &Factory, kubelet: &Factory, node: Node, proxy:
             different |= match changed {
                 Changed::Service(key) => {
                     refresh(&mut map, &key, &services, &slices, &node);
+                    let port = services.get_key(&key).and_then(|service| health_port(&service));
+                    health.set(&key, port, local_endpoints(&map, &key)).await;
                     true
                 }
                 Changed::Pod(key) => refresh_pod(&mut map, &key, &pods),
@@ -69,9 +79,12 @@ pub(crate) async fn run(factory: &Factory, kubelet: &Factory, node: Node, proxy:
         }
         let (proxy, desired) = (Arc::clone(&proxy), map.clone());
         let applied = tokio::task::spawn_blocking(move || proxy.lock().apply(&desired)).await;
+        health.set_healthy(matches!(applied, Ok(Ok(_))));
         match applied {
             Ok(Ok(applied)) => tracing::debug!(?applied, "services applied"),
-            Ok(Err(error)) => tracing::error!(%error, "the service rules could not be installed; the next change tries again"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the service rules could not be installed; the next change tries again")
+            }
             Err(error) => tracing::error!(%error, "installing service rules panicked"),
         }
     }
@@ -80,7 +93,9 @@ pub(crate) async fn run(factory: &Factory, kubelet: &Factory, node: Node, proxy:
 /// The shared informers of services and slices, with the index.
 pub(crate) fn informers(factory: &Factory) -> (Lister<Service>, Lister<EndpointSlice>) {
     let slices = factory.informer::<EndpointSlice>();
-    slices.add_index(BY_SERVICE, |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
+    slices.add_index(BY_SERVICE, |slice| {
+        service_of(slice).map(|key| key.to_string()).into_iter().collect()
+    });
     (factory.informer(), slices)
 }
 
@@ -94,25 +109,81 @@ pub(crate) fn service_of(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(slice.metadata.namespace.as_deref()?, name))
 }
 
-fn refresh(map: &mut ServiceMap, key: &Key, services: &Lister<Service>, slices: &Lister<EndpointSlice>, node: &Node) {
+fn refresh(
+    map: &mut ServiceMap,
+    key: &Key,
+    services: &Lister<Service>,
+    slices: &Lister<EndpointSlice>,
+    node: &Node,
+) {
     let service = services.get_key(key);
-    let ports = service.map(|service| ports(&service, &slices_of(slices, key), node)).unwrap_or_default();
-    let named = |port| ServicePortName { namespace: key.ns().to_owned(), name: key.name().to_owned(), port };
-    let ports = ports.into_iter().map(|(port, value)| (named(port), value)).collect();
+    let ports = service
+        .map(|service| ports(&service, &slices_of(slices, key), node))
+        .unwrap_or_default();
+    let named = |port| ServicePortName {
+        namespace: key.ns().to_owned(),
+        name: key.name().to_owned(),
+        port,
+    };
+    let ports = ports
+        .into_iter()
+        .map(|(port, value)| (named(port), value))
+        .collect();
     replace(map, key.ns(), key.name(), ports);
 }
 
 /// Whether anything came of it: most changes of pods say nothing to the proxy.
 fn refresh_pod(map: &mut ServiceMap, key: &Key, pods: &Lister<Pod>) -> bool {
-    let ports = pods.get_key(key).map(|pod| host_ports::of_pod(&pod)).unwrap_or_default();
+    let ports = pods
+        .get_key(key)
+        .map(|pod| host_ports::of_pod(&pod))
+        .unwrap_or_default();
     replace(map, key.ns(), &host_ports::name_of(key.name()), ports)
 }
 
+/// Only where a node without endpoints serves nobody.
+fn health_port(service: &Service) -> Option<u16> {
+    let spec = service.spec.as_ref()?;
+    let local = spec.type_.as_deref() == Some("LoadBalancer")
+        && policy(spec.external_traffic_policy.as_deref()) == TrafficPolicy::Local;
+    let port = spec
+        .health_check_node_port
+        .and_then(|port| u16::try_from(port).ok());
+    port.filter(|port| local && *port > 0)
+}
+
+/// Addresses on this node that are ready on some port of the service.
+fn local_endpoints(map: &ServiceMap, key: &Key) -> usize {
+    let first = ServicePortName {
+        namespace: key.ns().to_owned(),
+        name: key.name().to_owned(),
+        port: String::new(),
+    };
+    let ports = map
+        .range(first..)
+        .take_while(|(name, _)| name.namespace == key.ns() && name.name == key.name());
+    let ready = ports.flat_map(|(_, port)| port.endpoints.iter().filter(|e| e.local && e.ready));
+    ready.map(|e| e.address).collect::<BTreeSet<_>>().len()
+}
+
 /// Puts the ports of one service in place of those it had; whether it had any or has.
-fn replace(map: &mut ServiceMap, namespace: &str, name: &str, ports: Vec<(ServicePortName, ServicePort)>) -> bool {
-    let first = ServicePortName { namespace: namespace.to_owned(), name: name.to_owned(), port: String::new() };
+fn replace(
+    map: &mut ServiceMap,
+    namespace: &str,
+    name: &str,
+    ports: Vec<(ServicePortName, ServicePort)>,
+) -> bool {
+    let first = ServicePortName {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        port: String::new(),
+    };
     let ours = |found: &ServicePortName| found.namespace == namespace && found.name == name;
-    let old: Vec<_> = map.range(first..).map(|(name, _)| name.clone()).take_while(ours).collect();
+    let old: Vec<_> = map
+        .range(first..)
+        .map(|(name, _)| name.clone())
+        .take_while(ours)
+        .collect();
     for name in &old {
         map.remove(name);
     }
@@ -123,7 +194,9 @@ fn replace(map: &mut ServiceMap, namespace: &str, name: &str, ports: Vec<(Servic
 
 /// Each port of a service with all that is behind it.
 fn ports(service: &Service, slices: &[Arc<EndpointSlice>], node: &Node) -> Vec<(String, ServicePort)> {
-    let Some(spec) = &service.spec else { return Vec::new() };
+    let Some(spec) = &service.spec else {
+        return Vec::new();
+    };
     let cluster_ips = cluster_ips(spec);
     if cluster_ips.is_empty() || spec.type_.as_deref() == Some("ExternalName") {
         return Vec::new();
@@ -134,11 +207,24 @@ fn ports(service: &Service, slices: &[Arc<EndpointSlice>], node: &Node) -> Vec<(
     let of_port = |port: &ApiPort| {
         let value = ServicePort {
             cluster_ips: cluster_ips.clone(),
-            external_ips: spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
+            external_ips: spec
+                .external_ips
+                .iter()
+                .flatten()
+                .filter_map(|ip| ip.parse().ok())
+                .collect(),
             load_balancer_ips: load_balancer_ips(service),
-            source_ranges: spec.load_balancer_source_ranges.iter().flatten().filter_map(|range| range.trim().parse().ok()).collect(),
+            source_ranges: spec
+                .load_balancer_source_ranges
+                .iter()
+                .flatten()
+                .filter_map(|range| range.trim().parse().ok())
+                .collect(),
             port: u16::try_from(port.port).ok()?,
-            node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0),
+            node_port: port
+                .node_port
+                .and_then(|p| u16::try_from(p).ok())
+                .filter(|p| *p > 0),
             protocol: protocol(port.protocol.as_deref())?,
             affinity_timeout_s: affinity(spec),
             internal_policy: policy(spec.internal_traffic_policy.as_deref()),
@@ -161,10 +247,21 @@ fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
 
 /// Those that the balancer does not answer itself.
 fn load_balancer_ips(service: &Service) -> Vec<IpAddr> {
-    let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_ref());
-    let through_proxy = balancer.into_iter().flatten().filter(|i| i.ip_mode.as_deref() == Some("Proxy"));
+    let balancer = service
+        .status
+        .as_ref()
+        .and_then(|s| s.load_balancer.as_ref())
+        .and_then(|b| b.ingress.as_ref());
+    let through_proxy = balancer
+        .into_iter()
+        .flatten()
+        .filter(|i| i.ip_mode.as_deref() == Some("Proxy"));
     let skipped: Vec<&String> = through_proxy.filter_map(|i| i.ip.as_ref()).collect();
-    let balanced = balancer.into_iter().flatten().filter_map(|i| i.ip.as_ref()).filter(|ip| !skipped.contains(ip));
+    let balanced = balancer
+        .into_iter()
+        .flatten()
+        .filter_map(|i| i.ip.as_ref())
+        .filter(|ip| !skipped.contains(ip));
     balanced.filter_map(|ip| ip.parse().ok()).collect()
 }
 
@@ -172,12 +269,24 @@ fn affinity(spec: &ServiceSpec) -> Option<u32> {
     if spec.session_affinity.as_deref() != Some("ClientIP") {
         return None;
     }
-    let timeout = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref()).and_then(|c| c.timeout_seconds);
-    Some(timeout.and_then(|t| u32::try_from(t).ok()).unwrap_or(AFFINITY_TIMEOUT_S))
+    let timeout = spec
+        .session_affinity_config
+        .as_ref()
+        .and_then(|c| c.client_ip.as_ref())
+        .and_then(|c| c.timeout_seconds);
+    Some(
+        timeout
+            .and_then(|t| u32::try_from(t).ok())
+            .unwrap_or(AFFINITY_TIMEOUT_S),
+    )
 }
 
 fn policy(text: Option<&str>) -> TrafficPolicy {
-    if text == Some("Local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster }
+    if text == Some("Local") {
+        TrafficPolicy::Local
+    } else {
+        TrafficPolicy::Cluster
+    }
 }
 
 pub(crate) fn protocol(text: Option<&str>) -> Option<Protocol> {
@@ -191,9 +300,18 @@ pub(crate) fn protocol(text: Option<&str>) -> Option<Protocol> {
 
 fn endpoints(port: Option<&str>, slices: &[Arc<EndpointSlice>], node: &Node) -> Vec<Endpoint> {
     let mut found = Vec::new();
-    for slice in slices.iter().filter(|slice| slice.address_type == "IPv4" || slice.address_type == "IPv6") {
-        let mut named = slice.ports.iter().flatten().filter(|p| p.name.as_deref().unwrap_or_default() == port.unwrap_or_default());
-        let Some(number) = named.next().and_then(|p| u16::try_from(p.port?).ok()) else { continue };
+    for slice in slices
+        .iter()
+        .filter(|slice| slice.address_type == "IPv4" || slice.address_type == "IPv6")
+    {
+        let mut named = slice
+            .ports
+            .iter()
+            .flatten()
+            .filter(|p| p.name.as_deref().unwrap_or_default() == port.unwrap_or_default());
+        let Some(number) = named.next().and_then(|p| u16::try_from(p.port?).ok()) else {
+            continue;
+        };
         for endpoint in slice.endpoints.iter().flatten() {
             found.extend(of_endpoint(endpoint, number, node));
         }
@@ -204,7 +322,10 @@ fn endpoints(port: Option<&str>, slices: &[Arc<EndpointSlice>], node: &Node) -> 
 fn of_endpoint(endpoint: &ApiEndpoint, port: u16, node: &Node) -> Vec<Endpoint> {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-    let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
+    let addresses = endpoint
+        .addresses
+        .iter()
+        .filter_map(|address| address.parse().ok());
     addresses
         .map(|address| Endpoint {
             address,
