@@ -226,7 +226,9 @@ fn kubelet_config(
         taints: Vec::new(),
         clock: RealClock::shared(),
         kernel: Kernel::default(),
-        ready: Some(Box::new(move || drop(announce.send(())))),
+        ready: Some(Box::new(move || {
+            let _ = announce.send(());
+        })),
     })
 }
 
