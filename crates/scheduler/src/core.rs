@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 
 use crate::class::Class;
 use crate::fit_error::FitError;
@@ -51,6 +51,21 @@ pub struct Core {
 }
 
 impl Core {
+    /// A namespace is new or changed: other labels may put its pods into terms of affinity.
+    pub fn set_namespace(&mut self, namespace: &Namespace, now: Timestamp) {
+        let labels = namespace.metadata.labels.clone().unwrap_or_default();
+        let name = namespace.metadata.name().to_owned();
+        let old = self.snapshot.namespaces.insert(name, labels.clone());
+        if old.is_some_and(|old| old != labels) {
+            self.queue.happened(Cause::PodBound, now);
+            self.queue.happened(Cause::PodLeft, now);
+        }
+    }
+
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.snapshot.namespaces.remove(name);
+    }
+
     /// A node is new or changed.
     pub fn set_node(&mut self, old: Option<&Node>, node: &Arc<Node>, now: Timestamp) {
         self.snapshot.set_node(node);

@@ -1,6 +1,6 @@
 //! A pod as the scheduler sees it: what matters to filters and scores, worked out once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -16,21 +16,28 @@ use crate::resources::{Amounts, Names, requests, scored_requests};
 /// A port of the host a pod wants for itself: protocol, address, number.
 pub type HostPort = (String, String, i32);
 
+/// Labels by namespace.
+pub type NamespaceLabels = HashMap<String, BTreeMap<String, String>>;
+
 /// A term of pod affinity or anti-affinity, ready to match.
 #[derive(Debug, Clone)]
 pub struct PodTerm {
     pub selector: Selector,
-    /// None: the namespaces whose labels `namespace_selector` selects.
     pub namespaces: Vec<String>,
-    pub all_namespaces: bool,
+    /// Namespaces with these labels count as well.
+    pub namespace_selector: Option<Selector>,
     pub topology_key: String,
     pub weight: i64,
 }
 
 impl PodTerm {
+    /// Whether the term is about the pod; `labels` are those of all namespaces.
     #[must_use]
-    pub fn matches(&self, pod: &Pod) -> bool {
-        let here = self.all_namespaces || self.namespaces.iter().any(|n| n == pod.metadata.ns());
+    pub fn matches(&self, pod: &Pod, labels: &NamespaceLabels) -> bool {
+        let ns = pod.metadata.ns();
+        let selected = |s: &Selector| s.matches(labels.get(ns));
+        let here =
+            self.namespaces.iter().any(|n| n == ns) || self.namespace_selector.as_ref().is_some_and(selected);
         here && self.selector.matches(pod.metadata.labels.as_ref())
     }
 }
@@ -223,7 +230,10 @@ fn pod_term(term: &PodAffinityTerm, weight: i64, pod: &Pod) -> PodTerm {
         // The server has merged matchLabelKeys into the selector already.
         selector: with_keys(term.label_selector.as_ref(), None, pod),
         namespaces,
-        all_namespaces: by_labels,
+        namespace_selector: term
+            .namespace_selector
+            .as_ref()
+            .map(|s| Selector::new(Some(s)).unwrap_or_else(|_| Selector::nothing())),
         topology_key: term.topology_key.clone(),
         weight,
     }

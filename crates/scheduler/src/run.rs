@@ -11,7 +11,7 @@ use corten_client::{Caller, CancellationToken, Error, Event, Factory, Informer};
 use corten_stdx::SharedClock;
 use http::Method;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -77,10 +77,13 @@ pub async fn run(factory: Factory, config: Config, stop: CancellationToken) {
     let budgets = factory.informer::<PodDisruptionBudget>();
     let claims = factory.informer::<PersistentVolumeClaim>();
     let pods = factory.informer::<Pod>();
+    let namespaces = factory.informer::<Namespace>();
     this.watch_nodes(&nodes);
+    this.watch_namespaces(&namespaces);
     this.watch_budgets(&budgets);
     this.watch_claims(&claims);
     nodes.synced().await;
+    namespaces.synced().await;
     this.watch_pods(&pods);
     pods.synced().await;
     claims.synced().await;
@@ -145,6 +148,20 @@ impl Scheduler {
                 })
             });
             this.core.lock().budgets = list.collect();
+        });
+    }
+
+    fn watch_namespaces(self: &Arc<Self>, namespaces: &Informer<Namespace>) {
+        let this = Arc::clone(self);
+        namespaces.on_event(move |event| {
+            let now = this.now();
+            let mut core = this.core.lock();
+            match event {
+                Event::Added(new) | Event::Updated { new, .. } => core.set_namespace(new, now),
+                Event::Deleted(old) => core.remove_namespace(old.metadata.name()),
+            }
+            drop(core);
+            this.woken.notify_one();
         });
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use corten_client::object::MetaExt;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use crate::pod_info::PodInfo;
+use crate::pod_info::{NamespaceLabels, PodInfo};
 use crate::resources::{Amounts, CPU, MEMORY, Names, amount};
 
 /// Changes remembered for classes to catch up with; who is further behind starts over.
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub names: Names,
     pub nodes: Vec<NodeState>,
     pub columns: Vec<Column>,
+    /// For affinity to pods of namespaces with certain labels.
+    pub namespaces: NamespaceLabels,
     index: HashMap<String, usize>,
     free: Vec<usize>,
     /// Nodes that changed, oldest first; the first has number `first_change`.

@@ -24,11 +24,12 @@ pub struct Around {
 /// Looks at all pods once.
 #[must_use]
 pub fn look(snapshot: &Snapshot, pod: &PodInfo) -> Around {
+    let spaces = &snapshot.namespaces;
     let mut around = Around {
         affinity: vec![HashSet::new(); pod.required_affinity.len()],
         ..Around::default()
     };
-    around.self_affine = pod.required_affinity.iter().all(|t| t.matches(&pod.pod));
+    around.self_affine = pod.required_affinity.iter().all(|t| t.matches(&pod.pod, spaces));
     for place in snapshot.live() {
         let node = &snapshot.nodes[place];
         let domain = |term: &PodTerm| {
@@ -38,28 +39,28 @@ pub fn look(snapshot: &Snapshot, pod: &PodInfo) -> Around {
         };
         for other in &node.pods {
             for (term, found) in pod.required_affinity.iter().zip(&mut around.affinity) {
-                found.extend(term.matches(&other.pod).then(|| domain(term)).flatten());
+                found.extend(term.matches(&other.pod, spaces).then(|| domain(term)).flatten());
             }
             for term in pod
                 .required_anti_affinity
                 .iter()
-                .filter(|t| t.matches(&other.pod))
+                .filter(|t| t.matches(&other.pod, spaces))
             {
                 around.anti_affinity.extend(domain(term));
             }
             for term in other
                 .required_anti_affinity
                 .iter()
-                .filter(|t| t.matches(&pod.pod))
+                .filter(|t| t.matches(&pod.pod, spaces))
             {
                 around.refused.extend(domain(term));
             }
-            for term in pod.preferred.iter().filter(|t| t.matches(&other.pod)) {
+            for term in pod.preferred.iter().filter(|t| t.matches(&other.pod, spaces)) {
                 if let Some(domain) = domain(term) {
                     *around.scores.entry(domain).or_default() += term.weight;
                 }
             }
-            for term in other.preferred.iter().filter(|t| t.matches(&pod.pod)) {
+            for term in other.preferred.iter().filter(|t| t.matches(&pod.pod, spaces)) {
                 if let Some(domain) = domain(term) {
                     *around.scores.entry(domain).or_default() += term.weight;
                 }

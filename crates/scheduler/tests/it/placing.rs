@@ -164,6 +164,29 @@ fn affinity_and_spread_look_at_other_pods() {
 }
 
 #[test]
+fn affinity_reaches_into_namespaces_by_their_labels() {
+    let mut core = Core::default();
+    let namespace =
+        |labels: Value| serde_json::from_value(json!({"metadata": {"name": "d", "labels": labels}})).unwrap();
+    core.set_namespace(&namespace(json!({"team": "x"})), T0);
+    core.set_node(None, &node("a1", "4", json!({})), T0);
+    let away_from = |team: &str| {
+        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "a"}},
+             "namespaceSelector": {"matchLabels": {"team": team}}}]}}})
+    };
+    core.set_pod(&pod("first", json!({})), true, T0);
+    core.set_pod(&pod("other", away_from("y")), true, T0);
+    core.set_pod(&pod("same", away_from("x")), true, T0);
+    expect![[r#"
+        first -> a1
+        other -> a1
+        same: 0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.
+    "#]]
+    .assert_eq(&run(&mut core));
+}
+
+#[test]
 fn the_important_preempt_the_least_important() {
     let mut core = Core::default();
     for name in ["a1", "b1"] {
