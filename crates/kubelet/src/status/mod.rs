@@ -61,10 +61,8 @@ pub fn generate(input: &Input<'_>, memory: &Memory, terminal: bool) -> PodStatus
         ..PodStatus::default()
     };
     addresses(input, old, &mut status);
-    if let Some(r) = &pod.spec().resources {
-        status.resources = Some(r.clone());
-        status.allocated_resources = r.requests.clone();
-    }
+    status.resources.clone_from(&pod.spec().resources);
+    status.allocated_resources = Some(resources::pod_total(pod, false)).filter(|r| !r.is_empty());
     let conditions = conditions::all(input, memory, &status);
     status.conditions = Some(conditions);
     status
