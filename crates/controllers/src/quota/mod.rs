@@ -20,7 +20,6 @@ use serde::Deserialize;
 
 pub use usage::{Counted, measure};
 
-use crate::core::context::queue_self;
 use crate::core::discovery::served;
 use crate::core::{Context, Executor, Write, pod};
 
@@ -51,7 +50,7 @@ pub async fn run(context: Context) {
     let services = context.factory.informer::<Service>();
     let claims = context.factory.informer::<PersistentVolumeClaim>();
     let queue: Queue<Key> = Queue::new("resource_quota");
-    queue_self(&quotas, &queue);
+    queue_changed(&quotas, &queue);
     queue_released(&quotas, &pods, &queue, |old, new| {
         pod::is_finished(old) != pod::is_finished(new)
     });
@@ -81,6 +80,16 @@ pub async fn run(context: Context) {
         },
     )
     .await;
+}
+
+/// New quotas and those that limit something else now. What admission writes to a status must not be counted again:
+/// the object it made room for is not stored yet.
+fn queue_changed(quotas: &Informer<ResourceQuota>, queue: &Queue<Key>) {
+    let queue = queue.clone();
+    quotas.on_event(move |event| match &event {
+        Event::Updated { old, new } if old.spec == new.spec => {}
+        other => queue.add(Key::of(&**other.object())),
+    });
 }
 
 /// Kinds of which only the number counts, and whose objects the process watches anyway.
