@@ -22,11 +22,15 @@ pub(in crate::strategy) const VALIDATING_POLICY: Rules = Rules {
     body: validating_policy,
     status: |at, _, errors| type_checking(at, errors),
     warnings: static_suffix_warnings,
+    metadata_twice: false,
+    unconditional_update: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_POLICY: Rules = Rules {
     body: mutating_policy,
     warnings: static_suffix_warnings,
+    metadata_twice: false,
+    unconditional_update: false,
     ..PLAIN
 };
 pub(in crate::strategy) const VALIDATING_BINDING: Rules = Rules {
@@ -35,11 +39,15 @@ pub(in crate::strategy) const VALIDATING_BINDING: Rules = Rules {
         actions(&at.get("spec").get("validationActions"), errors);
     },
     warnings: static_suffix_warnings,
+    metadata_twice: false,
+    unconditional_update: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_BINDING: Rules = Rules {
     body: |at, errors| binding(at, true, errors),
     warnings: static_suffix_warnings,
+    metadata_twice: false,
+    unconditional_update: false,
     ..PLAIN
 };
 

@@ -20,6 +20,8 @@ pub(in crate::strategy) const VALIDATING_WEBHOOKS: Rules = Rules {
     create: |at, errors| webhooks(at, None, errors),
     change: |at, old, errors| webhooks(at, Some(old), errors),
     warnings: static_suffix_warnings,
+    metadata_twice: false,
+    unconditional_update: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_WEBHOOKS: Rules = VALIDATING_WEBHOOKS;

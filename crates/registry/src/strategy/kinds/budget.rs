@@ -19,6 +19,7 @@ pub(super) const RULES: Rules = Rules {
         ];
         nonnegative_fields(&at.get("status"), &counts, errors);
     },
+    metadata_twice: false,
     unconditional_update: false,
     ..PLAIN
 };

@@ -57,6 +57,8 @@ pub(super) struct Rules {
     /// Creators may set the status (nodes).
     pub(super) status_on_create: bool,
     pub(super) selectable: &'static [&'static str],
+    /// Metadata's update rules are the kind's own as well: their errors come twice.
+    pub(super) metadata_twice: bool,
     pub(super) unconditional_update: bool,
     pub(super) create_on_update: bool,
 }
@@ -73,6 +75,7 @@ pub(super) const PLAIN: Rules = Rules {
     warnings: |_, _| Vec::new(),
     status_on_create: false,
     selectable: &[],
+    metadata_twice: true,
     unconditional_update: true,
     create_on_update: false,
 };
@@ -119,6 +122,9 @@ impl Strategy for Rules {
     fn validate_update(&self, ctx: &StrategyContext<'_>, object: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         object_meta_update(object, &mut errors);
+        if self.metadata_twice {
+            errors.extend(crate::metadata::validate_update(object, old));
+        }
         let at = At::root(object);
         if ctx.subresource == Subresource::STATUS {
             (self.status)(&at, old, &mut errors);
