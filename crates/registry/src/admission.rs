@@ -7,6 +7,7 @@ mod limit_ranger;
 mod node_restriction;
 mod node_taint;
 mod pod_priority;
+mod pod_security;
 mod pod_service_account;
 mod pod_tolerations;
 mod protection;
@@ -101,6 +102,7 @@ pub fn standard() -> Vec<Arc<dyn Admission>> {
         Arc::new(pod_service_account::ServiceAccount),
         Arc::new(node_restriction::NodeRestriction),
         Arc::new(node_taint::TaintNodesByCondition),
+        Arc::new(pod_security::PodSecurity),
         Arc::new(pod_priority::Priority),
         Arc::new(pod_tolerations::DefaultTolerationSeconds),
         Arc::new(default_class::DefaultStorageClass),
