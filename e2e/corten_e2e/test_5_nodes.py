@@ -21,7 +21,7 @@ spec:
 class Nodes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster("--port", "10443", "--nodes", "3", "--node-monitor-grace-period", "4s", name="nodes")
+        cls.cluster = Cluster("--port", "10443", "--nodes", "3", "--node-monitor-grace-period", "21s", name="nodes")
         cls.cluster.up()
         shared.import_basics(cls.cluster)
 

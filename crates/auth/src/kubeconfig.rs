@@ -69,6 +69,11 @@ pub fn remove(path: &Path, name: &str, server: Option<&str>) -> Result<bool, Kub
     if config["current-context"] == name {
         config["current-context"] = json!("");
     }
+    if config == empty() {
+        // As `merge` made it: nobody else has written into it.
+        std::fs::remove_file(path).map_err(|source| PkiError::File { path: path.to_owned(), source })?;
+        return Ok(true);
+    }
     store(path, &config)?;
     Ok(true)
 }

@@ -45,11 +45,6 @@ impl Paths {
         self.root.join("netns")
     }
 
-    /// Images are shared by all nodes of one machine.
-    pub(crate) fn images(&self) -> PathBuf {
-        self.root.join("images")
-    }
-
     pub(crate) fn nodes(&self) -> PathBuf {
         self.root.join("nodes")
     }
