@@ -151,7 +151,10 @@ async fn list(registry: &Registry, group: &str, plural: &str, namespace: Option<
     page.items.iter().map(|item| item.value()).collect()
 }
 
-/// The core objects of a kind in a namespace, as the cache has them.
+/// The core objects of a kind in a namespace, with every write that went before: what limits a namespace holds from
+/// the moment it is there.
 async fn in_namespace(registry: &Registry, plural: &str, namespace: &str) -> Result<Vec<Value>> {
-    list(registry, "", plural, Some(namespace)).await
+    let Some(resource) = registry.resource("", plural) else { return Ok(Vec::new()) };
+    let page = registry.list(&resource, Some(namespace), &crate::options::ListOptions::default()).await?;
+    page.items.iter().map(|item| item.value()).collect()
 }

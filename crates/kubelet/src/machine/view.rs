@@ -148,14 +148,7 @@ impl From<cri::ContainerStatus> for ContainerView {
             cri::ContainerState::ContainerExited => State::Exited,
             cri::ContainerState::ContainerUnknown => State::Unknown,
         };
-        let image = s.image.as_ref().map(|i| {
-            let asked = &i.user_specified_image;
-            if asked.is_empty() {
-                i.image.clone()
-            } else {
-                asked.clone()
-            }
-        });
+        let image = s.image.as_ref().map(|i| i.image.clone());
         Self {
             name: s
                 .labels

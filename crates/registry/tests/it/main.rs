@@ -7,6 +7,7 @@ mod fixture;
 mod lists;
 mod namespaces;
 mod oracle;
+mod quotas;
 mod pod_security;
 mod restart;
 mod services;

@@ -284,10 +284,14 @@ impl Runtime {
 
 fn new_record(
     sandbox: &SandboxRecord,
-    config: ContainerConfig,
+    mut config: ContainerConfig,
     image: &ImageRecord,
     lower: &[PathBuf],
 ) -> ContainerRecord {
+    // An image of several names is told under its first, as containerd does.
+    if let (Some(spec), Some(tag)) = (&mut config.image, image.tags.first()) {
+        spec.image.clone_from(tag);
+    }
     let id = new_id();
     let logs = sandbox
         .config

@@ -68,7 +68,7 @@ fn container_status(record: &ContainerRecord) -> ContainerStatus {
         finished_at: record.finished_at,
         exit_code: record.exit_code,
         image: config.image.map(|image| ImageSpec {
-            image: if image.user_specified_image.is_empty() {
+            image: if image.user_specified_image.is_empty() || !image.image.starts_with("sha256:") {
                 image.image
             } else {
                 image.user_specified_image.clone()
