@@ -87,6 +87,7 @@ pub(crate) fn run(args: &AgentArgs) -> anyhow::Result<()> {
     }
     std::fs::write(dir.join(PID), std::process::id().to_string())?;
     logging::init(&args.log)?;
+    machine::stay_small();
     machine::runtime()?.block_on(serve(file, dir))
 }
 

@@ -36,6 +36,7 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
         detach::leave_session();
     }
     logging::init(&args.log)?;
+    machine::stay_small();
     let _lock = lock::take(paths)?;
     let cluster = Cluster::load_or_choose(args, || free_ranges(paths))?;
     machine::runtime()?.block_on(async {

@@ -120,6 +120,11 @@ pub fn become_subreaper() -> Result<()> {
     nix::sys::prctl::set_child_subreaper(true).attempt(|| "become subreaper".into())
 }
 
+/// Whether the kernel may back this process's memory with huge pages. Inherited by processes it starts.
+pub fn use_huge_pages(wanted: bool) -> Result<()> {
+    rustix::thread::disable_transparent_huge_pages(!wanted).attempt(|| "set the use of huge pages".into())
+}
+
 /// Looks at one ended child without reaping it. None when no child has ended (or there is none).
 pub fn peek_ended() -> Option<i32> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

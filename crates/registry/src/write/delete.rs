@@ -165,11 +165,16 @@ impl Write<'_> {
         }))
     }
 
-    /// As upstream, watchers see the deletion timestamp before the object goes.
+    /// As upstream, watchers see the deletion timestamp before the object goes. Who sees it may remove the object
+    /// first (the kubelet does): that is what was asked for, not a missing object.
     async fn mark_and_remove(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
         match self.store_deleting(existing, object).await? {
             Attempt::Done(marked) | Attempt::Unwritten(marked) => {
-                self.remove_now(&marked.object, object).await
+                let attempt = self.remove_now(&marked.object, object).await?;
+                if matches!(attempt, Attempt::Raced) && self.existing(&existing.key, true).await?.0.is_none() {
+                    return Ok(Attempt::Done(Deleted { gone: true, ..marked }));
+                }
+                Ok(attempt)
             }
             Attempt::Raced => Ok(Attempt::Raced),
         }

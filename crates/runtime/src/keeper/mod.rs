@@ -29,6 +29,10 @@ const LOG: &str = "keeper.log";
 /// The program: `corten keeper --state DIR --cgroup PATH`. Puts itself into the background; returns success once its
 /// socket takes connections, or when another keeper already serves this state directory.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Corten does without them and we inherit that; containers must not.
+    if let Err(error) = process::use_huge_pages(true) {
+        let _ = writeln!(io::stderr(), "keeper: {error}");
+    }
     let outcome = parse(args).and_then(|(state, cgroup)| start(&state, &cgroup));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
