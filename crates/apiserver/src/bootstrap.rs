@@ -5,6 +5,7 @@
 mod feed;
 mod objects;
 mod policy;
+pub mod repair;
 
 use std::net::IpAddr;
 use std::sync::Arc;

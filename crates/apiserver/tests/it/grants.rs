@@ -113,3 +113,60 @@ async fn reading_pods_exec_does_not_open_a_shell() {
         .header("upgrade", "websocket");
     assert_eq!(h.whole(r.body(Full::default()).unwrap()).await.code, 403);
 }
+
+/// `openssl req -new -subj /CN=x` with a P-256 key.
+const REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIRk1HNENBUUF3RERFS01BZ0dBMVVFQXd3QmVEQlpNQk1H\
+    QnlxR1NNNDlBZ0VHQ0NxR1NNNDlBd0VIQTBJQQpCRFhDT0NRL1FOSUREUWp2Zk5JdDRWQ1pVMnhHZFMvc1JHQ2ZLOG5zeXBj\
+    RnZqc2xuUEtncnhMalRTb2JtMXRxCmdOaTFJRnQxSTFRbmMyb24vYXh6emd1Z0FEQUtCZ2dxaGtqT1BRUURBZ05IQURCRUFp\
+    QVlSaTlOdVpQdE5pd3kKWmpkMzMvSVNFTVl0RloyMFVkYktTS0grRG4zSS9BSWdmVktwbHp1RXlmdTdWS1dqTXEzakFEa0JF\
+    VWJEUzBNeQp6Mlh4UlU1bVUyZz0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
+
+#[tokio::test]
+async fn approving_needs_a_verb_on_the_signer() {
+    const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let h = Harness::start().await;
+    let spec = json!({"request": REQUEST, "signerName": "example.com/test", "usages": ["client auth"]});
+    let mut request = h
+        .post(REQUESTS, json!({"metadata": {"name": "r"}, "spec": spec}))
+        .await
+        .ok();
+    let rules = json!([{"verbs": ["update"], "apiGroups": ["certificates.k8s.io"],
+        "resources": ["certificatesigningrequests/approval"]}]);
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    h.post(
+        &format!("{group}/clusterroles"),
+        json!({"metadata": {"name": "approver"}, "rules": rules}),
+    )
+    .await
+    .ok();
+    let subject = json!({"kind": "User", "name": "nobody", "apiGroup": "rbac.authorization.k8s.io"});
+    let role = json!({"kind": "ClusterRole", "name": "approver", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = json!({"metadata": {"name": "approver"}, "subjects": [subject], "roleRef": role});
+    h.post(&format!("{group}/clusterrolebindings"), binding)
+        .await
+        .ok();
+    request["status"]["conditions"] = json!([{"type": "Approved", "status": "True", "reason": "x"}]);
+    let path = format!("{REQUESTS}/r/approval");
+    let expected = "certificatesigningrequests.certificates.k8s.io \"r\" is forbidden: user not permitted to approve \
+                    requests with signerName \"example.com/test\"";
+    loop {
+        let refused = as_nobody(&h, "PUT", &path, request.clone()).await.json();
+        assert_eq!(refused["code"], 403);
+        if refused["message"] == expected {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let rules = json!([
+        {"verbs": ["update"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"]},
+        {"verbs": ["approve"], "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["example.com/*"]},
+    ]);
+    let mut role = h.get(&format!("{group}/clusterroles/approver")).await.ok();
+    role["rules"] = rules;
+    h.put(&format!("{group}/clusterroles/approver"), role).await.ok();
+    while as_nobody(&h, "PUT", &path, request.clone()).await.json()["code"] == 403 {
+        tokio::task::yield_now().await;
+    }
+    let approved = h.get(&format!("{REQUESTS}/r")).await.ok();
+    assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+}
