@@ -14,7 +14,11 @@ pub(super) async fn measure(target: &Target, args: &BenchArgs) -> anyhow::Result
         println!("pods: left out; name an imported image with --image");
         return Ok(());
     };
-    let mut accounts = target.connect().await?.watch(&format!("{}?watch=1", target.path("serviceaccounts"))).await?;
+    let mut accounts = target
+        .connect()
+        .await?
+        .watch(&format!("{}?watch=1", target.path("serviceaccounts")))
+        .await?;
     until(&mut accounts, "default", |_| true).await?;
     let path = target.path("pods");
     let mut events = target.connect().await?.watch(&format!("{path}?watch=1")).await?;

@@ -171,7 +171,8 @@ impl Write<'_> {
         match self.store_deleting(existing, object).await? {
             Attempt::Done(marked) | Attempt::Unwritten(marked) => {
                 let attempt = self.remove_now(&marked.object, object).await?;
-                if matches!(attempt, Attempt::Raced) && self.existing(&existing.key, true).await?.0.is_none() {
+                if matches!(attempt, Attempt::Raced) && self.existing(&existing.key, true).await?.0.is_none()
+                {
                     return Ok(Attempt::Done(Deleted { gone: true, ..marked }));
                 }
                 Ok(attempt)
