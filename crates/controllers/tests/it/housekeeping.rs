@@ -143,6 +143,11 @@ async fn a_quota_counts() {
             status(f, "resourcequotas", "q")["used"]["count/configmaps"] == "1"
         })
         .await;
+    // What is created later is for admission to count, until the quota itself changes.
+    cluster.until("replaced", |f| f.list("pods").len() == 3).await;
+    cluster.fake.edit("resourcequotas", "a", "q", |q| {
+        q["spec"]["hard"]["pods"] = json!("6");
+    });
     cluster
         .until("pods counted", |f| {
             status(f, "resourcequotas", "q")["used"]["pods"] == "2"
