@@ -69,13 +69,26 @@ pub fn remove(path: &Path, name: &str, server: Option<&str>) -> Result<bool, Kub
     if config["current-context"] == name {
         config["current-context"] = json!("");
     }
-    if config == empty() {
+    if is_bare(&config) {
         // As `merge` made it: nobody else has written into it.
-        std::fs::remove_file(path).map_err(|source| PkiError::File { path: path.to_owned(), source })?;
+        std::fs::remove_file(path).map_err(|source| PkiError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         return Ok(true);
     }
     store(path, &config)?;
     Ok(true)
+}
+
+/// Nothing in it that anyone could miss.
+fn is_bare(config: &Value) -> bool {
+    let none = |list| items(config, list).next().is_none();
+    let known = |key: &str| empty().get(key).is_some();
+    let keys = config
+        .as_object()
+        .is_some_and(|members| members.keys().all(|key| known(key)));
+    keys && none("clusters") && none("contexts") && none("users")
 }
 
 fn empty() -> Value {

@@ -35,7 +35,8 @@ pub(crate) fn start(paths: &Paths) -> anyhow::Result<()> {
     for line in BufReader::new(output).lines() {
         let line = line?;
         ready |= line.starts_with(READY);
-        println!("{line}");
+        // Whoever reads this may have heard enough; the server goes on.
+        let _ = writeln!(std::io::stdout(), "{line}");
     }
     if !ready {
         let status = child.wait()?;
