@@ -6,6 +6,7 @@ mod admissionregistration;
 mod cronjob;
 mod daemonset;
 mod deployment;
+mod devices;
 mod disabled;
 mod endpoints;
 mod flowcontrol;
@@ -212,6 +213,11 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("apps", "deployments") => Arc::new(deployment::DeploymentStrategy),
         ("apps", "replicasets") => Arc::new(replicaset::ReplicaSetStrategy),
         ("apps", "statefulsets") => Arc::new(statefulset::StatefulSetStrategy),
+        ("resource.k8s.io", "deviceclasses") => Arc::new(devices::CLASS),
+        ("resource.k8s.io", "devicetaintrules") => Arc::new(devices::TAINT_RULE),
+        ("resource.k8s.io", "resourceclaims") => Arc::new(devices::Claims::of_claims()),
+        ("resource.k8s.io", "resourceclaimtemplates") => Arc::new(devices::Claims::of_templates()),
+        ("resource.k8s.io", "resourceslices") => Arc::new(devices::SLICE),
         ("discovery.k8s.io", "endpointslices") => Arc::new(endpoints::SLICE),
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => {
             Arc::new(admissionregistration::MUTATING_POLICY)

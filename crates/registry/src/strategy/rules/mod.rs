@@ -19,7 +19,7 @@ pub(super) use labels::{
     label_map, label_name, label_selector, selector_matches_template, selector_size, show_selector,
 };
 pub(super) use meta::{
-    annotations, immutable, kube_finalizer, object_meta, object_meta_update, template_meta,
+    annotations, conditions, immutable, kube_finalizer, object_meta, object_meta_update, template_meta,
 };
 pub(super) use names::*;
 pub(super) use quantity::{nanos, quantity_of, show};
