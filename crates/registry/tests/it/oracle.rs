@@ -1,6 +1,6 @@
 //! What upstream's server said to whole and to wrong objects, asked of ours (`shared/kubernetes/oracle/cases.jsonl`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -30,6 +30,11 @@ const ELSEWHERE: &[&str] = &[
     "wrong/quota-bad",
     "wrong/crd",
 ];
+
+/// Stands for what is different each time.
+const VOLATILE: &str = "<volatile>";
+/// Metadata that the registry does not write, or not in a dry run.
+const NOT_COMPARED: [&str; 2] = ["managedFields", "resourceVersion"];
 
 /// What only a CEL compiler can say.
 const CEL: &str = "compilation failed";
@@ -150,7 +155,13 @@ async fn ask(fixture: &Fixture, case: &Value) -> String {
         .create(&ctx, &resource, namespace, value, &CreateOptions::default())
         .await;
     let got = match outcome {
-        Ok(_) => Vec::new(),
+        Ok(created) => {
+            let (wanted, created) = (&case["response"], created.value().unwrap());
+            if wanted["kind"] == created["kind"] {
+                return object_difference("", wanted, &created);
+            }
+            Vec::new()
+        }
         Err(status) => {
             let causes = causes(&status.to_json());
             if causes.is_empty() {
@@ -161,6 +172,39 @@ async fn ask(fixture: &Fixture, case: &Value) -> String {
         }
     };
     difference(&expected(case), &got)
+}
+
+/// Names and ids that the server makes up.
+fn is_random(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    let is_uid = text.len() == 36 && text.matches('-').count() == 4;
+    is_uid || text.starts_with("kube-api-access-")
+}
+
+/// What differs between two objects, except for what is different each time.
+fn object_difference(path: &str, wanted: &Value, got: &Value) -> String {
+    if wanted == got || wanted == VOLATILE || (is_random(wanted) && is_random(got)) {
+        return String::new();
+    }
+    match (wanted, got) {
+        (Value::Object(wanted), Value::Object(got)) => {
+            let keys: BTreeSet<&String> = wanted.keys().chain(got.keys()).collect();
+            let null = Value::Null;
+            let of =
+                |map: &'_ serde_json::Map<String, Value>, key: &String| map.get(key).unwrap_or(&null).clone();
+            keys.into_iter()
+                .filter(|key| !(path == ".metadata" && NOT_COMPARED.contains(&key.as_str())))
+                .map(|key| object_difference(&format!("{path}.{key}"), &of(wanted, key), &of(got, key)))
+                .collect()
+        }
+        (Value::Array(wanted), Value::Array(got)) if wanted.len() == got.len() => wanted
+            .iter()
+            .zip(got)
+            .enumerate()
+            .map(|(index, (wanted, got))| object_difference(&format!("{path}[{index}]"), wanted, got))
+            .collect(),
+        _ => format!("  {path}: {wanted} became {got}\n"),
+    }
 }
 
 fn difference(expected: &[String], got: &[String]) -> String {

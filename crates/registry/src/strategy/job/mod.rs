@@ -30,6 +30,7 @@ impl Strategy for JobStrategy {
 
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, job: &mut Value) {
         generate_selector(job);
+        default_labels(job);
         generic::prepare_for_create(ctx, job);
     }
 
@@ -69,6 +70,15 @@ impl Strategy for JobStrategy {
 
     fn field_values(&self, job: &Value) -> Vec<String> {
         vec![job["status"]["succeeded"].as_i64().unwrap_or(0).to_string()]
+    }
+}
+
+/// A Job without labels has those of its template, the generated ones too.
+fn default_labels(job: &mut Value) {
+    let labels = job["spec"]["template"]["metadata"]["labels"].clone();
+    let has_own = job["metadata"]["labels"].as_object().is_some_and(|own| !own.is_empty());
+    if labels.is_object() && !has_own {
+        job["metadata"]["labels"] = labels;
     }
 }
 
