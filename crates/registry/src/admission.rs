@@ -118,18 +118,30 @@ pub fn standard() -> Vec<Arc<dyn Admission>> {
 impl Attributes<'_> {
     /// The thing itself, of one kind, and not a subresource of it.
     fn is_plain(&self, group: &str, plural: &str) -> bool {
-        self.subresource == Subresource::MAIN && self.resource.group == group && self.resource.plural == plural
+        self.subresource == Subresource::MAIN
+            && self.resource.group == group
+            && self.resource.plural == plural
     }
 
     /// 403 in the words of `admission.NewForbidden`.
     fn forbidden(&self, object: &Value, error: impl std::fmt::Display) -> corten_meta::Status {
-        let name = if self.name.is_empty() { corten_meta::object::name(object) } else { self.name };
+        let name = if self.name.is_empty() {
+            corten_meta::object::name(object)
+        } else {
+            self.name
+        };
         corten_meta::Status::forbidden(&self.resource.group_resource(), name, error)
     }
 }
 
 /// An object of another kind as it is now; `None` where there is none.
-async fn find(registry: &Registry, group: &str, plural: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
+async fn find(
+    registry: &Registry,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>> {
     let missing = || corten_meta::Status::internal(format!("{plural}.{group} is not served"));
     let resource = registry.resource(group, plural).ok_or_else(missing)?;
     for version in ["0", ""] {
@@ -145,8 +157,13 @@ async fn find(registry: &Registry, group: &str, plural: &str, namespace: &str, n
 
 /// The objects of another kind as they are in the cache: of one namespace, or of all.
 async fn list(registry: &Registry, group: &str, plural: &str, namespace: Option<&str>) -> Result<Vec<Value>> {
-    let Some(resource) = registry.resource(group, plural) else { return Ok(Vec::new()) };
-    let options = crate::options::ListOptions { resource_version: "0".to_owned(), ..Default::default() };
+    let Some(resource) = registry.resource(group, plural) else {
+        return Ok(Vec::new());
+    };
+    let options = crate::options::ListOptions {
+        resource_version: "0".to_owned(),
+        ..Default::default()
+    };
     let page = registry.list(&resource, namespace, &options).await?;
     page.items.iter().map(|item| item.value()).collect()
 }
@@ -154,7 +171,15 @@ async fn list(registry: &Registry, group: &str, plural: &str, namespace: Option<
 /// The core objects of a kind in a namespace, with every write that went before: what limits a namespace holds from
 /// the moment it is there.
 async fn in_namespace(registry: &Registry, plural: &str, namespace: &str) -> Result<Vec<Value>> {
-    let Some(resource) = registry.resource("", plural) else { return Ok(Vec::new()) };
-    let page = registry.list(&resource, Some(namespace), &crate::options::ListOptions::default()).await?;
+    let Some(resource) = registry.resource("", plural) else {
+        return Ok(Vec::new());
+    };
+    let page = registry
+        .list(
+            &resource,
+            Some(namespace),
+            &crate::options::ListOptions::default(),
+        )
+        .await?;
     page.items.iter().map(|item| item.value()).collect()
 }

@@ -14,14 +14,18 @@ pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
 impl Labels {
     pub(crate) fn of(object: &Value) -> Self {
-        let mut entries: Box<[_]> =
-            object::label_entries(object).map(|(key, value)| (key.into(), value.into())).collect();
+        let mut entries: Box<[_]> = object::label_entries(object)
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
         entries.sort_unstable();
         Self(entries)
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
+        let at = self
+            .0
+            .binary_search_by(|(known, _)| known.as_ref().cmp(key))
+            .ok()?;
         self.0.get(at).map(|(_, value)| value.as_ref())
     }
 

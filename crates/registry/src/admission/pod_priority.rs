@@ -26,7 +26,13 @@ impl Admission for Priority {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
-    async fn admit(&self, registry: &Registry, _: &WriteContext, attributes: &Attributes<'_>, pod: &mut Value) -> Result<()> {
+    async fn admit(
+        &self,
+        registry: &Registry,
+        _: &WriteContext,
+        attributes: &Attributes<'_>,
+        pod: &mut Value,
+    ) -> Result<()> {
         if !attributes.is_plain("", "pods") {
             return Ok(());
         }
@@ -58,14 +64,22 @@ async fn set(registry: &Registry, attributes: &Attributes<'_>, pod: &mut Value) 
     };
     let class = class.unwrap_or(Value::Null);
     let priority = class["value"].as_i64().unwrap_or(0);
-    if let Some(given) = pod["spec"]["priority"].as_i64().filter(|given| *given != priority) {
+    if let Some(given) = pod["spec"]["priority"]
+        .as_i64()
+        .filter(|given| *given != priority)
+    {
         let error = format!(
             "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
         );
         return Err(attributes.forbidden(pod, error));
     }
-    let policy = class["preemptionPolicy"].as_str().unwrap_or("PreemptLowerPriority");
-    if let Some(given) = pod["spec"]["preemptionPolicy"].as_str().filter(|given| *given != policy) {
+    let policy = class["preemptionPolicy"]
+        .as_str()
+        .unwrap_or("PreemptLowerPriority");
+    if let Some(given) = pod["spec"]["preemptionPolicy"]
+        .as_str()
+        .filter(|given| *given != policy)
+    {
         let error = format!(
             "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
         );
@@ -81,13 +95,20 @@ async fn set(registry: &Registry, attributes: &Attributes<'_>, pod: &mut Value) 
 
 /// Of several global defaults the lowest counts.
 async fn default_class(registry: &Registry) -> Result<Option<Value>> {
-    let Some(resource) = registry.resource(GROUP, PLURAL) else { return Ok(None) };
-    let options = ListOptions { resource_version: "0".to_owned(), ..ListOptions::default() };
+    let Some(resource) = registry.resource(GROUP, PLURAL) else {
+        return Ok(None);
+    };
+    let options = ListOptions {
+        resource_version: "0".to_owned(),
+        ..ListOptions::default()
+    };
     let page = registry.list(&resource, None, &options).await?;
     let mut best: Option<Value> = None;
     for item in &page.items {
         let class = item.value()?;
-        let lower = best.as_ref().is_none_or(|b| class["value"].as_i64() < b["value"].as_i64());
+        let lower = best
+            .as_ref()
+            .is_none_or(|b| class["value"].as_i64() < b["value"].as_i64());
         if class["globalDefault"] == true && lower {
             best = Some(class);
         }

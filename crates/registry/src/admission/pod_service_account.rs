@@ -34,7 +34,13 @@ impl Admission for ServiceAccount {
         operation == Operation::Create
     }
 
-    async fn admit(&self, registry: &Registry, _: &WriteContext, attributes: &Attributes<'_>, pod: &mut Value) -> Result<()> {
+    async fn admit(
+        &self,
+        registry: &Registry,
+        _: &WriteContext,
+        attributes: &Attributes<'_>,
+        pod: &mut Value,
+    ) -> Result<()> {
         if !attributes.is_plain("", "pods") {
             return Ok(());
         }
@@ -47,7 +53,9 @@ impl Admission for ServiceAccount {
         let name = object::str_at(pod, &["spec", "serviceAccountName"]).to_owned();
         let Some(account) = account(registry, attributes.namespace, &name).await? else {
             let namespace = attributes.namespace;
-            let error = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+            let error = format!(
+                "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
+            );
             return Err(attributes.forbidden(pod, error));
         };
         // The older name of the field follows, as conversion makes it upstream.
@@ -57,7 +65,9 @@ impl Admission for ServiceAccount {
         }
         let secrets = pod["spec"]["imagePullSecrets"].as_array();
         if secrets.is_none_or(Vec::is_empty)
-            && let Some(inherited) = account["imagePullSecrets"].as_array().filter(|list| !list.is_empty())
+            && let Some(inherited) = account["imagePullSecrets"]
+                .as_array()
+                .filter(|list| !list.is_empty())
         {
             pod["spec"]["imagePullSecrets"] = inherited.clone().into();
         }
@@ -89,7 +99,10 @@ fn check_mirror(attributes: &Attributes<'_>, pod: &Value) -> Result<()> {
         if volume.get("secret").is_some() {
             return Err(attributes.forbidden(pod, "a mirror pod may not reference secrets"));
         }
-        if list(&volume["projected"]["sources"]).iter().any(|source| source.get("serviceAccountToken").is_some()) {
+        if list(&volume["projected"]["sources"])
+            .iter()
+            .any(|source| source.get("serviceAccountToken").is_some())
+        {
             let error = "a mirror pod may not use ServiceAccountToken volume projections";
             return Err(attributes.forbidden(pod, error));
         }
@@ -100,20 +113,30 @@ fn check_mirror(attributes: &Attributes<'_>, pod: &Value) -> Result<()> {
 /// The pod's word counts before the account's; neither means yes.
 fn automounts(account: &Value, pod: &Value) -> bool {
     let of_pod = pod["spec"]["automountServiceAccountToken"].as_bool();
-    of_pod.or(account["automountServiceAccountToken"].as_bool()).unwrap_or(true)
+    of_pod
+        .or(account["automountServiceAccountToken"].as_bool())
+        .unwrap_or(true)
 }
 
 /// Adds the token volume to each container that has nothing at its path.
 fn mount_token(pod: &mut Value) {
-    let existing = list(&pod["spec"]["volumes"]).iter().map(object_name).find(|name| name.starts_with(VOLUME_PREFIX));
-    let name = existing.clone().unwrap_or_else(|| crate::resource::generate_name(VOLUME_PREFIX));
+    let existing = list(&pod["spec"]["volumes"])
+        .iter()
+        .map(object_name)
+        .find(|name| name.starts_with(VOLUME_PREFIX));
+    let name = existing
+        .clone()
+        .unwrap_or_else(|| crate::resource::generate_name(VOLUME_PREFIX));
     let mount = json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH});
     let mut needed = false;
     for kind in ["initContainers", "containers"] {
         // Indexing would insert a null where the list is absent.
         let containers = pod["spec"].get_mut(kind).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
-            if list(&container["volumeMounts"]).iter().any(|mount| mount["mountPath"] == MOUNT_PATH) {
+            if list(&container["volumeMounts"])
+                .iter()
+                .any(|mount| mount["mountPath"] == MOUNT_PATH)
+            {
                 continue;
             }
             push(container, "volumeMounts", mount.clone());

@@ -26,7 +26,13 @@ impl Admission for DefaultTolerationSeconds {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
-    async fn admit(&self, _: &Registry, _: &WriteContext, attributes: &Attributes<'_>, pod: &mut Value) -> Result<()> {
+    async fn admit(
+        &self,
+        _: &Registry,
+        _: &WriteContext,
+        attributes: &Attributes<'_>,
+        pod: &mut Value,
+    ) -> Result<()> {
         if attributes.is_plain("", "pods") {
             add(pod);
         }
@@ -36,7 +42,11 @@ impl Admission for DefaultTolerationSeconds {
 
 fn add(pod: &mut Value) {
     let tolerations = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
-    let tolerates = |key: &str| tolerations.iter().any(|t| is_or_empty(&t["key"], key) && is_or_empty(&t["effect"], "NoExecute"));
+    let tolerates = |key: &str| {
+        tolerations
+            .iter()
+            .any(|t| is_or_empty(&t["key"], key) && is_or_empty(&t["effect"], "NoExecute"))
+    };
     let missing: Vec<Value> = KEYS
         .iter()
         .filter(|key| !tolerates(key))

@@ -22,7 +22,13 @@ impl Admission for StorageObjectInUseProtection {
         operation == Operation::Create
     }
 
-    async fn admit(&self, _: &Registry, _: &WriteContext, attributes: &Attributes<'_>, object: &mut Value) -> Result<()> {
+    async fn admit(
+        &self,
+        _: &Registry,
+        _: &WriteContext,
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+    ) -> Result<()> {
         if attributes.is_plain("", "persistentvolumes") {
             add(object, "kubernetes.io/pv-protection");
         } else if attributes.is_plain("", "persistentvolumeclaims") {

@@ -50,18 +50,27 @@ impl Strategy for EventStrategy {
     }
 
     fn field_values(&self, event: &Value) -> Vec<String> {
-        EVENT_FIELDS.iter().map(|field| event_field(event, field)).collect()
+        EVENT_FIELDS
+            .iter()
+            .map(|field| event_field(event, field))
+            .collect()
     }
 }
 
 fn event_field(event: &Value, field: &str) -> String {
     let component = |path| text_at(event, path);
     match field {
-        "source" => Some(component("source.component")).filter(|c| !c.is_empty()).unwrap_or_else(|| component("reportingComponent")),
+        "source" => Some(component("source.component"))
+            .filter(|c| !c.is_empty())
+            .unwrap_or_else(|| component("reportingComponent")),
         "reason" | "type" | "reportingComponent" => text_at(event, field),
         _ => {
             let value = text_at(event, field);
-            if value.is_empty() { text_at(event, &field.replacen("involvedObject", "regarding", 1)) } else { value }
+            if value.is_empty() {
+                text_at(event, &field.replacen("involvedObject", "regarding", 1))
+            } else {
+                value
+            }
         }
     }
 }

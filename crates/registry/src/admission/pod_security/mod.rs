@@ -120,7 +120,10 @@ async fn pod(
 fn warn(ctx: &WriteContext, pod: Pod<'_>, standard: Standard) {
     let found = violations(pod, standard);
     if !found.is_empty() {
-        ctx.warn(format!("would violate PodSecurity \"{standard}\": {}", details(&found)));
+        ctx.warn(format!(
+            "would violate PodSecurity \"{standard}\": {}",
+            details(&found)
+        ));
     }
 }
 
@@ -131,7 +134,10 @@ fn is_significant(pod: &Value, old: &Value) -> bool {
         containers.map(|container| container["image"].clone()).collect()
     };
     let by_name = |pod: &Value| -> BTreeMap<String, Value> {
-        let containers = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
+        let containers = pod["spec"]["ephemeralContainers"]
+            .as_array()
+            .into_iter()
+            .flatten();
         let name = |container: &Value| container["name"].as_str().unwrap_or_default().to_owned();
         containers
             .map(|container| (name(container), container["image"].clone()))
@@ -141,7 +147,9 @@ fn is_significant(pod: &Value, old: &Value) -> bool {
     ["containers", "initContainers"]
         .iter()
         .any(|kind| images(pod, kind) != images(old, kind))
-        || ephemeral.iter().any(|(name, image)| before.get(name) != Some(image))
+        || ephemeral
+            .iter()
+            .any(|(name, image)| before.get(name) != Some(image))
 }
 
 /// What makes pods is only warned about: the pods are refused.
@@ -191,8 +199,14 @@ async fn existing_pods(
     let Some(resource) = registry.resource("", "pods") else {
         return Ok(());
     };
-    let page = registry.list(&resource, Some(namespace), &ListOptions::default()).await?;
-    let pods = page.items.iter().map(|item| item.value()).collect::<Result<Vec<Value>>>()?;
+    let page = registry
+        .list(&resource, Some(namespace), &ListOptions::default())
+        .await?;
+    let pods = page
+        .items
+        .iter()
+        .map(|item| item.value())
+        .collect::<Result<Vec<Value>>>()?;
     let pods = prioritized(pods);
     let mut by_reason: BTreeMap<String, (String, usize)> = BTreeMap::new();
     for pod in pods.iter().take(PODS_MAX) {
@@ -238,7 +252,10 @@ async fn existing_pods(
 fn prioritized(pods: Vec<Value>) -> Vec<Value> {
     let mut seen = HashSet::new();
     let (mut first, others): (Vec<Value>, Vec<Value>) = pods.into_iter().partition(|pod| {
-        let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let owners = pod["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten();
         let controller = owners.into_iter().find(|owner| owner["controller"] == true);
         controller.is_none_or(|owner| seen.insert(owner["uid"].to_string()))
     });

@@ -61,8 +61,27 @@ fn expression(at: &At<'_, '_>, missing: &str, errors: &mut ErrorList) {
 
 fn is_cel_identifier(name: &str) -> bool {
     const RESERVED: [&str; 21] = [
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if",
-        "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
     ];
     let mut bytes = name.bytes();
     let starts = |c: u8| c == b'_' || c.is_ascii_alphabetic();
@@ -92,13 +111,19 @@ fn param_kind(at: &At<'_, '_>, errors: &mut ErrorList) {
                 version.invalid_as(errors, text, &messages.join(","));
             }
         }
-        _ => version.invalid(errors, &format!("unexpected GroupVersion string: {}", version.str())),
+        _ => version.invalid(
+            errors,
+            &format!("unexpected GroupVersion string: {}", version.str()),
+        ),
     }
     let messages = names::is_dns1035_label(&kind.str().to_lowercase());
     if kind.is_empty() {
         kind.required(errors, "");
     } else if !messages.is_empty() {
-        let detail = format!("may have mixed case, but should otherwise match: {}", messages.join(","));
+        let detail = format!(
+            "may have mixed case, but should otherwise match: {}",
+            messages.join(",")
+        );
         kind.invalid(errors, &detail);
     }
 }

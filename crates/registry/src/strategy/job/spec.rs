@@ -37,7 +37,11 @@ pub(in crate::strategy) fn validate(at: &At<'_, '_>, errors: &mut ErrorList) {
     if success.is_set() {
         match at.get("completionMode").str() {
             "Indexed" => policies::success(at, errors),
-            _ => success.invalid_raw(errors, &show_success(&success), "requires indexed completion mode"),
+            _ => success.invalid_raw(
+                errors,
+                &show_success(&success),
+                "requires indexed completion mode",
+            ),
         }
     }
     replacement(at, errors);
@@ -47,7 +51,10 @@ pub(in crate::strategy) fn validate(at: &At<'_, '_>, errors: &mut ErrorList) {
 
 /// The policy as Go shows it.
 fn show_success(policy: &At<'_, '_>) -> String {
-    let fields = [("SucceededIndexes", "succeededIndexes"), ("SucceededCount", "succeededCount")];
+    let fields = [
+        ("SucceededIndexes", "succeededIndexes"),
+        ("SucceededCount", "succeededCount"),
+    ];
     let list = policy.get("rules");
     let rules: Vec<String> = list.items().map(|rule| go_struct(rule.value, &fields)).collect();
     format!("{{\"Rules\":[{}]}}", rules.join(","))

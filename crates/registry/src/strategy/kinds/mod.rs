@@ -23,8 +23,8 @@ mod serviceaccount;
 mod storage;
 mod volume;
 
-pub(crate) use csr::organizations;
 pub(super) use csr::CertificateStrategy;
+pub(crate) use csr::organizations;
 pub(super) use event::validate as event_rules;
 
 use std::sync::Arc;
@@ -95,7 +95,11 @@ impl Strategy for Rules {
 
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, object: &mut Value) {
         // Indexing for writing would leave a null where there is no status.
-        let status = if self.status_on_create { object["status"].take() } else { Value::Null };
+        let status = if self.status_on_create {
+            object["status"].take()
+        } else {
+            Value::Null
+        };
         generic::prepare_for_create(ctx, object);
         if !status.is_null() {
             object["status"] = status;

@@ -227,7 +227,9 @@ pub(in crate::strategy) fn claim_spec(spec: &At<'_, '_>, errors: &mut ErrorList)
     access_modes(&modes, errors);
     let resources = spec.get("resources");
     // Upstream leaves `requests` out of the path.
-    let storage = resources.key("storage").with(resources.get("requests").key("storage").value);
+    let storage = resources
+        .key("storage")
+        .with(resources.get("requests").key("storage").value);
     match storage.is_set() {
         false => storage.required(errors, ""),
         true if nanos(storage.value) <= 0 => {

@@ -143,7 +143,10 @@ pub(in crate::strategy) fn endpoint_ip(at: &At<'_, '_>, errors: &mut ErrorList) 
         IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
     };
     if unicast {
-        at.invalid(errors, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+        at.invalid(
+            errors,
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        );
     }
     if multicast {
         let detail = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
@@ -165,7 +168,9 @@ pub(in crate::strategy) fn ip_warnings(at: &At<'_, '_>) -> Vec<String> {
         )],
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => Vec::new(),
         Ok(IpAddr::V4(_)) => Vec::new(),
-        _ => vec![format!("{path}: non-standard IP address {quoted} is invalid: use {canonical}")],
+        _ => vec![format!(
+            "{path}: non-standard IP address {quoted} is invalid: use {canonical}"
+        )],
     }
 }
 
@@ -191,12 +196,11 @@ pub(in crate::strategy) fn cidr_warnings(at: &At<'_, '_>) -> Vec<String> {
             corten_meta::quote(&single)
         ));
     }
-    let strict = ip
-        .parse::<IpAddr>()
-        .is_ok_and(|ip| ip == address)
-        && text.ends_with(&format!("/{length}"));
+    let strict = ip.parse::<IpAddr>().is_ok_and(|ip| ip == address) && text.ends_with(&format!("/{length}"));
     if !strict {
-        warnings.push(format!("{path}: non-standard CIDR value {quoted} is invalid: use {canonical}"));
+        warnings.push(format!(
+            "{path}: non-standard CIDR value {quoted} is invalid: use {canonical}"
+        ));
     }
     if warnings.is_empty() && address.is_ipv6() && net.to_string() != text {
         warnings.push(format!(
