@@ -76,7 +76,9 @@ impl Strategy for JobStrategy {
 /// A Job without labels has those of its template, the generated ones too.
 fn default_labels(job: &mut Value) {
     let labels = job["spec"]["template"]["metadata"]["labels"].clone();
-    let has_own = job["metadata"]["labels"].as_object().is_some_and(|own| !own.is_empty());
+    let has_own = job["metadata"]["labels"]
+        .as_object()
+        .is_some_and(|own| !own.is_empty());
     if labels.is_object() && !has_own {
         job["metadata"]["labels"] = labels;
     }
