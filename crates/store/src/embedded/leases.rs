@@ -66,9 +66,12 @@ impl Leases {
         Lease { id, ttl }
     }
 
-    pub fn ttl(&self, id: i64) -> Result<Duration> {
+    /// The time to live of a lease that has not ended. One that has cannot be kept any more, though its keys may still
+    /// be on their way out: its holder must not believe it has them.
+    pub fn ttl(&self, id: i64, now_nanos: u64) -> Result<Duration> {
         self.by_id
             .get(&id)
+            .filter(|state| state.end_nanos > now_nanos)
             .map(|state| state.ttl)
             .ok_or(Error::LeaseNotFound(id))
     }

@@ -187,7 +187,12 @@ fn add(
                 set_lease(shared, group, changes, id, ttl, now),
             ))
         }
-        Write::KeepAlive(id, reply) => match leases.ttl(id) {
+        // `changes`: revoked by a write of the same group.
+        Write::KeepAlive(id, reply) if !lease_exists(leases, changes, id) => {
+            drop(reply.send(Err(Error::LeaseNotFound(id))));
+            None
+        }
+        Write::KeepAlive(id, reply) => match leases.ttl(id, now) {
             Ok(ttl) => Some(Answer::Lease(
                 reply,
                 set_lease(shared, group, changes, id, ttl, now),

@@ -74,12 +74,27 @@ pub async fn keepalive_begins_anew(h: &impl Harness) {
         events(&mut stream, 1).await,
         [format!("{} DELETE kept", last + 2)]
     );
-    while !matches!(
-        store.lease_keepalive(lease.id).await,
-        Err(Error::LeaseNotFound(_))
-    ) {
-        tokio::task::yield_now().await;
-    }
+    assert_ended(store, lease.id).await;
+}
+
+async fn assert_ended(store: &dyn Store, id: i64) {
+    let kept = store.lease_keepalive(id).await;
+    assert!(
+        matches!(kept, Err(Error::LeaseNotFound(of)) if of == id),
+        "{kept:?}"
+    );
+}
+
+/// From the moment a lease ends nobody can keep it, even where its keys are still there.
+pub async fn an_ended_lease_is_not_kept(h: &impl Harness) {
+    let store = h.store();
+    let lease = store.lease_grant(TTL).await.unwrap();
+    let last = put_leased(store, "a", lease.id).await;
+    let mut stream = watch(store, "", last + 1, false).await;
+    h.advance(TTL);
+    assert_ended(store, lease.id).await;
+    assert_eq!(events(&mut stream, 1).await, [format!("{} DELETE a", last + 1)]);
+    assert_ended(store, lease.id).await;
 }
 
 pub async fn revoke_takes_the_keys_now(h: &impl Harness) {

@@ -60,6 +60,7 @@ macro_rules! suite {
             watches::compacted_starts_are_refused,
             leases::end_takes_the_keys,
             leases::keepalive_begins_anew,
+            leases::an_ended_lease_is_not_kept,
             leases::revoke_takes_the_keys_now,
             leases::a_put_without_the_lease_detaches,
         }
