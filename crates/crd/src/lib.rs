@@ -34,6 +34,7 @@
 //! openapi::v2(&Value, version) -> Fragment { definitions, paths };  openapi::v3(&Value, version) -> Fragment
 //! ```
 
+pub mod apply;
 pub mod definition;
 pub(crate) mod format;
 pub mod jsonpath;
