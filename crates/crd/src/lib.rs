@@ -40,6 +40,7 @@ pub(crate) mod format;
 pub mod jsonpath;
 pub(crate) mod number;
 pub mod object;
+pub mod openapi;
 mod place;
 pub mod resource;
 pub mod rules;

@@ -4,5 +4,6 @@
 mod apply;
 mod definitions;
 mod objects;
+mod openapi;
 mod properties;
 mod versions;
