@@ -13,7 +13,7 @@ impl Checker<'_> {
             if optional.contains(&i) {
                 ty = self.unwrap_optional(item, ty);
             }
-            joined = Some(self.join(item, joined, ty));
+            joined = Some(self.join(joined, ty));
         }
         let element = joined.unwrap_or_else(|| self.free_variable());
         self.set(expr, Type::list(element));
@@ -24,13 +24,13 @@ impl Checker<'_> {
         for entry in entries {
             self.check(&entry.key);
             let key = self.type_of(&entry.key);
-            keys = Some(self.join(&entry.key, keys, key));
+            keys = Some(self.join(keys, key));
             self.check(&entry.value);
             let mut value = self.type_of(&entry.value);
             if entry.optional {
                 value = self.unwrap_optional(&entry.value, value);
             }
-            values = Some(self.join(&entry.value, values, value));
+            values = Some(self.join(values, value));
         }
         let key = keys.unwrap_or_else(|| self.free_variable());
         let value = values.unwrap_or_else(|| self.free_variable());

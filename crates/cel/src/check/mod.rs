@@ -201,14 +201,13 @@ impl Checker<'_> {
         found
     }
 
-    /// The type that holds both, for elements of one literal.
-    fn join(&mut self, at: &Expr, previous: Option<Type>, current: Type) -> Type {
+    /// The type that holds both, for elements of one literal. That they must be alike is checked afterwards.
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else { return current };
         if self.mapping.assign(&previous, &current) {
             return most_general(&previous, &current).clone();
         }
-        self.mismatch(at, &previous, &current);
-        Type::Error
+        Type::Dyn
     }
 
     fn assert(&mut self, expr: &Expr, expected: &Type) {

@@ -3,7 +3,7 @@
 
 use super::Checker;
 use crate::library::{format, time};
-use crate::parse::ast::{Expr, Kind, Literal};
+use crate::parse::ast::{Expr, Id, Kind, Literal};
 use crate::types::Type;
 
 impl Checker<'_> {
@@ -27,7 +27,7 @@ impl Checker<'_> {
                 target,
                 args,
             } => {
-                validate_call(function, target.as_deref(), args, found);
+                self.validate_call(expr.id, function, target.as_deref(), args, found);
                 let in_format = in_format || &**function == "format";
                 for inner in target.iter().map(|t| &**t).chain(args) {
                     self.walk(inner, in_format, found);
@@ -95,47 +95,55 @@ impl Checker<'_> {
             }
         }
     }
-}
 
-fn validate_call(function: &str, target: Option<&Expr>, args: &[Expr], found: &mut Vec<(u32, String)>) {
-    if function == "format" {
-        return validate_format(target, args, found);
+    fn validate_call(
+        &self,
+        id: Id,
+        function: &str,
+        target: Option<&Expr>,
+        args: &[Expr],
+        found: &mut Vec<(Id, String)>,
+    ) {
+        if function == "format" {
+            return self.validate_format(id, target, args, found);
+        }
+        let Some(Expr {
+            id,
+            kind: Kind::Literal(literal),
+        }) = args.first()
+        else {
+            return;
+        };
+        let valid = match (function, literal) {
+            ("duration", Literal::String(s)) => time::parse_duration(s).is_some(),
+            ("timestamp", Literal::String(s)) => time::parse_timestamp(s).is_some(),
+            ("timestamp", Literal::Int(i)) => time::timestamp_from_seconds(*i).is_some(),
+            ("matches", Literal::String(s)) => crate::library::regex::compile(s).is_ok(),
+            _ => true,
+        };
+        if !valid {
+            found.push((*id, format!("invalid {function} argument")));
+        }
     }
-    let Some(Expr {
-        id,
-        kind: Kind::Literal(literal),
-    }) = args.first()
-    else {
-        return;
-    };
-    let valid = match (function, literal) {
-        ("duration", Literal::String(s)) => time::parse_duration(s).is_some(),
-        ("timestamp", Literal::String(s)) => time::parse_timestamp(s).is_some(),
-        ("timestamp", Literal::Int(i)) => time::timestamp_from_seconds(*i).is_some(),
-        ("matches", Literal::String(s)) => crate::library::regex::compile(s).is_ok(),
-        _ => true,
-    };
-    if !valid {
-        found.push((*id, format!("invalid {function} argument")));
-    }
-}
 
-fn validate_format(target: Option<&Expr>, args: &[Expr], found: &mut Vec<(u32, String)>) {
-    let Some(Expr {
-        id,
-        kind: Kind::Literal(Literal::String(text)),
-    }) = target
-    else {
-        return;
-    };
-    let Some(Expr {
-        kind: Kind::List { items, .. },
-        ..
-    }) = args.first()
-    else {
-        return;
-    };
-    if let Err(message) = format::validate(text, items.len()) {
-        found.push((*id, message));
+    fn validate_format(&self, id: Id, target: Option<&Expr>, args: &[Expr], found: &mut Vec<(Id, String)>) {
+        let Some(Expr {
+            kind: Kind::Literal(Literal::String(text)),
+            ..
+        }) = target
+        else {
+            return;
+        };
+        let Some(Expr {
+            kind: Kind::List { items, .. },
+            ..
+        }) = args.first()
+        else {
+            return;
+        };
+        let types: Vec<Type> = items.iter().map(|i| self.final_type(i)).collect();
+        if let Err((about, message)) = format::validate(text, &types) {
+            found.push((about.map_or(id, |i| items[i].id), message));
+        }
     }
 }

@@ -110,13 +110,14 @@ impl<'a> Eval<'a, '_> {
         error.map_or(Ok(Value::Bool(!deciding)), Err)
     }
 
+    /// Both sides are computed, and the comparison is paid for, also if one of them fails.
     fn equals(&mut self, sides: &'a [Node; 2], wanted: bool) -> Answer<'a> {
-        let left = self.node(&sides[0])?;
-        let right = self.node(&sides[1])?;
-        self.charge(cost::equality(&left, &right, wanted))?;
-        Ok(Value::Bool(
-            ops::equal(&left, &right, &self.program.shared) == wanted,
-        ))
+        let left = self.attempt(&sides[0])?;
+        let right = self.attempt(&sides[1])?;
+        let cost = cost::equality(seen(&left), seen(&right), wanted);
+        self.charge(cost)?;
+        let equal = ops::equal(&left?, &right?, &self.program.shared);
+        Ok(Value::Bool(equal == wanted))
     }
 
     fn optional_or(&mut self, sides: &'a [Node; 2], kind: OptionalOr) -> Answer<'a> {
@@ -138,7 +139,10 @@ impl<'a> Eval<'a, '_> {
                 return Ok(Value::Bool(false));
             }
         }
-        let args = self.arguments(&call.args)?;
+        let args = match call.args.len() {
+            ..=2 => self.few_arguments(call)?,
+            _ => self.arguments(&call.args)?,
+        };
         let context = self.context(call);
         let answer = match call.function.name {
             "@not_strictly_false" => Ok(Value::Bool(!matches!(args.first(), Some(Value::Bool(false))))),
@@ -149,6 +153,33 @@ impl<'a> Eval<'a, '_> {
             self.charge(cost)?;
         }
         answer
+    }
+
+    /// The outcome of an expression; fails only if evaluation has to end.
+    fn attempt(&mut self, node: &'a Node) -> Result<Answer<'a>, EvalError> {
+        match self.node(node) {
+            Err(e) if e.is_fatal() => Err(e),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Calls with one or two operands compute them all and are paid for before the first error counts.
+    fn few_arguments(&mut self, call: &'a Call) -> Result<Vec<Value<'a>>, EvalError> {
+        let mut args = Vec::with_capacity(call.args.len());
+        let mut error = None;
+        for node in &call.args {
+            match self.attempt(node)? {
+                Ok(value) => args.push(value),
+                Err(e) => {
+                    error = error.or(Some(e));
+                    args.push(Value::Null);
+                }
+            }
+        }
+        let Some(error) = error else { return Ok(args) };
+        let cost = cost::call(call, &args, None);
+        self.charge(cost)?;
+        Err(error)
     }
 
     fn arguments(&mut self, nodes: &'a [Node]) -> Result<Vec<Value<'a>>, EvalError> {
@@ -256,6 +287,11 @@ impl<'a> Eval<'a, '_> {
             fields,
         })))
     }
+}
+
+/// What a comparison sees of an outcome.
+fn seen<'v, 'a>(outcome: &'v Answer<'a>) -> &'v Value<'a> {
+    outcome.as_ref().unwrap_or(&Value::Null)
 }
 
 fn constant(literal: &Literal) -> Value<'_> {

@@ -29,7 +29,7 @@ pub(super) fn convert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
             Value::Int(nanos) => Ok(Value::Duration(*nanos)),
             Value::String(s) => match time::parse_duration(s) {
                 Some(nanos) => Ok(Value::Duration(nanos)),
-                None => failed(format!("time: invalid duration {}", quoted(s))),
+                None => conversion_error("google.protobuf.Duration"),
             },
             _ => context.no_overload(),
         },
@@ -41,14 +41,16 @@ pub(super) fn convert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
             },
             Value::String(s) => match time::parse_timestamp(s) {
                 Some(at) => Ok(Value::Timestamp(at)),
-                None => failed(format!(
-                    "parsing time {} as \"2006-01-02T15:04:05Z07:00\"",
-                    quoted(s)
-                )),
+                None => conversion_error("google.protobuf.Timestamp"),
             },
             _ => context.no_overload(),
         },
     }
+}
+
+/// Text that is not of the wanted type.
+fn conversion_error<'a>(to: &str) -> Answer<'a> {
+    failed(format!("type conversion error from 'string' to '{to}'"))
 }
 
 /// As Go's `%q`.
@@ -62,10 +64,7 @@ fn to_bool<'a>(value: &Value<'a>) -> Answer<'a> {
         Value::String(s) => match &**s {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
-            other => failed(format!(
-                "strconv.ParseBool: parsing {}: invalid syntax",
-                quoted(other)
-            )),
+            _ => conversion_error("bool"),
         },
         _ => failed("no such overload"),
     }
@@ -97,15 +96,19 @@ fn to_int<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
         Value::Double(_) => failed("integer overflow"),
         Value::String(s) => match s.parse::<i64>() {
             Ok(i) => Ok(Value::Int(i)),
-            Err(e) => failed(format!(
-                "strconv.ParseInt: parsing {}: {}",
-                quoted(s),
-                number_error(e.kind())
-            )),
+            Err(_) => conversion_error("int"),
         },
         Value::Duration(nanos) => Ok(Value::Int(*nanos)),
         Value::Timestamp(at) => Ok(Value::Int(time::floor_seconds(*at))),
         _ => context.no_overload(),
+    }
+}
+
+/// A sign is no part of an unsigned number.
+fn unsigned(text: &str) -> Result<u64, std::num::ParseIntError> {
+    match text.starts_with('+') {
+        true => "+".parse(),
+        false => text.parse(),
     }
 }
 
@@ -118,25 +121,11 @@ fn to_uint<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
         },
         Value::Double(d) if *d >= 0.0 && *d < UINT_END => Ok(Value::Uint(*d as u64)),
         Value::Double(_) => failed("unsigned integer overflow"),
-        Value::String(s) => match s
-            .strip_prefix('+')
-            .map_or(s.parse::<u64>(), |_| "+".parse::<u64>())
-        {
+        Value::String(s) => match unsigned(s) {
             Ok(u) => Ok(Value::Uint(u)),
-            Err(e) => failed(format!(
-                "strconv.ParseUint: parsing {}: {}",
-                quoted(s),
-                number_error(e.kind())
-            )),
+            Err(_) => conversion_error("uint"),
         },
         _ => context.no_overload(),
-    }
-}
-
-fn number_error(kind: &std::num::IntErrorKind) -> &'static str {
-    match kind {
-        std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => "value out of range",
-        _ => "invalid syntax",
     }
 }
 
@@ -147,10 +136,7 @@ fn to_double<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
         Value::Uint(u) => Ok(Value::Double(*u as f64)),
         Value::String(s) => match s.parse::<f64>() {
             Ok(d) => Ok(Value::Double(d)),
-            Err(_) => failed(format!(
-                "strconv.ParseFloat: parsing {}: invalid syntax",
-                quoted(s)
-            )),
+            Err(_) => conversion_error("double"),
         },
         _ => context.no_overload(),
     }
@@ -178,7 +164,7 @@ pub(crate) fn display(value: &Value<'_>) -> Option<String> {
 }
 
 /// Numbers of more digits than this before the point are written with an exponent.
-const EXPONENT_FROM: i32 = 21;
+const EXPONENT_FROM: i32 = 6;
 
 /// As Go's `%g`: the shortest digits, with an exponent if it is very small or large.
 pub(crate) fn double(d: f64) -> String {

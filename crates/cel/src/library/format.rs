@@ -1,6 +1,7 @@
 //! `'%s'.format([x])`.
 
 use super::{Answer, Context, convert};
+use crate::types::Type;
 use crate::value::Value;
 
 /// Digits after the point if the clause does not say.
@@ -52,29 +53,67 @@ fn parse(
     Ok(())
 }
 
-/// Checks a literal format against the number of its arguments.
+/// What is wrong with a literal format: the argument it is about, if it is about one, and the message.
+pub(crate) type Wrong = (Option<usize>, String);
+
+/// Checks a literal format against the types of its arguments.
 ///
 /// # Errors
 /// What the checker reports.
-pub(crate) fn validate(text: &str, args: usize) -> Result<(), String> {
+pub(crate) fn validate(text: &str, args: &[Type]) -> Result<(), Wrong> {
     let mut used = 0;
-    parse(
+    let mut about = None;
+    let parsed = parse(
         text,
         |_| {},
         |clause| {
-            if used >= args {
+            known(clause.verb)?;
+            let Some(ty) = args.get(used) else {
                 return Err(format!("index {used} out of range"));
-            }
+            };
             used += 1;
-            known(clause.verb)
+            if ty.is_dyn() || allowed(clause.verb, ty) {
+                return Ok(());
+            }
+            about = Some(used - 1);
+            Err(wrong(clause.verb, ty))
         },
-    )?;
-    if used < args {
-        return Err(format!(
-            "too many arguments supplied to string.format (expected {used}, got {args})"
-        ));
+    );
+    parsed.map_err(|message| (about, message))?;
+    if used < args.len() {
+        let message = format!(
+            "too many arguments supplied to string.format (expected {used}, got {})",
+            args.len()
+        );
+        return Err((None, message));
     }
     Ok(())
+}
+
+/// Types that a clause writes. Text is allowed where it may spell an infinity.
+fn allowed(verb: char, ty: &Type) -> bool {
+    match verb {
+        'd' | 'o' => matches!(ty, Type::Int | Type::Uint),
+        'f' | 'e' => matches!(ty, Type::Double | Type::String),
+        'b' => matches!(ty, Type::Int | Type::Uint | Type::Bool),
+        'x' | 'X' => matches!(ty, Type::Int | Type::Uint | Type::String | Type::Bytes),
+        _ => !matches!(ty, Type::Object(_) | Type::Opaque(_)),
+    }
+}
+
+fn wrong(verb: char, ty: &Type) -> String {
+    let message = match verb {
+        'd' => "decimal clause can only be used on integers",
+        'f' => "fixed-point clause can only be used on doubles",
+        'e' => "scientific clause can only be used on doubles",
+        'b' => "only integers and bools can be formatted as binary",
+        'o' => "octal clause can only be used on integers",
+        'x' | 'X' => "only integers, byte buffers, and strings can be formatted as hex",
+        _ => {
+            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
+        }
+    };
+    format!("error during formatting: {message}, was given {}", ty.name())
 }
 
 fn known(verb: char) -> Result<(), String> {
@@ -121,43 +160,33 @@ fn write(clause: &Clause, value: &Value<'_>, context: &Context<'_>) -> Result<St
         's' => string(value, context),
         'd' => match value {
             Value::Int(_) | Value::Uint(_) => Ok(convert::display(value).unwrap_or_default()),
-            other => Err(wrong("decimal", "only integers", other)),
+            other => Err(wrong(clause.verb, &other.type_of())),
         },
         'f' => match value {
             Value::Double(d) if d.is_finite() => Ok(grouped(&format!("{d:.precision$}"))),
             Value::Double(d) => Ok(special(*d)),
             Value::String(s) if matches!(&**s, "NaN" | "Infinity" | "-Infinity") => Ok(spelled(s)),
-            other => Err(wrong("fixed-point", "only doubles", other)),
+            other => Err(wrong(clause.verb, &other.type_of())),
         },
         'e' => match value {
             Value::Double(d) if d.is_finite() => Ok(scientific(*d, precision)),
             Value::Double(d) => Ok(special(*d)),
             Value::String(s) if matches!(&**s, "NaN" | "Infinity" | "-Infinity") => Ok(spelled(s)),
-            other => Err(wrong("scientific", "only doubles", other)),
+            other => Err(wrong(clause.verb, &other.type_of())),
         },
         'b' => match value {
             Value::Bool(b) => Ok(u8::from(*b).to_string()),
             Value::Int(i) => Ok(signed(*i, |n| format!("{n:b}"))),
             Value::Uint(u) => Ok(format!("{u:b}")),
-            other => Err(wrong("binary", "only integers and bools", other)),
+            other => Err(wrong(clause.verb, &other.type_of())),
         },
         'o' => match value {
             Value::Int(i) => Ok(signed(*i, |n| format!("{n:o}"))),
             Value::Uint(u) => Ok(format!("{u:o}")),
-            other => Err(wrong("octal", "only integers", other)),
+            other => Err(wrong(clause.verb, &other.type_of())),
         },
         verb => hex(value, verb == 'X'),
     }
-}
-
-fn wrong(clause: &str, allowed: &str, value: &Value<'_>) -> String {
-    let ty = value.type_of();
-    let verb = if clause == "decimal" { "decimal" } else { clause };
-    format!(
-        "error during formatting: {verb} clause can only be used on {}, was given {}",
-        &allowed[5..],
-        ty.name()
-    )
 }
 
 fn signed(i: i64, write: impl Fn(u64) -> String) -> String {
@@ -172,7 +201,7 @@ fn hex(value: &Value<'_>, upper: bool) -> Result<String, String> {
         Value::Uint(u) => format!("{u:x}"),
         Value::String(s) => bytes(s.as_bytes()),
         Value::Bytes(b) => bytes(b),
-        other => return Err(wrong("hex", "only integers, byte buffers, and strings", other)),
+        other => return Err(wrong('x', &other.type_of())),
     };
     Ok(if upper { text.to_uppercase() } else { text })
 }
@@ -204,7 +233,7 @@ fn scientific(d: f64, precision: usize) -> String {
         .chars()
         .filter_map(|c| c.to_digit(10).and_then(|d| RAISED.get(d as usize)))
         .collect();
-    format!("{digits}\u{202f}×\u{202f}10{sign}{raised}")
+    format!("{digits}×10{sign}{raised}")
 }
 
 fn special(d: f64) -> String {
@@ -238,13 +267,7 @@ fn string(value: &Value<'_>, context: &Context<'_>) -> Result<String, String> {
         | Value::Timestamp(_)
         | Value::Duration(_)
         | Value::Type(_) => Ok(convert::display(value).unwrap_or_default()),
-        other => {
-            let ty = other.type_of();
-            Err(format!(
-                "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given {}",
-                ty.name()
-            ))
-        }
+        other => Err(wrong('s', &other.type_of())),
     }
 }
 

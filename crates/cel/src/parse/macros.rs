@@ -53,7 +53,7 @@ impl Parser<'_> {
     fn is_macro(&self, function: &str, target: Option<&Expr>, args: usize) -> bool {
         match (function, target.is_some(), args) {
             ("has", false, 1) => true,
-            ("all" | "exists" | "exists_one" | "existsOne" | "map", true, 2 | 3) => true,
+            ("all" | "exists" | "exists_one" | "map", true, 2 | 3) | ("existsOne", true, 3) => true,
             ("filter" | "optMap" | "optFlatMap" | "sortBy", true, 2) => true,
             ("transformList" | "transformMap" | "transformMapEntry", true, 3 | 4) => true,
             ("bind", true, 3) => {
