@@ -159,7 +159,7 @@ impl fmt::Display for Type {
                 }
                 f.write_str(")")
             }
-            Type::Type(t) if !matches!(**t, Type::Dyn) => write!(f, "type({t})"),
+            Type::Type(t) => write!(f, "type({t})"),
             other => f.write_str(other.name()),
         }
     }

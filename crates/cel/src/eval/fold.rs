@@ -46,10 +46,8 @@ impl<'a> Eval<'a, '_> {
                 }
             }
         } else {
-            return Err(EvalError::Failed(format!(
-                "got '{}', expected iterable type",
-                range.type_of().name()
-            )));
+            let message = format!("got '{}', expected iterable type", go_type(&range));
+            return Err(EvalError::Failed(message));
         }
         let result = self.node(&fold.result);
         self.locals[usize::from(fold.accu)] = Slot::Unset;
@@ -161,5 +159,22 @@ impl<'a> Eval<'a, '_> {
             Arc::make_mut(&mut all).push((key, value));
         }
         Ok(Value::Map(all))
+    }
+}
+
+/// The name of cel-go's type for a value, which its message shows.
+fn go_type(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "types.Null",
+        Value::Bool(_) => "types.Bool",
+        Value::Int(_) => "types.Int",
+        Value::Uint(_) => "types.Uint",
+        Value::Double(_) => "types.Double",
+        Value::String(_) => "types.String",
+        Value::Bytes(_) => "types.Bytes",
+        Value::Timestamp(_) => "types.Timestamp",
+        Value::Duration(_) => "types.Duration",
+        Value::Optional(_) => "*types.Optional",
+        _ => "*types.Type",
     }
 }

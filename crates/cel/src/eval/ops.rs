@@ -137,22 +137,22 @@ fn double_order(a: f64, b: i128) -> Option<Ordering> {
     Some(order.then_with(|| a.partial_cmp(&whole).unwrap_or(Ordering::Equal)))
 }
 
-/// Order of two values.
+/// Order of two values, or None if their types have no common order.
 ///
 /// # Errors
-/// If their types have no common order.
-pub(crate) fn order(a: &Value<'_>, b: &Value<'_>) -> Result<Ordering, EvalError> {
+/// If one is not a number.
+pub(crate) fn order(a: &Value<'_>, b: &Value<'_>) -> Option<Result<Ordering, EvalError>> {
     if let Some(order) = numeric(a, b) {
-        return order.ok_or_else(|| EvalError::failed("NaN values cannot be ordered"));
+        return Some(order.ok_or_else(|| EvalError::failed("NaN values cannot be ordered")));
     }
-    Ok(match (a, b) {
+    Some(Ok(match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::String(a), Value::String(b)) => (**a).cmp(&**b),
         (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
         (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
         (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
-        _ => return Err(EvalError::failed("no such overload")),
-    })
+        _ => return None,
+    }))
 }
 
 /// What `size()` gives and costs are counted by; None for values without a size.

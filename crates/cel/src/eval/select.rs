@@ -77,10 +77,17 @@ impl<'a> Eval<'a, '_> {
             Value::Map(_) => Ok(target.map_get(&Value::str(&select.field), &self.program.shared)),
             Value::Struct(s) => {
                 let name = unescape(&select.field).unwrap_or_default();
-                Ok(s.fields
+                let found = s
+                    .fields
                     .iter()
                     .find(|(n, _)| **n == *name)
-                    .map(|(_, v)| v.clone()))
+                    .map(|(_, v)| v.clone());
+                // Objects that expressions make have all fields; unset ones are null.
+                Ok(if lenient {
+                    found
+                } else {
+                    found.or(Some(Value::Null))
+                })
             }
             Value::Lazy(fields) => fields.field(&select.field).transpose(),
             _ if lenient && !target.is_list() => Ok(None),

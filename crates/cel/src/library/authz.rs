@@ -27,7 +27,7 @@ impl<'a> Value<'a> {
 
 pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let Some((Value::Authz(value), rest)) = args.split_first() else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     if let (AuthzValue::Decision(decision), []) = (&**value, rest) {
         return read(context, decision);
@@ -36,7 +36,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
     for arg in rest {
         match arg {
             Value::String(s) => texts.push((&**s).into()),
-            _ => return context.no_overload(),
+            _ => return context.no_overload(args),
         }
     }
     match (context.function, &**value, &texts[..]) {
@@ -81,7 +81,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         (field, AuthzValue::ResourceCheck(subject, request), [text]) => {
             refine(context, field, subject, request, text)
         }
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -103,7 +103,7 @@ fn refine<'a>(
         "name" => request.name = text.clone(),
         "fieldSelector" => request.field_selector = Some(text.clone()),
         "labelSelector" => request.label_selector = Some(text.clone()),
-        _ => return context.no_overload(),
+        _ => return context.no_overload(&[]),
     }
     Ok(built(AuthzValue::ResourceCheck(subject.clone(), request)))
 }
@@ -128,6 +128,6 @@ fn read<'a>(context: &Context<'_>, decision: &AuthzDecision) -> Answer<'a> {
         "reason" => Value::string(decision.reason.as_str()),
         "errored" => Value::Bool(decision.error.is_some()),
         "error" => Value::string(decision.error.as_deref().unwrap_or_default()),
-        _ => return context.no_overload(),
+        _ => return context.no_overload(&[]),
     })
 }

@@ -9,7 +9,7 @@ const UINT_END: f64 = 18_446_744_073_709_551_616.0;
 
 pub(super) fn convert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let [value] = args else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     match context.function {
         "dyn" => Ok(value.clone()),
@@ -18,7 +18,7 @@ pub(super) fn convert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         "bytes" => match value {
             Value::Bytes(_) => Ok(value.clone()),
             Value::String(s) => Ok(Value::Bytes(s.as_bytes().into())),
-            _ => context.no_overload(),
+            _ => context.no_overload(args),
         },
         "string" => to_string(context, value),
         "int" => to_int(context, value),
@@ -31,7 +31,7 @@ pub(super) fn convert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
                 Some(nanos) => Ok(Value::Duration(nanos)),
                 None => conversion_error("google.protobuf.Duration"),
             },
-            _ => context.no_overload(),
+            _ => context.no_overload(args),
         },
         _ => match value {
             Value::Timestamp(_) => Ok(value.clone()),
@@ -43,7 +43,7 @@ pub(super) fn convert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
                 Some(at) => Ok(Value::Timestamp(at)),
                 None => conversion_error("google.protobuf.Timestamp"),
             },
-            _ => context.no_overload(),
+            _ => context.no_overload(args),
         },
     }
 }
@@ -77,10 +77,12 @@ fn to_string<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
             Ok(text) => Ok(Value::string(text)),
             Err(_) => failed("invalid UTF-8 in bytes, cannot convert to string"),
         },
-        Value::Quantity(_) | Value::Null | Value::Type(_) | Value::Semver(_) => context.no_overload(),
+        Value::Quantity(_) | Value::Null | Value::Type(_) | Value::Semver(_) => {
+            context.no_overload(std::slice::from_ref(value))
+        }
         other => match display(other) {
             Some(text) => Ok(Value::string(text)),
-            None => context.no_overload(),
+            None => context.no_overload(std::slice::from_ref(value)),
         },
     }
 }
@@ -100,7 +102,7 @@ fn to_int<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
         },
         Value::Duration(nanos) => Ok(Value::Int(*nanos)),
         Value::Timestamp(at) => Ok(Value::Int(time::floor_seconds(*at))),
-        _ => context.no_overload(),
+        _ => context.no_overload(std::slice::from_ref(value)),
     }
 }
 
@@ -125,7 +127,7 @@ fn to_uint<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
             Ok(u) => Ok(Value::Uint(u)),
             Err(_) => conversion_error("uint"),
         },
-        _ => context.no_overload(),
+        _ => context.no_overload(std::slice::from_ref(value)),
     }
 }
 
@@ -138,7 +140,7 @@ fn to_double<'a>(context: &Context<'_>, value: &Value<'a>) -> Answer<'a> {
             Ok(d) => Ok(Value::Double(d)),
             Err(_) => conversion_error("double"),
         },
-        _ => context.no_overload(),
+        _ => context.no_overload(std::slice::from_ref(value)),
     }
 }
 

@@ -23,7 +23,7 @@ fn uint<'a>(value: Option<u64>) -> Answer<'a> {
 
 pub(super) fn arithmetic<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let [left, right] = args else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     match (context.function, left, right) {
         (operator, Value::Int(a), Value::Int(b)) => integers(operator, *a, *b),
@@ -36,7 +36,7 @@ pub(super) fn arithmetic<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answe
         ("_+_", Value::Bytes(a), Value::Bytes(b)) => Ok(Value::Bytes([&**a, &**b].concat().into())),
         ("_+_", ..) if left.is_list() && right.is_list() => Ok(concatenate(left, right, context.shared)),
         ("_+_" | "_-_", ..) => super::time::arithmetic(context, left, right),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -91,9 +91,12 @@ fn concatenate<'a>(left: &Value<'a>, right: &Value<'a>, shared: FieldTypes<'_>) 
 
 pub(super) fn order<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let [left, right] = args else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
-    let order = ops::order(left, right)?;
+    let order = match ops::order(left, right) {
+        Some(order) => order?,
+        None => return context.no_overload(args),
+    };
     Ok(Value::Bool(match context.function {
         "_<_" => order == Ordering::Less,
         "_<=_" => order != Ordering::Greater,
@@ -107,21 +110,21 @@ pub(super) fn negate<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a
         [Value::Int(i)] => int(i.checked_neg()),
         [Value::Double(d)] => Ok(Value::Double(-d)),
         [Value::Duration(d)] => overflow(d.checked_neg(), "duration").map(Value::Duration),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
 pub(super) fn not<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     match args {
         [Value::Bool(b)] => Ok(Value::Bool(!b)),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
 /// `in`: an element of a list or a key of a map.
 pub(super) fn contains<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let [item, container] = args else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     if let Some(len) = container.list_len() {
         let found = (0..len).any(|i| {
@@ -134,29 +137,29 @@ pub(super) fn contains<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<
     if container.is_map() {
         return Ok(Value::Bool(container.map_get(item, context.shared).is_some()));
     }
-    context.no_overload()
+    context.no_overload(args)
 }
 
 pub(super) fn size<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     match args {
-        [Value::Struct(_) | Value::Ip(_) | Value::Cidr(_)] => context.no_overload(),
+        [Value::Struct(_) | Value::Ip(_) | Value::Cidr(_)] => context.no_overload(args),
         [value] => match ops::size(value) {
             Some(size) => Ok(Value::Int(size as i64)),
-            None => context.no_overload(),
+            None => context.no_overload(args),
         },
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
 /// Only reached where the accumulator is not a fold's own; those are changed in place.
 pub(super) fn map_insert<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let Some(mut entries) = args.first().and_then(|m| m.map_entries(context.shared)) else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     match &args[1..] {
         [key, value] => entries.push((key.clone(), value.clone())),
         [map] => entries.extend(map.map_entries(context.shared).unwrap_or_default()),
-        _ => return context.no_overload(),
+        _ => return context.no_overload(args),
     }
     Ok(Value::Map(Arc::new(entries)))
 }

@@ -127,10 +127,10 @@ fn known(verb: char) -> Result<(), String> {
 
 pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let [Value::String(text), list] = args else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     let Some(items) = list.list_items() else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     let out = std::cell::RefCell::new(String::new());
     let mut used = 0;

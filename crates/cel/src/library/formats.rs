@@ -126,7 +126,7 @@ pub(super) fn constant<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<
     let format = context.function.strip_prefix("format.").and_then(named);
     match (format, args) {
         (Some(format), []) => Ok(Value::Format(format)),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -144,6 +144,6 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
             let list = Value::list(messages.into_iter().map(Value::string).collect());
             Ok(Value::Optional(Some(Arc::new(list))))
         }
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         ("containsCIDR", [Value::Cidr(cidr), Value::String(text)]) => {
             Ok(contains_cidr(*cidr, cidr_value(text)?))
         }
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -139,6 +139,6 @@ fn property_of<'a>(context: &Context<'_>, property: &str, ip: IpAddr) -> Answer<
         "isGlobalUnicast" => {
             !(ip.is_unspecified() || broadcast || ip.is_loopback() || ip.is_multicast() || link_local_unicast)
         }
-        _ => return context.no_overload(),
+        _ => return context.no_overload(&[Value::Ip(ip)]),
     }))
 }

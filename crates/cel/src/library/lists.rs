@@ -14,7 +14,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         return range(*n);
     }
     let Some(items) = args.first().and_then(Value::list_items) else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     match (context.function, &args[1..]) {
         ("slice", [Value::Int(start), Value::Int(end)]) => slice(items, *start, *end),
@@ -30,13 +30,13 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
                 items.len(),
                 keys.len()
             )),
-            None => context.no_overload(),
+            None => context.no_overload(args),
         },
         ("isSorted", []) => is_sorted(&items),
         ("sum", []) => sum(context, &items),
         ("min", []) => extreme(&items, Ordering::Less, "min"),
         ("max", []) => extreme(&items, Ordering::Greater, "max"),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -103,14 +103,14 @@ fn sort<'a>(items: Vec<Value<'a>>, keys: &[Value<'a>]) -> Answer<'a> {
         if rest.iter().any(|k| k.type_of().name() != ty.name()) {
             return failed("list elements must have the same type");
         }
-        if rest.is_empty() && ops::order(first, first).is_err() {
+        if rest.is_empty() && ops::order(first, first).is_none() {
             return failed("list elements must be comparable");
         }
     }
     let mut failure = None;
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by(|a, b| {
-        ops::order(&keys[*a], &keys[*b]).unwrap_or_else(|e| {
+        compare(&keys[*a], &keys[*b]).unwrap_or_else(|e| {
             failure = Some(e);
             Ordering::Equal
         })
@@ -121,9 +121,13 @@ fn sort<'a>(items: Vec<Value<'a>>, keys: &[Value<'a>]) -> Answer<'a> {
     }
 }
 
+fn compare(a: &Value<'_>, b: &Value<'_>) -> Result<Ordering, EvalError> {
+    ops::order(a, b).unwrap_or_else(|| Err(EvalError::failed("no such overload")))
+}
+
 fn is_sorted<'a>(items: &[Value<'a>]) -> Answer<'a> {
     for pair in items.windows(2) {
-        if ops::order(&pair[0], &pair[1])? == Ordering::Greater {
+        if compare(&pair[0], &pair[1])? == Ordering::Greater {
             return Ok(Value::Bool(false));
         }
     }
@@ -152,7 +156,7 @@ fn extreme<'a>(items: &[Value<'a>], wanted: Ordering, name: &str) -> Answer<'a> 
     };
     let mut best = first;
     for item in rest {
-        if ops::order(item, best)? == wanted {
+        if compare(item, best)? == wanted {
             best = item;
         }
     }
@@ -166,7 +170,7 @@ pub(super) fn index_of<'a>(
     last: bool,
 ) -> Answer<'a> {
     let Some(items) = list.list_items() else {
-        return context.no_overload();
+        return context.no_overload(&[list.clone(), item.clone()]);
     };
     let same = |other: &Value<'a>| ops::equal(other, item, context.shared);
     let found = if last {

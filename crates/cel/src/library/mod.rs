@@ -52,10 +52,42 @@ pub(crate) type Answer<'a> = Result<Value<'a>, EvalError>;
 pub(crate) type Compute = for<'a> fn(&Context<'_>, &[Value<'a>]) -> Answer<'a>;
 
 impl Context<'_> {
-    /// The error of a call whose arguments fit no overload.
-    pub fn no_overload<'a>(&self) -> Answer<'a> {
-        Err(EvalError::failed("no such overload"))
+    /// The error of a call whose arguments fit no overload. Operators name themselves only if their first operand
+    /// has no such operation at all; other functions name the types they were given.
+    pub fn no_overload<'a>(&self, args: &[Value<'_>]) -> Answer<'a> {
+        const PLAIN: &str = "no such overload";
+        let name = self.function;
+        let Some(first) = args.first() else {
+            return failed(PLAIN);
+        };
+        match has_operation(name, first) {
+            Some(true) => failed(PLAIN),
+            Some(false) => failed(format!("{PLAIN}: {name}")),
+            None => {
+                let types: Vec<String> = args.iter().map(|a| a.type_of().name().to_owned()).collect();
+                failed(format!("{PLAIN}: {name}({})", types.join(", ")))
+            }
+        }
     }
+}
+
+/// Whether a value has the operation of an operator; None for functions that are no operators.
+fn has_operation(function: &str, value: &Value<'_>) -> Option<bool> {
+    let number = matches!(value, Value::Int(_) | Value::Uint(_) | Value::Double(_));
+    let time = matches!(value, Value::Duration(_) | Value::Timestamp(_));
+    let text = matches!(value, Value::String(_) | Value::Bytes(_));
+    Some(match function {
+        "_+_" => number || time || text || value.is_list(),
+        "_-_" => number || time,
+        "_*_" | "_/_" => number,
+        "_%_" => matches!(value, Value::Int(_) | Value::Uint(_)),
+        "_<_" | "_<=_" | "_>_" | "_>=_" => number || time || text || matches!(value, Value::Bool(_)),
+        "-_" => number || matches!(value, Value::Duration(_) | Value::Bool(_)),
+        "size" => text || value.is_list() || value.is_map(),
+        "matches" => matches!(value, Value::String(_)),
+        "contains" | "startsWith" | "endsWith" | "!_" | "@in" => true,
+        _ => return None,
+    })
 }
 
 pub(crate) fn failed<'a>(message: impl Into<String>) -> Answer<'a> {

@@ -16,6 +16,8 @@ impl TypeProvider for MutationTypes {
     fn field(&self, type_name: &str, field: &str) -> Option<Type> {
         match (type_name, field) {
             ("JSONPatch", "op" | "path" | "from") => Some(Type::String),
+            // Such a field has no type at all, which nothing fits.
+            ("JSONPatch", field) if field != "value" => Some(Type::opaque("", Vec::new())),
             // Whatever is written is taken; the patched object is validated as any other.
             _ => Some(Type::Dyn),
         }
@@ -26,6 +28,6 @@ impl TypeProvider for MutationTypes {
 pub(super) fn escape_key<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     match args {
         [Value::String(key)] => Ok(Value::string(key.replace('~', "~0").replace('/', "~1"))),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         ("hasValue", [Value::Optional(value)]) => Ok(Value::Bool(value.is_some())),
         ("first" | "last", [list]) => {
             let Some(len) = list.list_len() else {
-                return context.no_overload();
+                return context.no_overload(args);
             };
             let index = if context.function == "first" {
                 0
@@ -36,7 +36,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
 
 fn unwrap<'a>(context: &Context<'_>, list: &Value<'a>) -> Answer<'a> {
     let Some(items) = list.list_items() else {
-        return context.no_overload();
+        return context.no_overload(std::slice::from_ref(list));
     };
     let mut values = Vec::with_capacity(items.len());
     for item in items {

@@ -28,12 +28,12 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
             "major" => part(v.major),
             "minor" => part(v.minor),
             "patch" => part(v.patch),
-            _ => context.no_overload(),
+            _ => context.no_overload(args),
         },
         (operation, [Value::Semver(a), Value::Semver(b)]) => {
             compared(context, operation, a.cmp_precedence(b))
         }
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -46,7 +46,7 @@ fn compared<'a>(context: &Context<'_>, operation: &str, order: Ordering) -> Answ
         "isGreaterThan" => Value::Bool(order == Ordering::Greater),
         "isLessThan" => Value::Bool(order == Ordering::Less),
         "compareTo" => Value::Int(order as i64),
-        _ => return context.no_overload(),
+        _ => return context.no_overload(&[]),
     })
 }
 
@@ -65,7 +65,7 @@ fn quantity<'a>(context: &Context<'_>, operation: &str, q: &Quantity, rest: &[Va
         ("add", [Value::Int(i)]) => made(q.add(&Quantity::new(*i, Format::DecimalExponent))),
         ("sub", [Value::Int(i)]) => made(q.sub(&Quantity::new(*i, Format::DecimalExponent))),
         (operation, [Value::Quantity(other)]) => compared(context, operation, q.nanos().cmp(&other.nanos())),
-        _ => context.no_overload(),
+        _ => context.no_overload(rest),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
     let (text, pattern, limit) = match args {
         [Value::String(text), Value::String(pattern)] => (text, pattern, -1),
         [Value::String(text), Value::String(pattern), Value::Int(n)] => (text, pattern, *n),
-        _ => return context.no_overload(),
+        _ => return context.no_overload(args),
     };
     let regex = match context.pattern {
         Some(regex) => Cow::Borrowed(regex),

@@ -6,10 +6,10 @@ use crate::value::Value;
 
 pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let [left, right] = args else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     let (Some(left), Some(right)) = (left.list_items(), right.list_items()) else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     let within =
         |item: &Value<'a>, list: &[Value<'a>]| list.iter().any(|other| equal(item, other, context.shared));

@@ -8,7 +8,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         return join(context, args);
     }
     let Some((Value::String(text), rest)) = args.split_first() else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     match (context.function, rest) {
         ("contains", [Value::String(s)]) => Ok(Value::Bool(text.contains(&**s))),
@@ -27,7 +27,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         ("substring", [Value::Int(start)]) => substring(text, *start, None),
         ("substring", [Value::Int(start), Value::Int(end)]) => substring(text, *start, Some(*end)),
         ("strings.quote", []) => Ok(Value::string(quote(text))),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 
@@ -35,10 +35,10 @@ fn join<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     let (list, separator) = match args {
         [list] => (list, ""),
         [list, Value::String(separator)] => (list, &**separator),
-        _ => return context.no_overload(),
+        _ => return context.no_overload(args),
     };
     let Some(len) = list.list_len() else {
-        return context.no_overload();
+        return context.no_overload(args);
     };
     let mut out = String::new();
     for i in 0..len {
@@ -170,7 +170,7 @@ pub(super) fn index<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a>
         [Value::String(text), Value::String(part)] => index_from(text, part, 0, false),
         [Value::String(text), Value::String(part), Value::Int(from)] => index_from(text, part, *from, last),
         [list, item] if list.is_list() => super::lists::index_of(context, list, item, last),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 

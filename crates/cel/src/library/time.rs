@@ -125,7 +125,7 @@ pub(super) fn arithmetic<'a>(context: &Context<'_>, left: &Value<'a>, right: &Va
             let nanos = i64::try_from(a.as_nanosecond() - b.as_nanosecond());
             nanos.map_or_else(|_| failed("timestamp overflow"), |d| Ok(Value::Duration(d)))
         }
-        _ => context.no_overload(),
+        _ => context.no_overload(&[left.clone(), right.clone()]),
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn parts<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a>
             Some(zone) => (at, zone),
             None => return failed(format!("unknown time zone {}", &**name)),
         },
-        _ => return context.no_overload(),
+        _ => return context.no_overload(args),
     };
     let local: Zoned = at.to_zoned(zone);
     let part = match context.function {
@@ -175,7 +175,7 @@ fn duration_part<'a>(context: &Context<'_>, nanos: i64) -> Answer<'a> {
         "getMinutes" => nanos / 60_000_000_000,
         "getSeconds" => nanos / 1_000_000_000,
         "getMilliseconds" => nanos / 1_000_000,
-        _ => return context.no_overload(),
+        _ => return context.no_overload(&[Value::Duration(nanos)]),
     }))
 }
 

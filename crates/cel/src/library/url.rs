@@ -147,7 +147,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
             "getPort" => split_host(&url.host).1,
             _ => url.path.as_str(),
         })),
-        _ => context.no_overload(),
+        _ => context.no_overload(args),
     }
 }
 

@@ -99,12 +99,8 @@ impl Parser<'_> {
         if self.tok() != Tok::Eof {
             let one_more = self.tokens.get(self.at + 1).is_some_and(|t| t.tok == Tok::Eof);
             let token = self.shown();
-            let message = if one_more {
-                format!("extraneous input {token} expecting <EOF>")
-            } else {
-                let operators = OPERATORS.replacen("'[', '.'", "'[', '{', '.'", usize::from(is_name(&root)));
-                format!("mismatched input {token} expecting {{<EOF>, {operators}}}")
-            };
+            let what = if one_more { "extraneous" } else { "mismatched" };
+            let message = format!("{what} input {token} expecting <EOF>");
             self.syntax(message);
             return Err(Stop);
         }
@@ -165,6 +161,22 @@ impl Parser<'_> {
         Err(Stop)
     }
 
+    /// The second part of a conditional.
+    fn colon(&mut self) -> Parse<()> {
+        if self.eat(":") {
+            return Ok(());
+        }
+        let shown = self.shown();
+        let next = self.tokens.get(self.at + 1).map(|t| t.tok);
+        let what = if next == Some(Tok::Sym(":")) {
+            "extraneous"
+        } else {
+            "mismatched"
+        };
+        self.syntax(format!("{what} input {shown} expecting ':'"));
+        Err(Stop)
+    }
+
     fn new_id(&mut self, offset: u32) -> Id {
         self.offsets.push(offset);
         self.heights.push(0);
@@ -216,7 +228,7 @@ impl Parser<'_> {
             let id = self.new_id(self.offset());
             self.advance();
             let then = self.or()?;
-            self.close(":")?;
+            self.colon()?;
             let otherwise = self.expr()?;
             self.nest(id, 1, &[condition.id, then.id, otherwise.id])?;
             self.global(id, "_?_:_", vec![condition, then, otherwise])
@@ -306,6 +318,7 @@ impl Parser<'_> {
         while self.eat(symbol) {
             count += 1;
         }
+        self.after_sign(symbol)?;
         let operand = self.member()?;
         if count % 2 == 0 {
             return Ok(operand);
@@ -314,6 +327,25 @@ impl Parser<'_> {
         self.nest(id, 1, &[operand.id])?;
         let function = if symbol == "!" { "!_" } else { "-_" };
         Ok(self.global(id, function, vec![operand]))
+    }
+
+    /// Signs need an operand; the generated parser words their lack in its own way.
+    fn after_sign(&mut self, symbol: &str) -> Parse<()> {
+        let end = self.tok() == Tok::Eof;
+        if symbol == "!" && end {
+            self.syntax(format!("extraneous input '<EOF>' expecting {BEGIN}"));
+            return Err(Stop);
+        }
+        let stray = self.tok() == Tok::Sym("!");
+        if symbol == "-" && (end || stray) {
+            let text = if stray { "!" } else { "" };
+            self.syntax(format!("no viable alternative at input '-{text}'"));
+            if end {
+                self.syntax(format!("mismatched input '<EOF>' expecting {BEGIN}"));
+            }
+            return Err(Stop);
+        }
+        Ok(())
     }
 
     fn signed_number(&self) -> bool {

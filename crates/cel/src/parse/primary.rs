@@ -37,6 +37,15 @@ impl Parser<'_> {
     fn select(&mut self, left: Expr, offset: u32) -> Parse<Expr> {
         self.advance();
         let optional = self.eat("?");
+        if optional && !matches!(self.tok(), Tok::Ident | Tok::EscIdent) {
+            let shown = self.shown();
+            self.syntax(format!(
+                "mismatched input {shown} expecting {{IDENTIFIER, ESC_IDENTIFIER}}"
+            ));
+            let at = self.offset();
+            self.report(at, "unsupported ident kind");
+            return Err(Stop);
+        }
         let (field, field_at) = self.field_name()?;
         if optional {
             let inner = left.id;
@@ -83,7 +92,10 @@ impl Parser<'_> {
                 self.text().trim_matches('`').into()
             }
             _ => {
-                let shown = self.shown();
+                let shown = match self.tok() {
+                    Tok::Eof => String::new(),
+                    _ => self.shown(),
+                };
                 let keyword = matches!(self.tok(), Tok::True | Tok::False | Tok::Null);
                 self.syntax(match self.tok() {
                     _ if keyword => format!("mismatched input {shown} expecting IDENTIFIER"),
@@ -219,8 +231,30 @@ impl Parser<'_> {
         })
     }
 
+    /// After the bracket of a list or map: a lone comma is allowed, the end is not.
+    fn opened(&mut self, open: &str, close: &'static str) -> Parse<()> {
+        let next = self.tokens.get(self.at + 1).map(|t| t.tok);
+        if self.tok() == Tok::Sym(",") && next == Some(Tok::Sym(close)) {
+            self.advance();
+        }
+        if self.tok() == Tok::Eof {
+            let brackets = if open == "[" {
+                "'[', ']', '{'"
+            } else {
+                "'[', '{', '}'"
+            };
+            let rest = BEGIN.trim_start_matches("{'[', '{', '(', '.', '-', '!', ");
+            self.syntax(format!(
+                "mismatched input '<EOF>' expecting {{{brackets}, '(', '.', ',', '-', '!', '?', {rest}"
+            ));
+            return Err(Stop);
+        }
+        Ok(())
+    }
+
     fn list(&mut self, offset: u32) -> Parse<Expr> {
         self.advance();
+        self.opened("[", "]")?;
         let id = self.new_id(offset);
         let mut items = Vec::new();
         let mut optional = Vec::new();
@@ -244,6 +278,7 @@ impl Parser<'_> {
 
     fn map(&mut self, offset: u32) -> Parse<Expr> {
         self.advance();
+        self.opened("{", "}")?;
         let id = self.new_id(offset);
         let mut entries = Vec::new();
         let mut inner = Vec::new();
