@@ -7,6 +7,7 @@ use crate::parse;
 use crate::program::Program;
 use crate::provider::TypeProvider;
 use crate::types::Type;
+use crate::value::VARIABLES;
 use std::sync::Arc;
 
 /// Compiles expressions. Cheap to make and to clone; libraries are shared by all.
@@ -88,6 +89,14 @@ impl EnvBuilder {
         self.provider(Arc::new(library::mutation::MutationTypes))
     }
 
+    /// Declares `variables`, an object with these fields; see [`crate::Activation::variables`].
+    #[must_use]
+    pub fn variables(self, fields: impl IntoIterator<Item = (String, Type)>) -> Self {
+        let fields = Composed(fields.into_iter().collect());
+        self.provider(Arc::new(fields))
+            .var("variables", Type::object(VARIABLES))
+    }
+
     pub fn build(self) -> Env {
         Env {
             shared: Arc::new(Shared {
@@ -97,6 +106,22 @@ impl EnvBuilder {
                 json_patch: self.json_patch,
             }),
         }
+    }
+}
+
+/// The fields of `variables`.
+struct Composed(Vec<(String, Type)>);
+
+impl TypeProvider for Composed {
+    fn has_type(&self, name: &str) -> bool {
+        name == VARIABLES
+    }
+
+    fn field(&self, _: &str, field: &str) -> Option<Type> {
+        self.0
+            .iter()
+            .find(|(name, _)| name == field)
+            .map(|(_, ty)| ty.clone())
     }
 }
 

@@ -42,4 +42,4 @@ pub use estimate::{CostEstimate, SizeEstimate};
 pub use program::{Activation, Budget, PER_CALL_LIMIT, Program, REQUEST_BUDGET};
 pub use provider::{NoHints, SizeHints, TypeProvider};
 pub use types::{ListSemantics, ListType, Type};
-pub use value::{LazyFields, StructValue, Text, Value};
+pub use value::{StructValue, Text, Value};

@@ -8,7 +8,7 @@ use crate::eval;
 use crate::provider::SizeHints;
 use crate::types::Type;
 use crate::value::Value;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// The most that one evaluation may cost, upstream's `PerCallLimit`.
@@ -54,17 +54,28 @@ impl Program {
 }
 
 /// Values for a program's variables. Names that the program does not read cost nothing.
+///
+/// Programs and input have to live as long as the activation, which keeps what it has computed.
 #[derive(Default)]
 pub struct Activation<'a> {
     bindings: Vec<(&'a str, Binding<'a>)>,
+    variables: Vec<Composed<'a>>,
 }
+
+type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 enum Binding<'a> {
     Value(Value<'a>),
-    Lazy(Compute<'a>, OnceCell<Result<Value<'a>, EvalError>>),
+    Lazy(&'a dyn Fn() -> Outcome<'a>, OnceCell<Outcome<'a>>),
 }
 
-type Compute<'a> = Box<dyn Fn() -> Result<Value<'a>, EvalError> + 'a>;
+/// A variable of a policy, computed by a program over the same activation.
+struct Composed<'a> {
+    name: &'a str,
+    program: &'a Program,
+    outcome: OnceCell<Outcome<'a>>,
+    busy: Cell<bool>,
+}
 
 impl<'a> Activation<'a> {
     pub fn new() -> Self {
@@ -79,19 +90,47 @@ impl<'a> Activation<'a> {
 
     /// A value computed when first read, at most once.
     #[must_use]
-    pub fn lazy(mut self, name: &'a str, compute: impl Fn() -> Result<Value<'a>, EvalError> + 'a) -> Self {
-        let binding = Binding::Lazy(Box::new(compute), OnceCell::new());
-        self.bindings.push((name, binding));
+    pub fn lazy(mut self, name: &'a str, compute: &'a dyn Fn() -> Result<Value<'a>, EvalError>) -> Self {
+        self.bindings
+            .push((name, Binding::Lazy(compute, OnceCell::new())));
         self
     }
 
-    pub(crate) fn get(&self, name: &str) -> Result<Value<'a>, EvalError> {
+    /// The fields of `variables`: each is computed when first read, at most once, over this activation. What that
+    /// costs is added to the budget of whoever reads it, and bounded by [`Budget::per_call`] on its own.
+    #[must_use]
+    pub fn variables(mut self, programs: impl IntoIterator<Item = (&'a str, &'a Program)>) -> Self {
+        let composed = programs.into_iter().map(|(name, program)| Composed {
+            name,
+            program,
+            outcome: OnceCell::new(),
+            busy: Cell::new(false),
+        });
+        self.variables.extend(composed);
+        self.bind("variables", Value::Variables)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Outcome<'a> {
         let found = self.bindings.iter().rev().find(|(n, _)| *n == name);
         match found {
             Some((_, Binding::Value(value))) => Ok(value.clone()),
             Some((_, Binding::Lazy(compute, cell))) => cell.get_or_init(compute).clone(),
             None => Err(EvalError::NoVariable(name.to_owned())),
         }
+    }
+
+    pub(crate) fn variable(&self, name: &str, budget: &mut Budget) -> Option<Outcome<'a>> {
+        let composed = self.variables.iter().find(|c| c.name == name)?;
+        if let Some(outcome) = composed.outcome.get() {
+            return Some(outcome.clone());
+        }
+        if composed.busy.replace(true) {
+            return Some(Err(EvalError::Failed(format!(
+                "variable {name} refers to itself"
+            ))));
+        }
+        let outcome = composed.program.eval(self, budget);
+        Some(composed.outcome.get_or_init(|| outcome).clone())
     }
 }
 

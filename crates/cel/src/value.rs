@@ -2,10 +2,12 @@
 //! schema declares for them, and only what an expression makes itself is owned.
 
 use crate::authz::AuthzValue;
-use crate::errors::EvalError;
 use crate::types::Type;
 use serde_json::Value as Json;
 use std::sync::Arc;
+
+/// The object type of `variables`.
+pub(crate) const VARIABLES: &str = "kubernetes.variables";
 
 /// A value. Cloning is cheap.
 #[derive(Clone)]
@@ -30,8 +32,8 @@ pub enum Value<'a> {
     Type(Type),
     /// An object the expression made: `Object{..}`, `JSONPatch{..}`.
     Struct(Arc<StructValue<'a>>),
-    /// Fields that are computed when asked for: the `variables` of policies.
-    Lazy(&'a dyn LazyFields<'a>),
+    /// The `variables` of a policy: its fields are the programs of [`crate::Activation::variables`].
+    Variables,
     Url(Arc<crate::library::url::Url>, Arc<str>),
     Ip(std::net::IpAddr),
     Cidr(crate::library::ip::Cidr),
@@ -63,13 +65,6 @@ impl std::ops::Deref for Text<'_> {
 pub struct StructValue<'a> {
     pub type_name: Arc<str>,
     pub fields: Vec<(Arc<str>, Value<'a>)>,
-}
-
-/// Fields computed on first use. The expression's checker has seen the fields' types through the environment's
-/// [`crate::TypeProvider`]; this answers at evaluation.
-pub trait LazyFields<'a> {
-    /// The field, or None if there is no such field. Costs of computing it are the implementer's to count.
-    fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
 }
 
 impl<'a> Value<'a> {
@@ -141,7 +136,7 @@ impl<'a> Value<'a> {
             Value::Optional(_) => Type::optional(Type::Dyn),
             Value::Type(t) => Type::type_of(t.clone()),
             Value::Struct(s) => Type::Object(s.type_name.clone()),
-            Value::Lazy(_) => Type::object("kubernetes.variables"),
+            Value::Variables => Type::object(VARIABLES),
             Value::Url(..) => Type::object("kubernetes.URL"),
             Value::Ip(_) => Type::opaque("net.IP", Vec::new()),
             Value::Cidr(_) => Type::opaque("net.CIDR", Vec::new()),

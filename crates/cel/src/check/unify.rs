@@ -5,38 +5,45 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What type variables stand for so far.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Mapping(HashMap<Arc<str>, Type>);
+#[derive(Debug, Default)]
+pub(crate) struct Mapping {
+    known: HashMap<Arc<str>, Type>,
+    /// What has been bound since a trial began, and what it was before.
+    undo: Vec<(Arc<str>, Option<Type>)>,
+}
 
 impl Mapping {
     fn find(&self, ty: &Type) -> Option<&Type> {
         match ty {
-            Type::Param(name) => self.0.get(name),
+            Type::Param(name) => self.known.get(name),
             _ => None,
         }
     }
 
     fn add(&mut self, param: &Type, ty: Type) {
         if let Type::Param(name) = param {
-            self.0.insert(name.clone(), ty);
+            let before = self.known.insert(name.clone(), ty);
+            self.undo.push((name.clone(), before));
         }
     }
 
     /// Whether `a` can be used as `b`; if so, variables are bound accordingly.
     pub fn assign(&mut self, a: &Type, b: &Type) -> bool {
-        let mut trial = self.clone();
-        let fits = trial.assignable(a, b);
-        if fits {
-            *self = trial;
-        }
-        fits
+        self.assign_all(std::slice::from_ref(a), std::slice::from_ref(b))
     }
 
     pub fn assign_all(&mut self, a: &[Type], b: &[Type]) -> bool {
-        let mut trial = self.clone();
-        let fits = trial.all_assignable(a, b);
-        if fits {
-            *self = trial;
+        let fits = self.all_assignable(a, b);
+        while let Some((name, before)) = self.undo.pop() {
+            match before {
+                _ if fits => {}
+                Some(ty) => {
+                    self.known.insert(name, ty);
+                }
+                None => {
+                    self.known.remove(&name);
+                }
+            }
         }
         fits
     }

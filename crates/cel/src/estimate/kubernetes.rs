@@ -24,44 +24,7 @@ pub(super) fn estimate(
     let rest = &args[usize::from(call.has_target)..];
     let cost = match call.function.name {
         "check" => CostEstimate::fixed(AUTHZ_CHECK),
-        "serviceAccount"
-        | "path"
-        | "group"
-        | "resource"
-        | "subresource"
-        | "namespace"
-        | "name"
-        | "allowed"
-        | "reason"
-        | "error"
-        | "errored"
-        | "masked"
-        | "prefixLength"
-        | "family"
-        | "isUnspecified"
-        | "isLoopback"
-        | "isLinkLocalMulticast"
-        | "isLinkLocalUnicast"
-        | "isGlobalUnicast"
-        | "format.named"
-        | "sign"
-        | "asInteger"
-        | "isInteger"
-        | "asApproximateFloat"
-        | "isGreaterThan"
-        | "isLessThan"
-        | "compareTo"
-        | "add"
-        | "sub"
-        | "major"
-        | "minor"
-        | "patch"
-        | "getScheme"
-        | "getHostname"
-        | "getHost"
-        | "getPort"
-        | "getEscapedPath"
-        | "getQuery" => CostEstimate::fixed(1),
+        name if is_accessor(name) => CostEstimate::fixed(1),
         "fieldSelector" | "labelSelector" => selector(rest.first()?.size()),
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => visit(target?.size(), element),
         "url" | "jsonpatch.escapeKey" => return Some(same_size(rest.first()?.size())),
@@ -102,6 +65,51 @@ pub(super) fn estimate(
         _ => return None,
     };
     Some(CallEstimate::cost(cost))
+}
+
+/// Builders and accessors of a nominal cost.
+fn is_accessor(name: &str) -> bool {
+    matches!(
+        name,
+        "serviceAccount"
+            | "path"
+            | "group"
+            | "resource"
+            | "subresource"
+            | "namespace"
+            | "name"
+            | "allowed"
+            | "reason"
+            | "error"
+            | "errored"
+            | "masked"
+            | "prefixLength"
+            | "family"
+            | "isUnspecified"
+            | "isLoopback"
+            | "isLinkLocalMulticast"
+            | "isLinkLocalUnicast"
+            | "isGlobalUnicast"
+            | "format.named"
+            | "sign"
+            | "asInteger"
+            | "isInteger"
+            | "asApproximateFloat"
+            | "isGreaterThan"
+            | "isLessThan"
+            | "compareTo"
+            | "add"
+            | "sub"
+            | "major"
+            | "minor"
+            | "patch"
+            | "getScheme"
+            | "getHostname"
+            | "getHost"
+            | "getPort"
+            | "getEscapedPath"
+            | "getQuery"
+    )
 }
 
 /// Text has to be parsed first.

@@ -21,9 +21,13 @@ pub(crate) fn run<'a>(program: &'a Program, activation: &Activation<'a>, budget:
         locals: (0..program.locals).map(|_| Slot::Unset).collect(),
         cost: 0,
         limit: budget.per_call,
+        composed: 0,
     };
     let result = eval.node(&program.root);
-    budget.spent = budget.spent.saturating_add(eval.cost);
+    budget.spent = budget
+        .spent
+        .saturating_add(eval.cost)
+        .saturating_add(eval.composed);
     result
 }
 
@@ -41,6 +45,8 @@ pub(crate) struct Eval<'a, 'e> {
     locals: Vec<Slot<'a>>,
     cost: u64,
     limit: u64,
+    /// What variables of the policy have cost; each has a limit of its own.
+    composed: u64,
 }
 
 /// Costs of the table in cel-go's `common/cost.go`.

@@ -6,6 +6,7 @@ use crate::check::ast::{Index, Node, NodeKind, Select};
 use crate::errors::EvalError;
 use crate::escape::unescape;
 use crate::library::Answer;
+use crate::program::Budget;
 use crate::types::Type;
 use crate::value::Value;
 use serde_json::Value as Json;
@@ -89,11 +90,21 @@ impl<'a> Eval<'a, '_> {
                     found.or(Some(Value::Null))
                 })
             }
-            Value::Lazy(fields) => fields.field(&select.field).transpose(),
+            Value::Variables => self.variable(&select.field),
             _ if lenient && !target.is_list() => Ok(None),
             _ if target.is_list() => Err(EvalError::failed("unsupported index type 'string' in list")),
             _ => Err(EvalError::Failed(format!("no such key: {}", select.field))),
         }
+    }
+
+    fn variable(&mut self, name: &str) -> Found<'a> {
+        let mut budget = Budget {
+            per_call: self.limit,
+            spent: 0,
+        };
+        let outcome = self.activation.variable(name, &mut budget);
+        self.composed = self.composed.saturating_add(budget.spent);
+        outcome.transpose()
     }
 
     pub(super) fn index(&mut self, index: &'a Index, base: bool) -> Answer<'a> {

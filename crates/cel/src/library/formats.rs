@@ -57,12 +57,12 @@ pub(crate) static FORMATS: [NamedFormat; 13] = [
     },
     NamedFormat {
         name: "uri",
-        regex_size: 1121,
+        regex_size: 1103,
         validate: |s| super::url::parse(s).err().into_iter().collect(),
     },
     NamedFormat {
         name: "uuid",
-        regex_size: 84,
+        regex_size: 70,
         validate: |s| unless(is_uuid(s), "does not match the UUID format"),
     },
     NamedFormat {
@@ -72,12 +72,12 @@ pub(crate) static FORMATS: [NamedFormat; 13] = [
     },
     NamedFormat {
         name: "date",
-        regex_size: 114,
+        regex_size: 71,
         validate: |s| unless(is_date(s), "invalid date"),
     },
     NamedFormat {
         name: "datetime",
-        regex_size: 114,
+        regex_size: 71,
         validate: |s| unless(time::parse_timestamp(s).is_some(), "invalid datetime"),
     },
 ];

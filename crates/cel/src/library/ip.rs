@@ -106,7 +106,7 @@ pub(super) fn compute<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'
         ("masked", [Value::Cidr(cidr)]) => Ok(Value::Cidr(cidr.masked())),
         ("containsIP", [Value::Cidr(cidr), Value::Ip(ip)]) => Ok(Value::Bool(cidr.contains(*ip))),
         ("containsIP", [Value::Cidr(cidr), Value::String(text)]) => {
-            let ip = parse_ip(text).map_err(EvalError::Failed)?;
+            let ip = parse_ip(text).map_err(|_| EvalError::failed("no such overload"))?;
             Ok(Value::Bool(cidr.contains(ip)))
         }
         ("containsCIDR", [Value::Cidr(cidr), Value::Cidr(other)]) => Ok(contains_cidr(*cidr, *other)),

@@ -82,10 +82,9 @@ fn has_operation(function: &str, value: &Value<'_>) -> Option<bool> {
         "_*_" | "_/_" => number,
         "_%_" => matches!(value, Value::Int(_) | Value::Uint(_)),
         "_<_" | "_<=_" | "_>_" | "_>=_" => number || time || text || matches!(value, Value::Bool(_)),
-        "-_" => number || matches!(value, Value::Duration(_) | Value::Bool(_)),
         "size" => text || value.is_list() || value.is_map(),
         "matches" => matches!(value, Value::String(_)),
-        "contains" | "startsWith" | "endsWith" | "!_" | "@in" => true,
+        "contains" | "startsWith" | "endsWith" | "!_" | "-_" | "@in" => true,
         _ => return None,
     })
 }

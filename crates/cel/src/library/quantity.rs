@@ -86,7 +86,7 @@ fn version<'a>(text: &str, normalize: bool) -> Answer<'a> {
     match parsed {
         Some(Ok(version)) => Ok(Value::Semver(Arc::new(version))),
         Some(Err(message)) => failed(message),
-        None => failed("Short version cannot contain PreRelease/Build meta data"),
+        None => failed("short version cannot contain PreRelease/Build meta data"),
     }
 }
 
@@ -98,7 +98,23 @@ fn parse_version(text: &str) -> Result<Version, String> {
     if core != 3 {
         return Err("No Major.Minor.Patch elements found".to_owned());
     }
+    let numbers = text.split(['-', '+']).next().unwrap_or(text);
+    for (number, name) in numbers.split('.').zip(["major", "minor", "patch"]) {
+        check_number(number, name)?;
+    }
     Version::parse(text).map_err(|e| e.to_string())
+}
+
+fn check_number(number: &str, name: &str) -> Result<(), String> {
+    let shown = super::convert::quoted(number);
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("Invalid character(s) found in {name} number {shown}"));
+    }
+    if number.len() > 1 && number.starts_with('0') {
+        let name = name[..1].to_uppercase() + &name[1..];
+        return Err(format!("{name} number must not contain leading zeroes {shown}"));
+    }
+    Ok(())
 }
 
 /// Without a `v`, without leading zeros, and with all three numbers. None if a short version has more than numbers.

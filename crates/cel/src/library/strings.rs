@@ -47,10 +47,7 @@ fn join<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
         }
         match list.list_get(i) {
             Some(Value::String(s)) => out.push_str(&s),
-            Some(other) => {
-                let shown = super::convert::display(&other).unwrap_or_default();
-                return failed(format!("join: invalid input: {shown}"));
-            }
+            Some(_) => return context.no_overload(args),
             None => {}
         }
     }
