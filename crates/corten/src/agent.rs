@@ -109,6 +109,7 @@ async fn serve(file: AgentFile, dir: PathBuf) -> anyhow::Result<()> {
         dir: dir.clone(),
     };
     let node = node::start(config, stop.clone()).await?;
+    tokio::spawn(machine::settle());
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}

@@ -57,6 +57,7 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
         if args.detached {
             detach::release()?;
         }
+        tokio::spawn(machine::settle());
         ended.await;
         tracing::info!("stopping; containers keep running");
         running.stop(&stop).await;
