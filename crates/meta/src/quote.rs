@@ -38,7 +38,8 @@ fn is_hidden(c: char) -> bool {
         || matches!(c as u32, 0xad | 0x200b..=0x200f | 0xfeff | 0xe000..=0xf8ff)
 }
 
-/// A float as Go's `%v` prints it: the shortest digits, with an exponent from 1e21 and under 1e-4.
+/// A float as Go's `%v` prints it: the shortest digits, with an exponent from a million on and under
+/// 1e-4.
 pub fn print_float(float: f64) -> String {
     if float == 0.0 {
         return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
@@ -46,7 +47,7 @@ pub fn print_float(float: f64) -> String {
     let scientific = format!("{float:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return format!("{float}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -78,7 +79,8 @@ mod tests {
     fn floats_and_json_as_go() {
         let cases = [
             (1.5, "1.5"),
-            (1e20, "100000000000000000000"),
+            (100_000.0, "100000"),
+            (1_000_000.0, "1e+06"),
             (1e21, "1e+21"),
             (0.0001, "0.0001"),
             (0.00001, "1e-05"),

@@ -163,8 +163,13 @@ fn status(definition: &Value, stored: bool, errors: &mut ErrorList) {
             "must have at least one stored version",
         ));
     }
+    // A name counts once: a second version of it is not found any more.
+    let mut left = list.to_vec();
     for version in versions(definition) {
-        if version["storage"] == true && !list.contains(&version["name"]) {
+        let found = left.iter().position(|name| *name == version["name"]);
+        if let Some(at) = found {
+            left.remove(at);
+        } else if version["storage"] == true {
             let detail = format!("must have the storage version {}", text(version, "name"));
             errors.push(Error::invalid(&path, list.to_vec(), detail));
         }

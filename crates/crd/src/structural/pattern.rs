@@ -39,6 +39,13 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Why the pattern is not valid.
+    pub fn error(&self) -> Option<PatternError> {
+        compile(&self.source).err()
+    }
+}
+
 impl Clone for Pattern {
     fn clone(&self) -> Self {
         Self::new(&self.source)
@@ -128,6 +135,9 @@ mod tests {
             (r"\y", "invalid escape sequence: `\\y`"),
             ("[z-a]", "invalid character class range: `z-a`"),
             ("a{1001}", "invalid repeat count: `{1001}`"),
+            ("(?i", "invalid or unsupported Perl syntax: `(?i`"),
+            ("[[:foo:]]", "invalid character class range: `[:foo:]`"),
+            (r"\p{Foo}", r"invalid character class range: `\p{Foo}`"),
             ("\\", "trailing backslash at end of expression: ``"),
         ];
         for (pattern, expected) in cases {

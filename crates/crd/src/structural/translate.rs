@@ -4,6 +4,10 @@ use super::pattern::{PatternError, error};
 
 /// Most repetitions a pattern may ask for (Go's).
 const REPEAT_MAX: u32 = 1000;
+const POSIX: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
 
 /// Reads Go's syntax and writes the crate's.
 pub(super) struct Translator<'p> {
@@ -106,7 +110,7 @@ impl<'p> Translator<'p> {
             return self.named(inside);
         }
         let Some(end) = inside.find([':', ')']) else {
-            return error("missing argument to repetition operator", "?");
+            return error("invalid or unsupported Perl syntax", before);
         };
         let flags = &inside[..end];
         let negated = flags.matches('-').count();
@@ -192,6 +196,9 @@ impl<'p> Translator<'p> {
                 let Some(end) = end else {
                     return error("invalid character class range", before);
                 };
+                if regex::Regex::new(&before[..end]).is_err() {
+                    return error("invalid character class range", &before[..end]);
+                }
                 (before[..end].to_owned(), end)
             }
             'x' => hex(before)?,
@@ -231,6 +238,10 @@ impl<'p> Translator<'p> {
             }
             first = false;
             if let Some(end) = posix(before) {
+                let name = before[2..end - 2].trim_start_matches('^');
+                if !POSIX.contains(&name) {
+                    return error("invalid character class range", &before[..end]);
+                }
                 self.literal(&before[..end], end);
                 (low, range) = (None, None);
                 continue;

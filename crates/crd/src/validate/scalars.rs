@@ -73,7 +73,10 @@ pub(super) fn text(text: &str, schema: &Structural, path: &str) -> Option<Fault>
                 let wanted = match pattern.is_match(text) {
                     Some(true) => continue,
                     Some(false) => source.to_owned(),
-                    None => format!("{source}, but pattern is invalid"),
+                    None => {
+                        let error = pattern.error().map(|e| e.to_string()).unwrap_or_default();
+                        format!("{source}, but pattern is invalid: {error}")
+                    }
                 };
                 let message = format!("{path} in body should match '{wanted}'");
                 return Some(Fault::other(path, Some(text.into()), message));
@@ -150,20 +153,21 @@ pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str
     };
     let mut out = Outcome::default();
     out.extend(range.check(value, "Checked", path));
-    let given = Value::Number(number.clone());
-    let fault = |words: String| {
-        Fault::other(
-            path,
-            Some(given.clone()),
-            format!("{path} in body should be {words}"),
-        )
+    // Where the schema's number is none of its type, both are taken as floats, and shown so.
+    let fault = |native: bool, words: String| {
+        let given = if native {
+            Value::Number(number.clone())
+        } else {
+            Value::from(value.float())
+        };
+        Fault::other(path, Some(given), format!("{path} in body should be {words}"))
     };
     for check in &schema.checks {
         if let Check::MultipleOf(factor) = *check {
             let unfit = range.check(Num::Float(factor), "MultipleOf", path);
             let exact = unfit.is_none();
             out.extend(unfit);
-            out.extend(multiple(value, factor, exact, path, &fault));
+            out.extend(multiple(value, factor, exact, path, &|words| fault(exact, words)));
         }
     }
     // The minimum comes first.
@@ -171,9 +175,9 @@ pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str
     bounds.sort_by_key(|bound| bound.beyond);
     for bound in bounds {
         let unfit = range.check(Num::Float(bound.limit), bound.name(), path);
-        let words = bound.violated(value, unfit.is_none());
+        let native = unfit.is_none();
         out.extend(unfit);
-        out.extend(words.map(&fault));
+        out.extend(bound.violated(value, native).map(|words| fault(native, words)));
     }
     out.applied();
     out
@@ -236,22 +240,21 @@ fn multiple(
     path: &str,
     fault: &dyn Fn(String) -> Fault,
 ) -> Option<Fault> {
-    let positive = |shown: String| {
+    let positive = |shown: String, factor: Value| {
         let message = format!("factor MultipleOf declared for {path} must be positive: {shown}");
-        let value = serde_json::Number::from_f64(factor).map(Value::Number);
-        Fault::other(path, value, message)
+        Fault::other(path, Some(factor), message)
     };
     match value {
         Num::Int(int) if native => {
             let factor = factor as i64;
             if factor <= 0 {
-                return Some(positive(factor.to_string()));
+                return Some(positive(factor.to_string(), factor.into()));
             }
             (int % factor != 0).then(|| fault(format!("a multiple of {factor}")))
         }
         value => {
             if factor <= 0.0 {
-                return Some(positive(print_float(factor)));
+                return Some(positive(print_float(factor), factor.into()));
             }
             let times = if factor < 1.0 {
                 1.0 / factor * value.float()

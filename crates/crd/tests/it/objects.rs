@@ -308,3 +308,33 @@ fn embedded_resources_are_objects() {
         .collect();
     assert_eq!(found, ["e.apiVersion: Required value", "e.kind: Required value"]);
 }
+
+/// Cases whose answers were compared with upstream's validator.
+#[test]
+fn odd_numbers_and_formats() {
+    check(
+        json!({"type": "number", "multipleOf": 0.3}),
+        json!(1),
+        &["a: Invalid value: 0: factor MultipleOf declared for a must be positive: 0"],
+    );
+    check(
+        json!({"type": "integer", "maximum": 1.5}),
+        json!(3_000_000_000_i64),
+        &[
+            "<nil>: Invalid value: \"\": Maximum boundary value must be of type integer (default format) in a",
+            "a: Invalid value: 3e+09: a in body should be less than or equal to 1.5",
+        ],
+    );
+    check(
+        json!({"x-kubernetes-int-or-string": true, "format": "ipv4"}),
+        json!("x"),
+        &["a: Invalid value: \"x\": a in body must be of type ipv4: \"x\""],
+    );
+    check(
+        json!({"type": "string", "pattern": "^a{2}{3}$"}),
+        json!("a"),
+        &[
+            "a: Invalid value: \"a\": a in body should match '^a{2}{3}$, but pattern is invalid: error parsing regexp: invalid nested repetition operator: `{2}{3}`'",
+        ],
+    );
+}
