@@ -62,7 +62,11 @@ fn by_claim(pod: &Pod) -> Vec<String> {
 
 /// Runs both controllers until their context stops.
 pub async fn run(context: Context) {
-    tokio::join!(claims(context.clone()), volumes(context));
+    let claims_context = context.acting_as("pvc-protection-controller");
+    tokio::join!(
+        claims(claims_context),
+        volumes(context.acting_as("pv-protection-controller"))
+    );
 }
 
 async fn claims(context: Context) {
