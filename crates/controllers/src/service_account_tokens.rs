@@ -200,3 +200,63 @@ async fn sync(
         _ => Ok(Next::Done),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::action::transcript;
+
+    struct Fixed;
+
+    impl TokenSigner for Fixed {
+        fn sign(&self, account: &ServiceAccount, secret: &str) -> Result<String, String> {
+            Ok(format!("{}/{secret}", account.metadata.uid()))
+        }
+    }
+
+    fn account() -> ServiceAccount {
+        serde_json::from_value(json!({"metadata": {"namespace": "a", "name": "x", "uid": "u"},
+            "secrets": [{"name": "gone"}, {"name": "kept"}]}))
+        .unwrap()
+    }
+
+    fn secret(name: &str, uid: Option<&str>) -> Secret {
+        serde_json::from_value(json!({"metadata": {"namespace": "a", "name": name,
+            "annotations": {NAME: "x", UID: uid.unwrap_or_default()}}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn new_secrets_are_filled_once() {
+        let filling = Filling {
+            signer: Arc::new(Fixed),
+            root_ca: "PEM".into(),
+        };
+        let secrets = [secret("t", None), secret("former", Some("other"))];
+        let actions = fill(&account(), &secrets, &filling).unwrap();
+        assert_eq!(transcript(&actions), "update secrets t\n");
+        let Some(Action::Write(write)) = actions.into_iter().next() else {
+            panic!("nothing written");
+        };
+        let filled: Secret = serde_json::from_value(write.body).unwrap();
+        let data = filled.data.clone().unwrap();
+        assert_eq!(data["token"].0, b"u/t");
+        assert_eq!(data["namespace"].0, b"a");
+        assert_eq!(data["ca.crt"].0, b"PEM");
+        assert_eq!(filled.metadata.annotation(UID), Some("u"));
+        assert!(fill(&account(), &[filled], &filling).unwrap().is_empty());
+    }
+
+    #[test]
+    fn accounts_forget_secrets_that_are_gone() {
+        let gone = BTreeSet::from(["gone".to_owned()]);
+        let Some(Action::Write(write)) = forget(&account(), &gone) else {
+            panic!("nothing written");
+        };
+        assert_eq!(write.body["secrets"], json!([{"name": "kept"}]));
+        assert!(forget(&account(), &BTreeSet::new()).is_none());
+    }
+}

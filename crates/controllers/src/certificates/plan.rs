@@ -189,6 +189,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::action::transcript;
 
     fn csr(status: serde_json::Value) -> CertificateSigningRequest {
         serde_json::from_value(json!({
@@ -214,6 +215,77 @@ mod tests {
         let mut with = condition("Approved");
         with["certificate"] = json!("bm90IGEgY2VydGlmaWNhdGU=");
         assert_eq!(left_s(with), Some(3600 - 1200));
+    }
+
+    struct Fixed;
+
+    impl CertificateSigner for Fixed {
+        fn sign(&self, _: &[u8], usages: &[String], life: Duration, _: Timestamp) -> Result<String, String> {
+            Ok(format!("{} for {} s", usages.join("+"), life.as_secs()))
+        }
+    }
+
+    /// A request of a node for its client certificate.
+    fn of_node(status: serde_json::Value) -> CertificateSigningRequest {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let name = &mut params.distinguished_name;
+        name.push(rcgen::DnType::OrganizationName, "system:nodes");
+        name.push(rcgen::DnType::CommonName, "system:node:a");
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        let mut csr = csr(status);
+        csr.spec.request = ByteString(pem.into_bytes());
+        csr.spec.signer_name = KUBELET_CLIENT.into();
+        csr.spec.usages = Some(vec!["client auth".into(), "digital signature".into()]);
+        csr.spec.expiration_seconds = Some(3600);
+        csr
+    }
+
+    #[test]
+    fn a_node_s_request_is_approved_and_signed() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut csr = of_node(json!({}));
+        let request = Request::parse(&csr.spec.request.0).unwrap();
+        let tried = |csr: &CertificateSigningRequest| -> Vec<_> {
+            claims(csr, &request).iter().map(|c| c.subresource).collect()
+        };
+        csr.spec.username = Some("system:bootstrap:abcdef".into());
+        assert_eq!(tried(&csr), ["nodeclient"]);
+        csr.spec.username = Some("system:node:a".into());
+        assert_eq!(tried(&csr), ["selfnodeclient", "nodeclient"]);
+        assert_eq!(signature(&csr, &Fixed, now), Ok(None));
+        let approved = approval(&csr, claims(&csr, &request)[0]);
+        assert_eq!(
+            transcript(&[approved]),
+            "status certificatesigningrequests c {\"conditions\":[{\"message\":\"Auto approving self kubelet \
+             client certificate after SubjectAccessReview.\",\"reason\":\"AutoApproved\",\"status\":\"True\",\
+             \"type\":\"Approved\"}]}\n"
+        );
+        let csr = of_node(json!({"conditions": [{"type": "Approved", "status": "True"}]}));
+        assert!(tried(&csr).is_empty());
+        let Some(Action::Write(write)) = signature(&csr, &Fixed, now).unwrap() else {
+            panic!("not signed");
+        };
+        let signed: CertificateSigningRequest = serde_json::from_value(write.body).unwrap();
+        let certificate = issued(&signed).unwrap();
+        assert_eq!(certificate, b"client auth+digital signature for 3600 s");
+        assert_eq!(signature(&signed, &Fixed, now), Ok(None));
+    }
+
+    #[test]
+    fn what_a_signer_never_gives_fails() {
+        let mut csr = of_node(json!({"conditions": [{"type": "Approved", "status": "True"}]}));
+        csr.spec.signer_name = KUBELET_SERVING.into();
+        let failed = signature(&csr, &Fixed, Timestamp::UNIX_EPOCH).unwrap().unwrap();
+        assert_eq!(
+            transcript(&[failed]),
+            "status certificatesigningrequests c {\"conditions\":[{\"status\":\"True\",\"type\":\"Approved\"},\
+             {\"lastUpdateTime\":\"1970-01-01T00:00:00Z\",\"message\":\"DNS or IP subjectAltName is required\",\
+             \"reason\":\"SignerValidationFailure\",\"status\":\"True\",\"type\":\"Failed\"}]}\n"
+        );
+        csr.spec.signer_name = "example.com/other".into();
+        assert_eq!(signature(&csr, &Fixed, Timestamp::UNIX_EPOCH), Ok(None));
     }
 
     #[test]
