@@ -21,6 +21,9 @@ const NEAR: Durations = Durations {
     retry: Duration::from_secs(5),
 };
 
+/// How long a role may take to finish what it is at.
+const END: Duration = Duration::from_secs(2);
+
 /// Who stands for election, and how.
 #[derive(Clone)]
 pub(crate) struct Candidate {
@@ -55,6 +58,18 @@ impl Candidate {
     }
 }
 
+/// What still waits for its first list when it is told to end has nothing to finish, and the lease should not wait for it.
+async fn bounded(work: impl Future<Output = ()>, stop: CancellationToken) {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(END).await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = late => {}
+    }
+}
+
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A role: the lease that stands for it, and its work while it is held.
@@ -71,7 +86,8 @@ impl Role {
             lease: CONTROLLERS,
             client,
             work: Box::new(move |factory, stop| {
-                Box::pin(corten_controllers::run_all(factory, config.clone(), stop))
+                let work = corten_controllers::run_all(factory, config.clone(), stop.clone());
+                Box::pin(bounded(work, stop))
             }),
         }
     }
@@ -82,7 +98,8 @@ impl Role {
             client,
             work: Box::new(move |factory, stop| {
                 let config = corten_scheduler::Config::new(clock.clone());
-                Box::pin(corten_scheduler::run(factory, config, stop))
+                let work = corten_scheduler::run(factory, config, stop.clone());
+                Box::pin(bounded(work, stop))
             }),
         }
     }
