@@ -70,11 +70,7 @@ pub fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
         .unwrap_or_default();
     let owned = retention.when_deleted.as_deref() == Some("Delete");
     let labels = spec.selector.match_labels.clone();
-    let owner = owned.then(|| {
-        let mut owner = controller_ref(set);
-        owner.block_owner_deletion = None;
-        vec![owner]
-    });
+    let owner = owned.then(|| vec![controller_ref(set)]);
     let claim = |template: PersistentVolumeClaim| {
         let mut all = template.metadata.labels.clone().unwrap_or_default();
         all.extend(labels.clone().unwrap_or_default());

@@ -2,6 +2,7 @@
 
 mod identity;
 mod plan;
+mod retention;
 mod status;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use corten_client::cache::by_controller;
 use corten_client::driver::{self, Next};
 use corten_client::object::{MetaExt, controller_ref};
 use corten_client::selector::Selector;
-use corten_client::{Error, Informer, Key, Queue};
+use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
@@ -50,6 +51,7 @@ pub async fn run(context: Context) {
     queue_self(&sets, &queue);
     queue_controller(&pods, "StatefulSet", &queue);
     queue_controller(&revisions, "StatefulSet", &queue);
+    queue_released(&claims, &queue);
     sets.synced().await;
     pods.synced().await;
     claims.synced().await;
@@ -71,6 +73,18 @@ pub async fn run(context: Context) {
         async move { this.sync(&key).await }
     })
     .await;
+}
+
+/// A claim that went with a pod lets the pod's successor come.
+fn queue_released(claims: &Informer<PersistentVolumeClaim>, queue: &Queue<Key>) {
+    let queue = queue.clone();
+    claims.on_event(move |event| {
+        let meta = &event.object().metadata;
+        let owner = meta.controller().filter(|o| o.kind == "Pod");
+        if let (Event::Deleted(_), Some((set, _))) = (&event, owner.and_then(|o| o.name.rsplit_once('-'))) {
+            queue.add(Key::new(meta.ns(), set));
+        }
+    });
 }
 
 impl Controller {
@@ -120,7 +134,13 @@ impl Controller {
             claims,
         };
         let now = self.context.now();
-        let (actions, status) = plan(&view, now);
+        let (steps, status) = plan(&view, now);
+        let mut actions = if set.metadata.terminating() {
+            Vec::new()
+        } else {
+            retention::plan(&set, &view.pods, &view.claims)
+        };
+        actions.extend(steps);
         let done = self
             .executor
             .apply(actions, Some((&self.expectations, key)))

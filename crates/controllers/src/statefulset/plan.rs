@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpe
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use super::identity::{self, REVISION_LABEL, ordinal};
-use super::status;
+use super::{retention, status};
 use crate::core::{Action, Note, Write, history, pod};
 use crate::deployment::scaled;
 
@@ -113,6 +113,9 @@ impl<'a> Scene<'a> {
     /// Tends one pod that should be there; returns whether the next has to wait for it.
     fn tend(&mut self, index: i32, slot: Option<Arc<Pod>>) -> bool {
         let Some(object) = slot else {
+            if retention::is_stale(self.view.set, index, &self.view.claims) {
+                return true;
+            }
             self.create(index);
             return true;
         };
