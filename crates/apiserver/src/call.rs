@@ -7,7 +7,7 @@ use bytes::Bytes;
 use corten_auth::UserInfo;
 use corten_meta::Status;
 use corten_registry::WriteContext;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use http_body_util::LengthLimitError;
 use parking_lot::Mutex;
@@ -46,6 +46,8 @@ pub struct Call {
     pub body: Mutex<Option<RequestBody>>,
     /// Texts for `Warning` headers.
     pub warnings: Warnings,
+    /// The client's name for this request, or one made for it.
+    pub audit_id: HeaderValue,
 }
 
 impl Call {

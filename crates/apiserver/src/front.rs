@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use corten_auth::UserInfo;
 use corten_auth::authn::Credentials;
+use corten_auth::request_header;
 use corten_meta::Status;
 use futures::FutureExt;
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
@@ -47,6 +48,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 peer,
                 body: parking_lot::Mutex::new(Some(body)),
                 warnings: warnings.clone(),
+                audit_id: audit_id.clone(),
             };
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
@@ -134,8 +136,17 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
     }
 }
 
-/// Certificate first, then bearer token; without either, anonymous. Wrong credentials are never taken for none.
+/// What a trusted proxy says, then the certificate, then a bearer token; without either, anonymous. Wrong credentials are never taken for none.
 async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
+    if call.peer.front_proxy
+        && let Some(user) = request_header::user(
+            call.headers
+                .iter()
+                .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))),
+        )
+    {
+        return Ok(Arc::new(user));
+    }
     if let Proof::User(user) = &call.peer.proof {
         return Ok(user.clone());
     }

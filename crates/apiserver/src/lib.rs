@@ -7,6 +7,7 @@
 //! Read first: `front.rs` (the filters, in order), then `resources.rs` (from path to verb).
 
 mod accept;
+mod aggregator;
 mod apply;
 pub mod authn;
 mod authz;
@@ -18,6 +19,7 @@ mod codec;
 pub mod connect;
 mod convert;
 mod discovery;
+mod follow;
 mod front;
 mod grants;
 mod gzip;

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use corten_auth::UserInfo;
 use corten_auth::authn::ClientCertificates;
 use corten_auth::authz::Authorizer;
+use corten_auth::pki::Identity;
 use corten_auth::rbac::RbacAuthorizer;
+use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{Issuer, Verifier};
 use corten_meta::{GroupResource, Status, labels};
 use corten_registry::{ListOptions, Registry};
@@ -19,6 +21,7 @@ use http::Request;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregator::Aggregator;
 use crate::authn::Authenticator;
 use crate::body::{BoxError, request_body};
 use crate::catalog::Catalog;
@@ -44,6 +47,10 @@ pub struct Config {
     pub registry: Arc<Registry>,
     /// Judges client certificates.
     pub certificates: ClientCertificates,
+    /// Judges authenticating proxies.
+    pub front_proxies: FrontProxies,
+    /// What this server shows to extension API servers.
+    pub proxy_client: Identity,
     /// Checks service-account tokens.
     pub verifier: Arc<Verifier>,
     /// Makes service-account tokens.
@@ -80,6 +87,8 @@ pub struct Inner {
     pub metrics: Arc<Metrics>,
     /// Bounds.
     pub in_flight: InFlight,
+    /// What extension API servers serve.
+    pub aggregator: Aggregator,
     /// Cancelled when the server goes down: watches end, readiness fails.
     pub stop: CancellationToken,
     backends: ArcSwapOption<Backends>,
@@ -99,6 +108,7 @@ impl ApiServer {
             catalog: Catalog::builtin(&config.registry),
             authenticator: Authenticator::new(
                 config.certificates,
+                config.front_proxies,
                 fixed,
                 config.verifier,
                 config.registry.clone(),
@@ -112,6 +122,7 @@ impl ApiServer {
             health: Health::default(),
             in_flight: InFlight::new(metrics.clone()),
             metrics,
+            aggregator: Aggregator::new(config.proxy_client),
             stop: stop.clone(),
             backends: ArcSwapOption::empty(),
         };

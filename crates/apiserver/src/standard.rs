@@ -9,11 +9,13 @@ use corten_auth::authz::Union;
 use corten_auth::node::NodeAuthorizer;
 use corten_auth::pki::Pki;
 use corten_auth::rbac::RbacAuthorizer;
+use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{Issuer, Verifier};
 use corten_meta::Status;
 use corten_registry::Registry;
 use rustls::ServerConfig;
 
+use crate::aggregator;
 use crate::bootstrap::{self, PolicyFeed};
 use crate::connect::{Backends, KubeletDialer};
 use crate::server::{ApiServer, Config, Options};
@@ -55,6 +57,8 @@ impl Standard {
     pub async fn start(self, pki: &Pki) -> Result<(ApiServer, Arc<ServerConfig>), StartError> {
         let (rbac, node) = (Arc::new(RbacAuthorizer::new()), Arc::new(NodeAuthorizer::new()));
         let certificates = ClientCertificates::new(&[pki.authority.certificate()])?;
+        let front_proxy_ca = pki.front_proxy_authority.certificate();
+        let front_proxies = FrontProxies::new(&[front_proxy_ca], &[bootstrap::FRONT_PROXY_NAME])?;
         let tls = tls::server_config(&pki.serving, &certificates)?;
         let key = pki.service_accounts.clone();
         let keys = vec![key.public().clone()];
@@ -64,6 +68,8 @@ impl Standard {
         let server = ApiServer::new(Config {
             registry: self.registry.clone(),
             certificates,
+            front_proxies,
+            proxy_client: pki.front_proxy_client.clone(),
             verifier: Arc::new(verifier),
             issuer: Arc::new(Issuer::new(issuer, key)),
             authorizer: Arc::new(Union::standard(node.clone(), rbac.clone())),
@@ -81,6 +87,7 @@ impl Standard {
             dialer: self.dialer,
             tls: kubelet_tls,
         });
+        aggregator::start(server.inner()).await?;
         Ok((server, tls))
     }
 }
