@@ -18,7 +18,7 @@ use futures::future::try_join_all;
 use serde_json::Value;
 
 pub use feed::PolicyFeed;
-pub(crate) use objects::{now, priorities};
+pub(crate) use objects::{flow_control, flow_control_is_touched, now, priorities};
 
 /// Common name of the certificate that this server shows to extension API servers, and which it believes as a proxy.
 pub(crate) const FRONT_PROXY_NAME: &str = "front-proxy-client";

@@ -13,14 +13,24 @@ use http_body_util::LengthLimitError;
 use parking_lot::Mutex;
 
 use crate::body::{RequestBody, read_whole};
+use crate::flowcontrol::Classified;
 use crate::limits::MAX_BODY_BYTES;
 use crate::peer::Peer;
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
 
-/// Texts for `Warning` headers; shared with the front, which writes them.
-pub type Warnings = Arc<Mutex<Vec<String>>>;
+/// What goes with the answer whatever it is; shared with the front, which writes it.
+#[derive(Default)]
+pub struct Notes {
+    /// Texts for `Warning` headers.
+    pub warnings: Vec<String>,
+    /// What priority and fairness took the request for.
+    pub classified: Option<Classified>,
+}
+
+/// See [`Notes`].
+pub type SharedNotes = Arc<Mutex<Notes>>;
 
 /// A request after authentication and authorization.
 pub struct Call {
@@ -44,8 +54,8 @@ pub struct Call {
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// Unread body. Behind a lock only because bodies cannot be shared between threads and calls are.
     pub body: Mutex<Option<RequestBody>>,
-    /// Texts for `Warning` headers.
-    pub warnings: Warnings,
+    /// See [`Notes`].
+    pub notes: SharedNotes,
     /// The client's name for this request, or one made for it.
     pub audit_id: HeaderValue,
 }
@@ -79,9 +89,9 @@ impl Call {
     /// Adds a text for a `Warning` header.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
-        let mut all = self.warnings.lock();
-        if !all.contains(&text) {
-            all.push(text);
+        let mut notes = self.notes.lock();
+        if !notes.warnings.contains(&text) {
+            notes.warnings.push(text);
         }
     }
 

@@ -10,11 +10,11 @@ use corten_auth::authn::Credentials;
 use corten_auth::request_header;
 use corten_meta::Status;
 use futures::FutureExt;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, WARNING};
 use http::request::Parts;
 
 use crate::body::RequestBody;
-use crate::call::{Call, Warnings};
+use crate::call::{Call, SharedNotes};
 use crate::limits;
 use crate::peer::{Peer, Proof};
 use crate::query::Query;
@@ -22,6 +22,8 @@ use crate::request_info::RequestInfo;
 use crate::respond::{self, Answer};
 use crate::server::Inner;
 
+const FLOW_SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Serves one request from head to answer. Never fails: what goes wrong becomes a Status.
@@ -31,7 +33,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
     let accept = parts.headers.get(ACCEPT).cloned();
     let gzip = crate::gzip::accepted(&parts.headers);
     let query = Query::parse(parts.uri.query());
-    let warnings = Warnings::default();
+    let notes = SharedNotes::default();
     let mut answer = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
         Err(text) => respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n")),
         Ok(info) => {
@@ -47,7 +49,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 headers: parts.headers,
                 peer,
                 body: parking_lot::Mutex::new(Some(body)),
-                warnings: warnings.clone(),
+                notes: notes.clone(),
                 audit_id: audit_id.clone(),
             };
             let answer = guarded(call).await;
@@ -66,7 +68,12 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-cache, private"));
-    for text in warnings.lock().drain(..) {
+    let mut notes = notes.lock();
+    if let Some(classified) = notes.classified.take() {
+        headers.insert(FLOW_SCHEMA_UID, classified.schema);
+        headers.insert(PRIORITY_LEVEL_UID, classified.level);
+    }
+    for text in notes.warnings.drain(..) {
         if let Ok(v) = HeaderValue::from_str(&warning_header(&text)) {
             headers.append(WARNING, v);
         }
@@ -119,12 +126,24 @@ async fn guarded(call: Call) -> Result<Answer, Status> {
 async fn admitted(mut call: Call) -> Result<Answer, Status> {
     call.user = authenticate(&call).await?;
     crate::impersonate::apply(&mut call)?;
-    crate::authz::authorize(&call)?;
-    if call.info.long_running() {
+    let watch = call.info.verb == "watch";
+    if call.info.long_running() && !watch {
+        crate::authz::authorize(&call)?;
         return crate::routes::dispatch(call).await;
     }
-    let _turn = call.server.in_flight.turn(call.info.read_only()).await?;
-    let limit = deadline(&call)?;
+    let limit = if watch {
+        limits::REQUEST_TIMEOUT
+    } else {
+        deadline(&call)?
+    };
+    let (classified, turn) = call.server.flow_control.turn(&call, limit).await;
+    call.notes.lock().classified = classified;
+    let Ok(_turn) = turn else { return Ok(too_many()) };
+    crate::authz::authorize(&call)?;
+    // A watch has its seats until it is open.
+    if watch {
+        return crate::routes::dispatch(call).await;
+    }
     let server = call.server.clone();
     match tokio::time::timeout(limit, crate::routes::dispatch(call)).await {
         Ok(answer) => answer,
@@ -134,6 +153,16 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
             Err(Status::timeout(text, 0))
         }
     }
+}
+
+/// As upstream's filter writes it, in plain text.
+fn too_many() -> Answer {
+    let text = "Too many requests, please try again later.\n";
+    let mut answer = respond::text(http::StatusCode::TOO_MANY_REQUESTS, text);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(limits::RETRY_AFTER_SECONDS));
+    answer
 }
 
 /// What a trusted proxy says, then the certificate, then a bearer token; without either, anonymous. Wrong credentials are never taken for none.

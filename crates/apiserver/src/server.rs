@@ -26,8 +26,8 @@ use crate::authn::Authenticator;
 use crate::body::{BoxError, request_body};
 use crate::catalog::Catalog;
 use crate::connect::Backends;
+use crate::flowcontrol::FlowControl;
 use crate::health::{Health, Kind};
-use crate::inflight::InFlight;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::respond::Answer;
@@ -85,8 +85,8 @@ pub struct Inner {
     pub health: Health,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Bounds.
-    pub in_flight: InFlight,
+    /// Priority and fairness.
+    pub flow_control: FlowControl,
     /// What extension API servers serve.
     pub aggregator: Aggregator,
     /// Cancelled when the server goes down: watches end, readiness fails.
@@ -120,7 +120,7 @@ impl ApiServer {
             options: config.options,
             anonymous: Arc::new(UserInfo::anonymous()),
             health: Health::default(),
-            in_flight: InFlight::new(metrics.clone()),
+            flow_control: FlowControl::new(metrics.clone()),
             metrics,
             aggregator: Aggregator::new(config.proxy_client),
             stop: stop.clone(),
@@ -272,6 +272,7 @@ impl Inner {
     /// The text of `/metrics`.
     pub fn metrics_text(&self) -> String {
         let mut text = self.metrics.render();
+        self.flow_control.render(&mut text);
         crate::metrics::registry_counters(self.registry.metrics(), &mut text);
         text
     }

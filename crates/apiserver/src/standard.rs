@@ -18,6 +18,7 @@ use rustls::ServerConfig;
 use crate::aggregator;
 use crate::bootstrap::{self, PolicyFeed};
 use crate::connect::{Backends, KubeletDialer};
+use crate::flowcontrol;
 use crate::server::{ApiServer, Config, Options};
 use crate::tls;
 
@@ -87,6 +88,7 @@ impl Standard {
             dialer: self.dialer,
             tls: kubelet_tls,
         });
+        flowcontrol::start(server.inner()).await?;
         aggregator::start(server.inner()).await?;
         Ok((server, tls))
     }

@@ -142,6 +142,20 @@ pub async fn flow_control(writer: &Writer<'_>) -> Result<()> {
     Ok(())
 }
 
+/// True where one of the default objects is missing, or is kept up to date by the server and has been changed.
+pub fn flow_control_is_touched(levels: &[Value], schemas: &[Value]) -> bool {
+    let touched = |plural: &str, all: &[Value]| {
+        objects(plural).iter().any(|wanted| {
+            let name = object::name(wanted);
+            match all.iter().find(|o| object::name(o) == name) {
+                Some(o) => object::annotation(o, AUTO_UPDATE) == Some("true") && o["spec"] != wanted["spec"],
+                None => true,
+            }
+        })
+    };
+    touched("prioritylevelconfigurations", levels) || touched("flowschemas", schemas)
+}
+
 async fn flow_object(writer: &Writer<'_>, plural: &'static str, wanted: &Value) -> Result<()> {
     let name = object::name(wanted);
     match writer.get(FLOW, plural, "", name).await? {

@@ -1,7 +1,9 @@
 //! The server over real TLS on loopback, with a store of its own in a temporary directory.
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
 mod crud;
+mod flow;
 mod front;
 mod grants;
 mod harness;
