@@ -1,7 +1,7 @@
 //! One request on its way through the server: what handlers see.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use corten_auth::UserInfo;
@@ -58,6 +58,8 @@ pub struct Call {
     pub notes: SharedNotes,
     /// The client's name for this request, or one made for it.
     pub audit_id: HeaderValue,
+    /// When its head had come.
+    pub started: Instant,
 }
 
 impl Call {

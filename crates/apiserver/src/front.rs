@@ -51,6 +51,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 body: parking_lot::Mutex::new(Some(body)),
                 notes: notes.clone(),
                 audit_id: audit_id.clone(),
+                started,
             };
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
@@ -129,7 +130,8 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
     let watch = call.info.verb == "watch";
     if call.info.long_running() && !watch {
         crate::authz::authorize(&call)?;
-        return crate::routes::dispatch(call).await;
+        let stop = call.server.stop.clone();
+        return Ok(crate::routes::dispatch(call).await?.map(|body| body.until(stop)));
     }
     let limit = if watch {
         limits::REQUEST_TIMEOUT
@@ -145,11 +147,17 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
         return crate::routes::dispatch(call).await;
     }
     let server = call.server.clone();
-    match tokio::time::timeout(limit, crate::routes::dispatch(call)).await {
+    // Upstream's two timers word it differently: the one around writes, and the one around everything.
+    let text = if call.info.read_only() {
+        "request did not complete within the allotted timeout"
+    } else {
+        "request did not complete within requested timeout - context deadline exceeded"
+    };
+    let left = limit.saturating_sub(call.started.elapsed());
+    match tokio::time::timeout(left, crate::routes::dispatch(call)).await {
         Ok(answer) => answer,
         Err(_) => {
             server.metrics.terminations.inc();
-            let text = "request did not complete within requested timeout - context deadline exceeded";
             Err(Status::timeout(text, 0))
         }
     }
@@ -209,7 +217,8 @@ async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
 
 /// The time a request has: `?timeout=` where given (never more than the server's own), else the server's own.
 fn deadline(call: &Call) -> Result<Duration, Status> {
-    let most = if call.info.read_only() {
+    let elsewhere = call.server.aggregator.route(&call.info.path).is_some();
+    let most = if call.info.read_only() || elsewhere {
         limits::REQUEST_TIMEOUT
     } else {
         limits::WRITE_TIMEOUT

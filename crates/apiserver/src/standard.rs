@@ -87,6 +87,7 @@ impl Standard {
         server.set_backends(Backends {
             dialer: self.dialer,
             tls: kubelet_tls,
+            stop: server.inner().stop.clone(),
         });
         flowcontrol::start(server.inner()).await?;
         aggregator::start(server.inner()).await?;

@@ -68,6 +68,10 @@ async fn send(mut call: Call, transport: &Transport) -> Answer {
     identify(request.headers_mut(), &call);
     let Some(upgrade) = upgrade else {
         return match transport.send(request).await {
+            Ok(answer) if call.info.long_running() => {
+                let stop = call.server.stop.clone();
+                passed_on(answer).map(|body| body.until(stop))
+            }
             Ok(answer) => passed_on(answer),
             Err(error) => unreachable(&error),
         };
@@ -77,7 +81,7 @@ async fn send(mut call: Call, transport: &Transport) -> Answer {
         Ok(io) => io,
         Err(error) => return unreachable(&error.to_string()),
     };
-    match converse(io, request, Some(upgrade)).await {
+    match converse(io, request, Some(upgrade), &call.server.stop).await {
         Ok(answer) => answer,
         Err(error) => unreachable(&error.to_string()),
     }

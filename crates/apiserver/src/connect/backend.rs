@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use super::tunnel;
 use crate::body::{Body, RequestBody};
@@ -74,6 +75,8 @@ pub struct Backends {
     pub dialer: Arc<dyn KubeletDialer>,
     /// For kubelets.
     pub tls: KubeletTls,
+    /// Ends every tunnel.
+    pub stop: CancellationToken,
 }
 
 /// How a connection to a target is secured.
@@ -130,7 +133,7 @@ impl Backends {
         *head.method_mut() = request.method;
         *head.uri_mut() = request.path;
         *head.headers_mut() = forwarded_headers(request.headers, &host, upgrade.is_some());
-        converse(io, head, upgrade)
+        converse(io, head, upgrade, &self.stop)
             .await
             .map_err(|e| Status::service_unavailable(format!("error trying to reach service: {e}")))
     }
@@ -141,6 +144,7 @@ pub async fn converse(
     io: impl Io,
     head: Request<RequestBody>,
     upgrade: Option<OnUpgrade>,
+    stop: &CancellationToken,
 ) -> Result<Answer, hyper::Error> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(async move {
@@ -150,7 +154,7 @@ pub async fn converse(
     });
     let answer = sender.send_request(head).await?;
     match upgrade {
-        Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(join(client, answer)),
+        Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(join(client, answer, stop)),
         _ => Ok(passed_on(answer)),
     }
 }
@@ -229,10 +233,16 @@ pub fn passed_on(answer: Response<Incoming>) -> Answer {
 }
 
 /// Answers 101 and hands both connections to the tunnel.
-fn join(client: OnUpgrade, answer: Response<Incoming>) -> Answer {
+fn join(client: OnUpgrade, answer: Response<Incoming>, stop: &CancellationToken) -> Answer {
     let (mut parts, body) = answer.into_parts();
     let backend = hyper::upgrade::on(Response::from_parts(parts.clone(), body));
-    tokio::spawn(tunnel::join(client, backend));
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tunnel::join(client, backend) => {}
+            () = stop.cancelled() => {}
+        }
+    });
     parts.extensions.clear();
     Response::from_parts(parts, Body::Empty)
 }

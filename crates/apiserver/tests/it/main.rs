@@ -3,6 +3,7 @@
 
 mod aggregation;
 mod crud;
+mod ends;
 mod flow;
 mod front;
 mod grants;
