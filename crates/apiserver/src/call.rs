@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Uri};
 use http_body_util::LengthLimitError;
 use parking_lot::Mutex;
 
+use crate::audit::Record;
 use crate::body::{RequestBody, read_whole};
 use crate::flowcontrol::Classified;
 use crate::limits::MAX_BODY_BYTES;
@@ -25,6 +26,8 @@ use crate::server::Inner;
 pub struct Notes {
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
+    /// The audit record, where there is one.
+    pub audit: Option<Record>,
     /// What priority and fairness took the request for.
     pub classified: Option<Classified>,
 }
@@ -88,6 +91,12 @@ impl Call {
         crate::negotiate::pretty(self.query.get("pretty"), self.user_agent())
     }
 
+    /// The audit record, where there is one.
+    pub fn audit(&self) -> Option<Record> {
+        self.server.audit.as_ref()?;
+        self.notes.lock().audit.clone()
+    }
+
     /// Adds a text for a `Warning` header.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
@@ -106,7 +115,12 @@ impl Call {
             return Ok(Bytes::new());
         };
         match read_whole(body, MAX_BODY_BYTES).await {
-            Ok(whole) => Ok(whole),
+            Ok(whole) => {
+                if let Some(audit) = self.audit() {
+                    audit.request(&whole, self.content_type());
+                }
+                Ok(whole)
+            }
             Err(e) if e.is::<LengthLimitError>() => {
                 Err(Status::request_too_large(format!("limit is {MAX_BODY_BYTES}")))
             }

@@ -56,6 +56,11 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
             let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
+            let audit = notes.lock().audit.take();
+            let answer = match audit {
+                Some(record) => record.answered(answer),
+                None => answer,
+            };
             let answer = if gzip && !answer.status().is_informational() {
                 crate::gzip::compress(answer)
             } else {
@@ -108,7 +113,7 @@ fn audit_id(parts: &Parts) -> HeaderValue {
 /// Runs the rest behind a panic guard. Writes run on a task of their own: a client that hangs up cannot leave one half
 /// done.
 async fn guarded(call: Call) -> Result<Answer, Status> {
-    let server = call.server.clone();
+    let (server, notes) = (call.server.clone(), call.notes.clone());
     let outcome = if call.info.read_only() || call.info.long_running() {
         AssertUnwindSafe(admitted(call))
             .catch_unwind()
@@ -119,13 +124,25 @@ async fn guarded(call: Call) -> Result<Answer, Status> {
     };
     outcome.unwrap_or_else(|()| {
         server.metrics.terminations.inc();
+        if let Some(audit) = notes.lock().audit.take() {
+            audit.panicked();
+        }
         let text = "This request caused apiserver to panic. Look in the logs for details.";
         Err(Status::new(500, "InternalError", text))
     })
 }
 
 async fn admitted(mut call: Call) -> Result<Answer, Status> {
-    call.user = authenticate(&call).await?;
+    let authenticated = authenticate(&call).await;
+    if let Some(auditor) = &call.server.audit {
+        if let Ok(user) = &authenticated {
+            call.user = user.clone();
+            call.notes.lock().audit = auditor.begin(&call);
+        } else {
+            auditor.refused(&call);
+        }
+    }
+    call.user = authenticated?;
     crate::impersonate::apply(&mut call)?;
     let watch = call.info.verb == "watch";
     if call.info.long_running() && !watch {

@@ -9,6 +9,7 @@
 mod accept;
 mod aggregator;
 mod apply;
+pub mod audit;
 pub mod authn;
 mod authz;
 pub mod body;

@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregator::Aggregator;
+use crate::audit::Auditor;
 use crate::authn::Authenticator;
 use crate::body::{BoxError, request_body};
 use crate::catalog::Catalog;
@@ -59,6 +60,8 @@ pub struct Config {
     pub authorizer: Arc<dyn Authorizer>,
     /// The RBAC member of `authorizer`: lists rules and guards against escalation.
     pub rbac: Arc<RbacAuthorizer>,
+    /// Records requests.
+    pub audit: Option<Arc<Auditor>>,
     /// Settings.
     pub options: Options,
 }
@@ -85,6 +88,8 @@ pub struct Inner {
     pub health: Health,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Records requests, where that is wanted.
+    pub audit: Option<Arc<Auditor>>,
     /// Priority and fairness.
     pub flow_control: FlowControl,
     /// What extension API servers serve.
@@ -118,6 +123,7 @@ impl ApiServer {
             authorizer: config.authorizer,
             rbac: config.rbac,
             options: config.options,
+            audit: config.audit,
             anonymous: Arc::new(UserInfo::anonymous()),
             health: Health::default(),
             flow_control: FlowControl::new(metrics.clone()),
@@ -273,6 +279,9 @@ impl Inner {
     pub fn metrics_text(&self) -> String {
         let mut text = self.metrics.render();
         self.flow_control.render(&mut text);
+        if let Some(audit) = &self.audit {
+            audit.render(&mut text);
+        }
         crate::metrics::registry_counters(self.registry.metrics(), &mut text);
         text
     }

@@ -16,6 +16,7 @@ use corten_registry::Registry;
 use rustls::ServerConfig;
 
 use crate::aggregator;
+use crate::audit::{AuditError, AuditOptions, Auditor};
 use crate::bootstrap::{self, PolicyFeed};
 use crate::connect::{Backends, KubeletDialer};
 use crate::flowcontrol;
@@ -32,6 +33,8 @@ pub struct Standard {
     pub issuer: String,
     /// Tokens known from the start, with their users.
     pub static_tokens: Vec<(String, UserInfo)>,
+    /// What is audited; nothing where there is none.
+    pub audit: Option<AuditOptions>,
     /// The way to kubelets and pods.
     pub dialer: Arc<dyn KubeletDialer>,
 }
@@ -45,6 +48,9 @@ pub enum StartError {
     /// The client CA.
     #[error(transparent)]
     ClientCa(#[from] corten_auth::authn::CertificateError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A bootstrap write.
     #[error("bootstrap: {0}")]
     Bootstrap(#[from] Status),
@@ -75,6 +81,7 @@ impl Standard {
             issuer: Arc::new(Issuer::new(issuer, key)),
             authorizer: Arc::new(Union::standard(node.clone(), rbac.clone())),
             rbac: rbac.clone(),
+            audit: self.audit.map(Auditor::start).transpose()?.map(Arc::new),
             options: Options {
                 advertise: std::net::SocketAddr::new(address, port).to_string(),
                 static_tokens: self.static_tokens,

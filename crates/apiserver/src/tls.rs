@@ -63,12 +63,12 @@ pub fn kubelet_tls(identity: &Identity, authority: &CertificateDer<'static>) -> 
     })
 }
 
-/// How the server speaks to an extension API server: it shows `identity` and trusts `bundle` (PEM), or anyone.
+/// How the server speaks to an extension API server or a webhook: it shows `identity` and trusts `bundle` (PEM), or anyone.
 ///
 /// # Errors
 /// Where key, chain or bundle do not parse.
-pub fn extension_tls(
-    identity: &Identity,
+pub fn client_tls(
+    identity: Option<&Identity>,
     bundle: Option<&[u8]>,
     insecure: bool,
 ) -> Result<ClientConfig, TlsError> {
@@ -87,7 +87,10 @@ pub fn extension_tls(
         }
         builder.with_root_certificates(roots)
     };
-    Ok(wants_client.with_client_auth_cert(identity.chain()?, identity.key()?)?)
+    Ok(match identity {
+        Some(identity) => wants_client.with_client_auth_cert(identity.chain()?, identity.key()?)?,
+        None => wants_client.with_no_client_auth(),
+    })
 }
 
 /// Takes any server, for `insecureSkipTLSVerifyBackend` and `https:` proxying, as upstream does.

@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::parts::Parts;
 use crate::paths::Paths;
 use anyhow::Context;
+use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
 use corten_auth::pki::{Pki, ServingNames};
 use corten_auth::{UserInfo, groups, kubeconfig};
@@ -28,6 +29,8 @@ pub(crate) struct Front {
     /// Where pods and nodes reach it.
     pub(crate) advertise: IpAddr,
     pub(crate) dialer: Arc<dyn KubeletDialer>,
+    /// What is audited.
+    pub(crate) audit: Option<AuditOptions>,
 }
 
 /// A control plane that runs.
@@ -57,6 +60,7 @@ pub(crate) async fn start(
         },
         issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
         static_tokens: Vec::new(),
+        audit: front.audit,
         dialer: front.dialer,
     };
     let (api, tls) = standard.start(&pki).await.context("starting the API server")?;

@@ -86,7 +86,7 @@ impl ApiService {
             .decode(str_at(spec, &["caBundle"]))
             .unwrap_or_default();
         let insecure = spec["insecureSkipTLSVerify"] == true;
-        let transport = tls::extension_tls(identity, Some(&bundle), insecure)
+        let transport = tls::client_tls(Some(identity), Some(&bundle), insecure)
             .map_err(|e| e.to_string())
             .and_then(|tls| Transport::new(server.clone(), service.clone(), tls));
         let found = Self {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{ApiServer, BoxIo, DirectDialer, KubeletDialer, Standard, Target, bootstrap};
 use corten_auth::pki::{Identity, Pki, ServingNames};
 use corten_auth::{UserInfo, groups};
@@ -60,6 +61,10 @@ impl Reply {
 
 impl Harness {
     pub async fn start() -> Self {
+        Self::audited(None).await
+    }
+
+    pub async fn audited(audit: Option<AuditOptions>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
         let names = ServingNames::standard("cluster.local", service_ip, &[], "localhost");
@@ -87,6 +92,7 @@ impl Harness {
                 (ADMIN.to_owned(), UserInfo::new("admin", [groups::MASTERS])),
                 (NOBODY.to_owned(), UserInfo::new("nobody", [])),
             ],
+            audit,
             dialer: Arc::new(TestDialer),
         };
         let (server, tls) = standard.start(&pki).await.unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregation;
+mod audit;
 mod crud;
 mod ends;
 mod flow;
