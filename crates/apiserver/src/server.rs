@@ -133,7 +133,16 @@ impl ApiServer {
             backends: ArcSwapOption::empty(),
         };
         inner.health.add("ping", Kind::All, || Ok(()));
-        inner.health.add("etcd", Kind::All, || Ok(()));
+        let (alive, ready) = (inner.registry.clone(), inner.registry.clone());
+        inner
+            .health
+            .add("etcd", Kind::All, move || match alive.store_health() {
+                Err(unhealthy) if !unhealthy.readable => Err(unhealthy.reason),
+                _ => Ok(()),
+            });
+        // A full disk takes no writes but does not make the server useless: it is alive, and not ready.
+        let store = move || ready.store_health().map_err(|unhealthy| unhealthy.reason);
+        inner.health.add("etcd-readiness", Kind::Ready, store);
         let stopping = move || {
             if stop.is_cancelled() {
                 Err("process is shutting down".to_owned())

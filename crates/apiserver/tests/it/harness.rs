@@ -65,6 +65,13 @@ impl Harness {
     }
 
     pub async fn audited(audit: Option<AuditOptions>) -> Self {
+        Self::with(audit, |engine| Arc::new(engine)).await
+    }
+
+    pub async fn with(
+        audit: Option<AuditOptions>,
+        wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
         let names = ServingNames::standard("cluster.local", service_ip, &[], "localhost");
@@ -72,7 +79,7 @@ impl Harness {
         let store = Engine::open(dir.path().join("store"), EngineOptions::default())
             .await
             .unwrap();
-        let registry = Registry::open(Arc::new(store), corten_registry::Options::default())
+        let registry = Registry::open(wrap(store), corten_registry::Options::default())
             .await
             .unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -10,5 +10,6 @@ mod front;
 mod grants;
 mod harness;
 mod reads;
+mod store_health;
 mod tunnels;
 mod watches;
