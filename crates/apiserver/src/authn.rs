@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use corten_auth::UserInfo;
 use corten_auth::authn::{ClientCertificates, Credentials, bearer_token};
+use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{BootstrapToken, Verified, Verifier};
 use corten_registry::Registry;
 use serde_json::Value;
@@ -20,6 +21,8 @@ struct StaticToken {
 pub struct Authenticator {
     /// Judges client certificates.
     pub certificates: ClientCertificates,
+    /// Judges authenticating proxies.
+    pub front_proxies: FrontProxies,
     fixed: Vec<StaticToken>,
     verifier: Arc<Verifier>,
     registry: Arc<Registry>,
@@ -37,6 +40,7 @@ impl Authenticator {
     /// `fixed`: tokens with their users (the admin token of tests).
     pub fn new(
         certificates: ClientCertificates,
+        front_proxies: FrontProxies,
         fixed: Vec<(String, UserInfo)>,
         verifier: Arc<Verifier>,
         registry: Arc<Registry>,
@@ -47,6 +51,7 @@ impl Authenticator {
         });
         Self {
             certificates,
+            front_proxies,
             fixed: fixed.collect(),
             verifier,
             registry,

@@ -158,6 +158,8 @@ pub(crate) struct UpArgs {
     /// Leave a role to another process: it takes the role's lease
     #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = ["controllers", "scheduler"])]
     pub(crate) without: Vec<String>,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
     /// Do not add the context `corten` to ~/.kube/config
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,
@@ -167,6 +169,30 @@ pub(crate) struct UpArgs {
     /// Set by `--detach` for the process it starts
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+}
+
+/// What is audited; upstream's flags.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Audit log")]
+pub(crate) struct AuditArgs {
+    /// Which requests are audited: a file with a Policy of audit.k8s.io/v1
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// Where audit events are written, one JSON object a line; - is standard output
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    /// Days after which audit logs that were set aside are removed; 0 never
+    #[arg(long, value_name = "DAYS", default_value_t = 366)]
+    pub(crate) audit_log_maxage: u32,
+    /// Audit logs set aside that are kept; 0 all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) audit_log_maxbackup: usize,
+    /// Megabytes after which the audit log is set aside; 0 never
+    #[arg(long, value_name = "MB", default_value_t = 100)]
+    pub(crate) audit_log_maxsize: u64,
+    /// Where audit events are sent in batches: a kubeconfig file
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_webhook_config_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@ use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
 use crate::{keys, roles};
 use anyhow::Context;
+use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
 use corten_auth::pki::{Pki, ServingNames};
 use corten_auth::{UserInfo, kubeconfig, users};
@@ -31,6 +32,8 @@ pub(crate) struct Front {
     /// Where pods and nodes reach it.
     pub(crate) advertise: IpAddr,
     pub(crate) dialer: Arc<dyn KubeletDialer>,
+    /// What is audited.
+    pub(crate) audit: Option<AuditOptions>,
 }
 
 /// A control plane that runs.
@@ -63,6 +66,7 @@ pub(crate) async fn start(
         },
         issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
         static_tokens: Vec::new(),
+        audit: front.audit,
         dialer: front.dialer,
     };
     let (api, tls) = standard.start(&pki).await.context("starting the API server")?;

@@ -4,6 +4,7 @@
 //! Read first: `up.rs` (how a cluster starts) and `node.rs` (what a node is made of).
 
 mod agent;
+mod audit;
 mod bench;
 mod cli;
 mod cluster;

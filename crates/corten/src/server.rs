@@ -42,7 +42,7 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
         service_cidr: args.service_cidr,
         ..UpArgs::default()
     };
-    let cluster = Cluster::load_or_choose(&chosen, || up::free_ranges(&paths))?;
+    let cluster = Cluster::load_or_choose(&chosen, up::free_ranges)?;
     machine::runtime()?.block_on(async {
         let (stop, ended) = (CancellationToken::new(), machine::ends()?);
         let listener = machine::listen(cluster.port, "--port")?;

@@ -5,9 +5,10 @@ use crate::cluster::{Cluster, Ranges};
 use crate::control_plane::{self, CONTEXT, ControlPlane, Front, with_entry};
 use crate::many::{self, Hub};
 use crate::paths::Paths;
-use crate::{detach, lock, logging, machine, node};
+use crate::{audit, detach, lock, logging, machine, node};
 use anyhow::Context;
 use clap::ValueEnum;
+use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{DirectDialer, KubeletDialer};
 use corten_auth::{UserInfo, kubeconfig};
 use corten_client::CancellationToken;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
 }
 
 fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
+    let audit = audit::options(&args.audit)?;
     if args.detached {
         detach::leave_session();
     }
@@ -42,7 +44,7 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
     machine::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let ended = machine::ends()?;
-        let running = start(&cluster, paths, &roles(args), &stop).await;
+        let running = start(&cluster, paths, &roles(args), audit, &stop).await;
         let running = match running {
             Ok(running) => running,
             Err(error) => {
@@ -99,11 +101,12 @@ async fn start(
     cluster: &Cluster,
     paths: &Paths,
     roles: &[RoleName],
+    audit: Option<AuditOptions>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Running> {
     let listener = machine::listen(cluster.port, "--port")?;
     if cluster.nodes > 1 {
-        return start_many(cluster, paths, roles, listener, stop).await;
+        return start_many(cluster, paths, roles, audit, listener, stop).await;
     }
     let ip = match cluster.node_ip.or_else(machine::default_address) {
         Some(ip) => ip,
@@ -113,6 +116,7 @@ async fn start(
         listeners: vec![listener],
         advertise: ip,
         dialer: Arc::new(DirectDialer),
+        audit,
     };
     let plane = control_plane::start(cluster, paths, front, roles, stop.clone()).await?;
     let mut node = node::start(single(cluster, paths, &plane, ip)?, stop.clone()).await?;
@@ -152,6 +156,7 @@ async fn start_many(
     cluster: &Cluster,
     paths: &Paths,
     roles: &[RoleName],
+    audit: Option<AuditOptions>,
     listener: std::net::TcpListener,
     stop: &CancellationToken,
 ) -> anyhow::Result<Running> {
@@ -162,6 +167,7 @@ async fn start_many(
         listeners: vec![listener, inside],
         advertise: hub.address(),
         dialer,
+        audit,
     };
     let plane = control_plane::start(cluster, paths, front, roles, stop.clone()).await?;
     let (hub, ()) = tokio::join!(

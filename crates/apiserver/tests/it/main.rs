@@ -1,10 +1,15 @@
 //! The server over real TLS on loopback, with a store of its own in a temporary directory.
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
+mod audit;
 mod crud;
+mod ends;
+mod flow;
 mod front;
 mod grants;
 mod harness;
 mod reads;
+mod store_health;
 mod tunnels;
 mod watches;

@@ -86,6 +86,15 @@ pub fn v2_protobuf() -> Arc<Document> {
     DOCUMENT.clone()
 }
 
+/// A document of version 2 that others were merged into, as JSON or in protobuf.
+pub fn v2_document(whole: &Value, protobuf: bool) -> Document {
+    if protobuf {
+        Document::new(&proto::document(whole))
+    } else {
+        Document::new(whole.to_string().as_bytes())
+    }
+}
+
 /// One group and version as OpenAPI v3 JSON; `None` when it is not served.
 pub fn v3(group: &str, version: &str) -> Option<Arc<Document>> {
     static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
