@@ -5,6 +5,8 @@ mod crud;
 mod front;
 mod grants;
 mod harness;
+mod operations;
 mod reads;
+mod recorded;
 mod tunnels;
 mod watches;
