@@ -4,6 +4,7 @@ Each entry of PODS is a pod of its own and becomes a test: it must end as said, 
 All are made at once; the tests wait for theirs."""
 
 import json
+import os
 import unittest
 
 from . import images, shared
@@ -73,6 +74,11 @@ def sources():
     pod("config_map_volume_binary", "od -An -tx1 /v/b", " de ca fe ba d0 fe ff", **mounted({"configMap": {"name": "data"}}))
     everything = [{"configMap": {"name": "data", "items": item}}, {"secret": {"name": "data", "items": [{"key": "k", "path": "s"}]}},
                   {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}]
+    both = [{"name": "v", "configMap": {"name": "data"}}, {"name": "w", "secret": {"secretName": "data"}}]
+    pod("config_map_and_secret_together", "cat /v/k; echo; cat /w/k; echo", "config", "hidden", volumes=both,
+        container={"volumeMounts": [{"name": "v", "mountPath": "/v"}, {"name": "w", "mountPath": "/w"}]})
+    token = {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "me", "expirationSeconds": 3600}}]}}
+    pod("projected_token", "tr . '\\n' < /v/t | wc -l; stat -L -c %a /v/t", "2", "600", **mounted(token))
     pod("projected_everything", "cat /v/sub/file; echo; cat /v/s; echo; cat /v/n", "config", "hidden", "projected-everything", **mounted({"projected": {"sources": everything}}))
 
 
@@ -279,6 +285,13 @@ class Pods(unittest.TestCase):
         self.cluster.kubectl("patch", "pod", "counted", "-n", NS, "-p", '{"spec":{"activeDeadlineSeconds":500}}')
         seen = lambda pod: pod["metadata"]["generation"] == 2 and pod["status"].get("observedGeneration") == 2
         self.cluster.watch_until(seen, "pod", "counted", "-n", NS)
+
+
+class Names(unittest.TestCase):
+    def test_are_listed(self):
+        """docs/conformance.md names tests by this list."""
+        with open(os.path.join(os.path.dirname(__file__), "pods.txt"), encoding="ascii") as listed:
+            self.assertEqual(listed.read().split(), sorted(name for name in dir(Pods) if name.startswith("test_")))
 
 
 def test_of(name):

@@ -24,8 +24,7 @@ pub fn run() -> Result<()> {
     let cases = facts.join("oracle/cases.jsonl");
     let cases = fs::read_to_string(&cases).with_context(|| format!("reading {}", cases.display()))?;
     let recorded = workspace().join("crates/apiserver/tests/data/recorded.jsonl");
-    fs::write(&recorded, recorded::render(&cases)?)
-        .with_context(|| format!("writing {}", recorded.display()))
+    fs::write(&recorded, recorded::render(&cases)?).with_context(|| format!("writing {}", recorded.display()))
 }
 
 fn workspace() -> PathBuf {

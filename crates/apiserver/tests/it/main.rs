@@ -6,6 +6,7 @@ mod front;
 mod grants;
 mod harness;
 mod operations;
+mod promises;
 mod reads;
 mod recorded;
 mod tunnels;

@@ -8,6 +8,9 @@ use crate::harness::{ADMIN, Harness};
 
 const SELECTED: &str = "labelSelector=sort%3Dtried";
 
+/// A certificate request in PEM, in base64, of a key that nobody has.
+const REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIV01IOENBUUF3SFRFT01Bd0dBMVVFQ2d3RmRISnBaV1F4Q3pBSkJnTlZCQU1NQW0xbE1Ga3dFd1lIS29aSQp6ajBDQVFZSUtvWkl6ajBEQVFjRFFnQUVZNHppRmcvWWNJOTZYeFRnZWZDUElkMTE4WWZ5Z3ZUWUQxWDdUVy9PCjlaOFdPamd3TjlzQWVEYUgrU3NFMEhKRlAvd2s2b29PWFB1UUptSmNSeVlySGFBQU1Bb0dDQ3FHU000OUJBTUMKQTBjQU1FUUNJQVpWREhlYVNpYU9MdENkVEFEUlRlcGZCVkplM2ZVaHFLQW1JZkdaRG0xSUFpQVdHNG5RYk43eQo1Szl1Q2dRb1grSm5ZNE1rS2ZkVlpmUWNVTXo3aHdvU1dRPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg==";
+
 /// A resource and the least object of it.
 struct Subject {
     /// `/api/v1` or `/apis/GROUP/VERSION`.
@@ -41,7 +44,7 @@ impl Subject {
         h.post("/api/v1/namespaces/default/serviceaccounts", account)
             .await
             .ok();
-        let has_status = self.discovered(&h).await;
+        let [has_status, has_scale] = self.discovered(&h).await;
         let list = self.created_and_listed(&h).await;
         let name = list["items"][0]["metadata"]["name"].as_str().unwrap();
         let revision = list["metadata"]["resourceVersion"].as_str().unwrap();
@@ -49,6 +52,9 @@ impl Subject {
         self.changed(&h, &item).await;
         if has_status {
             self.status_written(&h, &item).await;
+        }
+        if has_scale {
+            self.scaled(&h, &item).await;
         }
         // Jobs and replication controllers would leave their pods to nobody otherwise.
         h.delete(&format!("{item}?propagationPolicy=Background"))
@@ -64,8 +70,17 @@ impl Subject {
         self.watched(&h, revision).await;
     }
 
-    /// Whether there is a status subresource, as discovery says.
-    async fn discovered(&self, h: &Harness) -> bool {
+    /// Names that the kind takes.
+    fn names(&self) -> [String; 3] {
+        let prefix = match self.plural {
+            "ipaddresses" => "10.96.77.",
+            _ => "tried-",
+        };
+        [1, 2, 3].map(|n| format!("{prefix}{n}"))
+    }
+
+    /// Whether there are the status and scale subresources, as discovery says.
+    async fn discovered(&self, h: &Harness) -> [bool; 2] {
         let (group, version) = self.root.rsplit_once('/').unwrap();
         if let Some(group) = group.strip_prefix("/apis/") {
             let groups = h.get("/apis").await.ok();
@@ -79,12 +94,12 @@ impl Subject {
         let resources = resources["resources"].as_array().unwrap();
         let has = |name: &str| resources.iter().any(|r| r["name"] == name);
         assert!(has(self.plural), "{} is not in {}", self.plural, self.root);
-        has(&format!("{}/status", self.plural))
+        ["status", "scale"].map(|sub| has(&format!("{}/{sub}", self.plural)))
     }
 
     async fn created_and_listed(&self, h: &Harness) -> Value {
-        for name in ["tried-1", "tried-2", "tried-3"] {
-            let made = h.post(&self.collection(), self.named(name)).await;
+        for name in self.names() {
+            let made = h.post(&self.collection(), self.named(&name)).await;
             assert_eq!(made.code, 201, "{}", made.text());
             let read = h.get(&format!("{}/{name}", self.collection())).await.ok();
             assert_eq!(read["metadata"]["uid"], made.json()["metadata"]["uid"]);
@@ -120,6 +135,20 @@ impl Subject {
         object["metadata"]["annotations"]["status"] = json!("replaced");
         let replaced = h.put(&status, object).await.ok();
         assert_eq!(replaced["metadata"]["annotations"]["status"], "replaced");
+    }
+
+    async fn scaled(&self, h: &Harness, item: &str) {
+        let path = format!("{item}/scale");
+        let mut scale = h.get(&path).await.ok();
+        assert_eq!(
+            (&scale["kind"], &scale["spec"]["replicas"]),
+            (&json!("Scale"), &json!(1))
+        );
+        scale["spec"]["replicas"] = json!(2);
+        h.put(&path, scale).await.ok();
+        assert_eq!(h.get(item).await.ok()["spec"]["replicas"], 2);
+        h.merge(&path, json!({"spec": {"replicas": 4}})).await.ok();
+        assert_eq!(h.get(item).await.ok()["spec"]["replicas"], 4);
     }
 
     /// Everything since the list comes by a watch that begins there.
@@ -205,6 +234,10 @@ kinds! {
     ingresses: namespaced "/apis/networking.k8s.io/v1" "ingresses" {"spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}};
     ingress_classes: cluster "/apis/networking.k8s.io/v1" "ingressclasses" {"spec": {"controller": "c.test/x"}};
     network_policies: namespaced "/apis/networking.k8s.io/v1" "networkpolicies" {"spec": {"podSelector": {}}};
+    ip_addresses: cluster "/apis/networking.k8s.io/v1" "ipaddresses" {
+        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "none"}}
+    };
+    service_cidrs: cluster "/apis/networking.k8s.io/v1" "servicecidrs" {"spec": {"cidrs": ["10.200.0.0/24"]}};
     runtime_classes: cluster "/apis/node.k8s.io/v1" "runtimeclasses" {"handler": "h"};
     priority_classes: cluster "/apis/scheduling.k8s.io/v1" "priorityclasses" {"value": 7};
     csi_drivers: cluster "/apis/storage.k8s.io/v1" "csidrivers" {"spec": {"attachRequired": false}};
@@ -220,6 +253,9 @@ kinds! {
     };
     priority_levels: cluster "/apis/flowcontrol.apiserver.k8s.io/v1" "prioritylevelconfigurations" {
         "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}}
+    };
+    certificate_requests: cluster "/apis/certificates.k8s.io/v1" "certificatesigningrequests" {
+        "spec": {"signerName": "tried.test/signer", "usages": ["client auth"], "request": REQUEST}
     };
     device_classes: cluster "/apis/resource.k8s.io/v1" "deviceclasses" {"spec": {}};
     resource_claims: namespaced "/apis/resource.k8s.io/v1" "resourceclaims" {
@@ -250,4 +286,79 @@ kinds! {
         }
     };
     mutating_policy_bindings: cluster "/apis/admissionregistration.k8s.io/v1" "mutatingadmissionpolicybindings" {"spec": {"policyName": "none.test"}};
+}
+
+#[tokio::test]
+async fn namespaces_are_changed() {
+    let h = Harness::start().await;
+    let path = "/api/v1/namespaces/tried";
+    h.post("/api/v1/namespaces", json!({"metadata": {"name": "tried"}}))
+        .await
+        .ok();
+    let patched = h
+        .merge(path, json!({"metadata": {"labels": {"patched": "true"}}}))
+        .await
+        .ok();
+    assert_eq!(patched["metadata"]["labels"]["patched"], "true");
+    let mut object = patched;
+    object["metadata"]["labels"]["replaced"] = json!("true");
+    let replaced = h.put(path, object).await.ok();
+    assert_eq!(replaced["metadata"]["labels"]["replaced"], "true");
+    assert_eq!(
+        replaced["metadata"]["labels"]["kubernetes.io/metadata.name"],
+        "tried"
+    );
+    let status = format!("{path}/status");
+    let condition = json!({"type": "Tried", "status": "True", "reason": "E2E", "message": "m"});
+    let patched = h
+        .merge(&status, json!({"status": {"conditions": [condition]}}))
+        .await
+        .ok();
+    assert_eq!(patched["status"]["conditions"][0]["type"], "Tried");
+    let mut object = h.get(&status).await.ok();
+    object["status"]["conditions"][0]["message"] = json!("n");
+    let replaced = h.put(&status, object).await.ok();
+    assert_eq!(replaced["status"]["conditions"][0]["message"], "n");
+    let mut object = h.get(path).await.ok();
+    object["spec"]["finalizers"] = json!(["kubernetes", "tried.test/end"]);
+    let finalized = h.put(&format!("{path}/finalize"), object).await.ok();
+    assert_eq!(
+        finalized["spec"]["finalizers"],
+        json!(["kubernetes", "tried.test/end"])
+    );
+}
+
+/// A kind without objects cannot be shown as a table.
+#[tokio::test]
+async fn reviews_are_no_tables() {
+    let h = Harness::start().await;
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let body = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}
+    });
+    let request = h
+        .request("POST", path, ADMIN)
+        .header("content-type", "application/json")
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(Full::new(body.to_string().into()))
+        .unwrap();
+    let answer = h.whole(request).await;
+    assert_eq!(answer.code, 406, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn the_issuer_of_tokens_is_discovered() {
+    let h = Harness::start().await;
+    let about = h.get("/.well-known/openid-configuration").await.ok();
+    assert_eq!(about["issuer"], "https://kubernetes.default.svc.cluster.local");
+    assert!(
+        about["jwks_uri"].as_str().unwrap().ends_with("/openid/v1/jwks"),
+        "{about}"
+    );
+    assert_eq!(about["response_types_supported"], json!(["id_token"]));
+    let keys = h.get("/openid/v1/jwks").await;
+    assert_eq!(keys.headers["content-type"], "application/jwk-set+json");
+    let key = &keys.json()["keys"][0];
+    assert_eq!((&key["use"], key["kid"].is_string()), (&json!("sig"), true));
 }
