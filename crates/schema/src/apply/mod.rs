@@ -117,6 +117,11 @@ pub fn update(write: &Write<'_>, live: Option<&Value>, new: &mut Value) {
     let Ok((id, reset)) = write.context() else { return };
     let live = live.unwrap_or_else(|| nothing_live(id));
     let mut managers = starting_managers(write, live, new);
+    // Upstream tracks from the creation on, or not before the first apply.
+    if managers.is_empty() && !object::uid(live).is_empty() {
+        managers.write_to(new);
+        return;
+    }
     // Managed fields are among what is stripped, so they need not be taken out first.
     let comparison = compare::values(Node::of(id), live, new).without(&reset);
     managers.lose(None, &comparison);

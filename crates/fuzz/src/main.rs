@@ -1,0 +1,24 @@
+//! Fuzzes on demand: `corten-fuzz ROUNDS [TARGET [SEED]]`.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| args.get(at).and_then(|text| text.parse::<u64>().ok());
+    let rounds = number(0).unwrap_or(corten_fuzz::ROUNDS);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seed = number(2).unwrap_or(now.as_secs());
+    let wanted = args.get(1).map(String::as_str);
+    for target in corten_fuzz::ALL
+        .iter()
+        .filter(|target| wanted.is_none_or(|w| w == target.name))
+    {
+        let began = Instant::now();
+        corten_fuzz::run(target, rounds, seed);
+        println!(
+            "{}: {rounds} rounds with seed {seed} in {:.1} s",
+            target.name,
+            began.elapsed().as_secs_f64()
+        );
+    }
+}
