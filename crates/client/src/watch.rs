@@ -372,8 +372,8 @@ fn denied(status: &Status) -> bool {
     status.code == 403 && status.reason == "Forbidden" && !status.message.contains("sendInitialEvents")
 }
 
-/// Percent-encodes what a continue token may hold outside the unreserved set.
-pub(crate) fn encode(text: &str) -> String {
+/// Percent-encodes what a query parameter may hold outside the unreserved set.
+pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for byte in text.bytes() {
         match byte {

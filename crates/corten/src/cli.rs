@@ -224,7 +224,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// What to measure
-    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
+    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
     pub(crate) what: Vec<String>,
     /// Objects to create, and pods to start divided by 100
     #[arg(long, default_value_t = 2000)]

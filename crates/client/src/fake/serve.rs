@@ -12,7 +12,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::state::{Fake, Refusal, Request, State, Watcher, Write, key_of, line, merge};
+use super::state::{Door, Fake, Refusal, Request, State, Watcher, Write, key_of, line, merge};
 
 type Answer = Result<Value, Refusal>;
 type Payload = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -21,14 +21,14 @@ impl Fake {
     /// A client of this server, in process.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        let fake = self.clone();
-        crate::in_process(tower::service_fn(move |request: http::Request<Body>| {
-            let fake = fake.clone();
-            async move { Ok::<_, Infallible>(fake.handle(request).await) }
-        }))
+        let door = Door {
+            fake: self.clone(),
+            id: 0,
+        };
+        door.client()
     }
 
-    async fn handle(&self, request: http::Request<Body>) -> Response<Payload> {
+    async fn handle(&self, request: http::Request<Body>, door: usize) -> Response<Payload> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         if let Some(found) = discovery(parts.uri.path()) {
@@ -41,7 +41,7 @@ impl Fake {
             );
         };
         if query.contains("watch=1") {
-            return self.watch(&target, &query);
+            return self.watch(&target, &query, door);
         }
         let body = body.collect_bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -88,7 +88,7 @@ impl Fake {
         answer
     }
 
-    fn watch(&self, target: &Request, query: &str) -> Response<Payload> {
+    fn watch(&self, target: &Request, query: &str, door: usize) -> Response<Payload> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.0.lock();
         let since = query
@@ -136,6 +136,7 @@ impl Fake {
                 id,
                 plural: target.plural.clone(),
                 ns: target.ns.clone(),
+                door,
                 sender,
             });
         }
@@ -159,6 +160,40 @@ impl Fake {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         panic!("not reached: {what}");
+    }
+}
+
+impl Door {
+    /// A client that comes in here.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        let door = self.clone();
+        crate::in_process(tower::service_fn(move |request: http::Request<Body>| {
+            let door = door.clone();
+            async move {
+                door.alive().await;
+                let write = request.method() != Method::GET && !request.uri().path().ends_with("/events");
+                let response = door.fake.handle(request, door.id).await;
+                if write {
+                    door.spend();
+                }
+                door.alive().await;
+                Ok::<_, Infallible>(response)
+            }
+        }))
+    }
+
+    /// Never returns once the door is dead.
+    async fn alive(&self) {
+        if self.left().is_some_and(|left| left == 0) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn spend(&self) {
+        if let Some(Some(left)) = self.fake.0.lock().doors.get_mut(self.id.wrapping_sub(1)) {
+            *left = left.saturating_sub(1);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub use endpoint::{AddressType, Backend, backends};
 pub use slices::MANAGED_BY;
 
 use crate::core::context::queue_self;
-use crate::core::{Action, Context, Executor, Expectations, Note, pod};
+use crate::core::{Action, Context, Executor, Expectations, Note, Shown, pod};
 
 const WORKERS: usize = 5;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -142,6 +142,11 @@ fn queue_for_written(slices: &Informer<EndpointSlice>, endpoints: &Informer<Endp
 
 impl Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 2] = [&self.slices, &self.endpoints];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(service) = self.services.get_key(key) else {
             self.expectations.forget(key);
             // Slices go with their owner; Endpoints have none.
@@ -157,14 +162,7 @@ impl Controller {
         let current = self
             .slices
             .indexed("service", &format!("{}/{}", key.ns(), key.name()));
-        let live = |uid: &str| current.iter().any(|s| s.metadata.uid() == uid);
-        let settled = self
-            .expectations
-            .satisfied(key, "endpointslices", self.slices.revision(), live)
-            && self
-                .expectations
-                .satisfied(key, "endpoints", self.endpoints.revision(), |_| false);
-        if !settled {
+        if !shown || !self.expectations.gone(key, &current) {
             return Ok(Next::Done);
         }
         let pods = self.selected(key.ns(), &labels);

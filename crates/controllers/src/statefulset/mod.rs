@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
-use corten_client::object::{MetaExt, controller_ref};
+use corten_client::driver::Next;
+use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -18,10 +18,10 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 pub use plan::{View, plan};
 
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::history::{History, history};
-use crate::core::{Action, Context, Executor, Expectations, Write, pod};
+use crate::core::history::{History, collides, history};
+use crate::core::{Action, Context, Executor, Expectations, Reconcile, Shown, Write, drive, pod};
 
 const WORKERS: usize = 5;
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
@@ -51,7 +51,7 @@ pub async fn run(context: Context) {
     queue_self(&sets, &queue);
     queue_controller(&pods, "StatefulSet", &queue);
     queue_controller(&revisions, "StatefulSet", &queue);
-    queue_released(&claims, &queue);
+    queue_for_claims(&sets, &claims, &queue);
     sets.synced().await;
     pods.synced().await;
     claims.synced().await;
@@ -59,7 +59,7 @@ pub async fn run(context: Context) {
     let executor = context.executor("statefulset-controller");
     let stop = context.stop.clone();
     let expectations = Expectations::default();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         sets,
@@ -67,47 +67,39 @@ pub async fn run(context: Context) {
         claims,
         revisions,
         expectations,
-    });
-    driver::run("statefulset", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+    };
+    drive("statefulset", queue, WORKERS, stop, controller).await;
 }
 
-/// A claim that went with a pod lets the pod's successor come.
-fn queue_released(claims: &Informer<PersistentVolumeClaim>, queue: &Queue<Key>) {
-    let queue = queue.clone();
+/// A pod may wait for the claims of the one before it to go.
+fn queue_for_claims(
+    sets: &Informer<StatefulSet>,
+    claims: &Informer<PersistentVolumeClaim>,
+    queue: &Queue<Key>,
+) {
+    let (sets, queue) = (sets.clone(), queue.clone());
     claims.on_event(move |event| {
-        let meta = &event.object().metadata;
-        let owner = meta.controller().filter(|o| o.kind == "Pod");
-        if let (Event::Deleted(_), Some((set, _))) = (&event, owner.and_then(|o| o.name.rsplit_once('-'))) {
-            queue.add(Key::new(meta.ns(), set));
+        if let Event::Deleted(claim) = event {
+            let all = sets.in_namespace(claim.metadata.ns());
+            let waiting = all.iter().filter(|s| retention::Policy::of(s).with_pod);
+            waiting.for_each(|set| queue.add(Key::of(&**set)));
         }
     });
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 3] = [&self.sets, &self.pods, &self.revisions];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(set) = self.sets.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
         let own = self.pods.indexed("controller", set.metadata.uid());
-        let live = |uid: &str| {
-            own.iter()
-                .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
-        };
-        let settled = self
-            .expectations
-            .satisfied(key, "pods", self.pods.revision(), live)
-            && self
-                .expectations
-                .satisfied(key, "statefulsets", self.sets.revision(), |_| false)
-            && self
-                .expectations
-                .satisfied(key, "controllerrevisions", self.revisions.revision(), |_| false);
-        if !settled {
+        if !shown || !self.expectations.gone(key, &own) {
             return Ok(Next::Done);
         }
         let pods = self.claim_pods(&set, own).await?;
@@ -122,7 +114,7 @@ impl Controller {
                 .apply(vec![write], Some((&self.expectations, key)))
                 .await;
             if let Err(error) = stored {
-                return self.collided(&set, error).await;
+                return self.collided(&set, &update, error).await;
             }
         }
         let claims = self.claims.in_namespace(key.ns());
@@ -134,18 +126,16 @@ impl Controller {
             claims,
         };
         let now = self.context.now();
-        let (steps, status) = plan(&view, now);
-        let mut actions = if set.metadata.terminating() {
-            Vec::new()
-        } else {
-            retention::plan(&set, &view.pods, &view.claims)
-        };
-        actions.extend(steps);
+        let (actions, status) = plan(&view, now);
+        let acted = actions
+            .iter()
+            .any(|a| matches!(a, Action::Write(w) if w.plural == "pods"));
         let done = self
             .executor
             .apply(actions, Some((&self.expectations, key)))
             .await;
-        if let Some(status) = status {
+        // What was written comes back as an event and is described then, once.
+        if let Some(status) = status.filter(|_| !acted || done.is_err()) {
             self.executor
                 .apply(vec![status], Some((&self.expectations, key)))
                 .await?;
@@ -156,10 +146,17 @@ impl Controller {
             pod::next_available(view.pods.iter().map(|p| &**p), min_ready, now).filter(|_| min_ready > 0);
         Ok(wait.map_or(Next::Done, |d| Next::After(d + Duration::from_millis(10))))
     }
+}
 
+impl Controller {
     /// The name of the new revision is taken by another one: the next name is tried.
-    async fn collided(&self, set: &StatefulSet, error: Error) -> Result<Next, Error> {
-        if error.is_already_exists() {
+    async fn collided(
+        &self,
+        set: &StatefulSet,
+        update: &ControllerRevision,
+        error: Error,
+    ) -> Result<Next, Error> {
+        if collides(&self.executor.caller, update, &error).await? {
             let mut updated = set.clone();
             let count = updated
                 .status
@@ -180,32 +177,7 @@ impl Controller {
             .into_iter()
             .chain(self.pods.indexed("orphans", set.metadata.ns()));
         let member = |p: &Pod| identity::ordinal(p.metadata.name(), set.metadata.name()).is_some();
-        let claimed = claim(
-            &controller_ref(set),
-            set.metadata.terminating(),
-            &selector,
-            candidates,
-            member,
-        );
-        if !claimed.adopt.is_empty() {
-            let fresh: StatefulSet = self
-                .executor
-                .caller
-                .get(set.metadata.ns(), set.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != set.metadata.uid() || fresh.metadata.terminating() {
-                return Err(Error::Other("the StatefulSet is gone".into()));
-            }
-        }
-        let writes: Vec<Write> = claimed.adopt.into_iter().chain(claimed.release).collect();
-        if !writes.is_empty() {
-            self.executor
-                .apply(
-                    vec![Action::Together(writes)],
-                    Some((&self.expectations, &Key::of(set))),
-                )
-                .await?;
-        }
-        Ok(claimed.owned)
+        let (executor, expectations) = (&self.executor, Some(&self.expectations));
+        take(executor, expectations, set, &selector, candidates, member, None).await
     }
 }
