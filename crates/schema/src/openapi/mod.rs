@@ -3,11 +3,14 @@
 
 pub(crate) use definition::default as default_of;
 
+mod custom;
 mod definition;
 mod operation;
 mod paths;
 mod proto;
 mod roots;
+
+pub use custom::{Fragment, v2_with, v2_with_protobuf, v3_of};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -232,10 +235,19 @@ fn definitions(
             }
         }
     }
-    let (mut out, mut seen) = (Map::new(), BTreeSet::new());
+    let mut out = reached(pending, dialect, served);
     if roots.iter().any(Root::is_version) {
         out.insert(roots::VERSION.to_owned(), roots::version(dialect));
     }
+    if resources.iter().any(|r| r.has_verb("patch")) {
+        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
+    }
+    out
+}
+
+/// The definitions of types and of all they refer to.
+fn reached(mut pending: Vec<TypeId>, dialect: Dialect, served: Option<ServedVersion>) -> Map<String, Value> {
+    let (mut out, mut seen) = (Map::new(), BTreeSet::new());
     while let Some(id) = pending.pop() {
         if seen.insert(id) {
             let mut reached = definition::Reached::default();
@@ -247,9 +259,6 @@ fn definitions(
                     .or_insert_with(|| definition::special(special, dialect));
             }
         }
-    }
-    if resources.iter().any(|r| r.has_verb("patch")) {
-        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
     }
     out
 }
