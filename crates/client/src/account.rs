@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -33,12 +33,15 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Reads the current context of a kubeconfig file.
+    /// Reads the current context of a kubeconfig file. `agent` is the client's name, as managed fields and audit show it.
     ///
     /// # Errors
     /// When the file cannot be read or does not describe a usable cluster.
-    pub async fn open(file: &Path) -> Result<Self, Error> {
-        let config = load(file).await?;
+    pub async fn open(file: &Path, agent: &str) -> Result<Self, Error> {
+        let mut config = load(file).await?;
+        let agent = HeaderValue::try_from(agent)
+            .map_err(|_| Error::Config(format!("{agent:?} cannot name a client")))?;
+        config.headers.push((USER_AGENT, agent));
         let mut bare = config.clone();
         bare.auth_info = kube::config::AuthInfo::default();
         Ok(Self {

@@ -359,7 +359,11 @@ impl<S> Loop<S> {
             Ok(status) if status.code == 410 => End::Expired,
             // A server that cannot stream its list may say so in the stream only; client-go lists after any error too.
             Ok(status) if self.resume.is_none() && self.streaming => {
-                tracing::debug!(path = self.source.path, message = status.message, "listing instead");
+                tracing::debug!(
+                    path = self.source.path,
+                    message = status.message,
+                    "listing instead"
+                );
                 End::NoStreaming
             }
             Ok(status) => End::Failed(Error::Api(status.boxed())),

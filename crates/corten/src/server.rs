@@ -7,7 +7,7 @@ use crate::control_plane::{self, Front};
 use crate::keys::KeyFiles;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
-use crate::{lock, logging, machine, up};
+use crate::{lock, logging, machine, roles, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
 use corten_client::{CancellationToken, Remote};
@@ -65,13 +65,14 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
 
 /// For another API server. Ends with an error when a lease is lost: whoever supervises starts it again.
 async fn remote(args: &ServerArgs, kubeconfig: &Path) -> anyhow::Result<()> {
-    let roles = args.roles();
-    if roles.contains(&RoleName::Apiserver) {
+    let names = args.roles();
+    if names.contains(&RoleName::Apiserver) {
         bail!("--kubeconfig names another API server: choose with --only controllers,scheduler");
     }
-    let server = Remote::open(kubeconfig)
-        .await
-        .with_context(|| kubeconfig.display().to_string())?;
+    let open = async |name: &str| {
+        let server = Remote::open(kubeconfig, &format!("{name}/v1.36.2")).await;
+        server.with_context(|| kubeconfig.display().to_string())
+    };
     let clock: SharedClock = RealClock::shared();
     let host = nix::unistd::gethostname().context("reading the host name")?;
     let candidate = Candidate::remote(&host.to_string_lossy(), clock.clone());
@@ -82,10 +83,13 @@ async fn remote(args: &ServerArgs, kubeconfig: &Path) -> anyhow::Result<()> {
         signalled.cancel();
     });
     let mut running = tokio::task::JoinSet::new();
-    for role in roles {
-        let role = match role {
-            RoleName::Controllers => Role::controllers(server.client(), config(args, &server, &clock)?),
-            RoleName::Scheduler => Role::scheduler(server.client(), clock.clone()),
+    for name in names {
+        let role = match name {
+            RoleName::Controllers => {
+                let server = open(roles::CONTROLLERS).await?;
+                Role::controllers(server.client(), config(args, &server, &clock)?)
+            }
+            RoleName::Scheduler => Role::scheduler(open(roles::SCHEDULER).await?.client(), clock.clone()),
             RoleName::Apiserver => continue,
         };
         let (candidate, stop, lease) = (candidate.clone(), stop.child_token(), role.lease);
