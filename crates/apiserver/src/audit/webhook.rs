@@ -103,8 +103,9 @@ impl Server {
         let config = corten_schema::decode::yaml(text).map_err(|e| e.message)?;
         let named = |list: &str, name: &str| {
             let all = config[list].as_array().into_iter().flatten();
-            all.cloned()
+            all.into_iter()
                 .find(|e| name.is_empty() || e["name"] == name)
+                .cloned()
                 .unwrap_or_default()
         };
         let context = named("contexts", str_at(&config, &["current-context"]));
