@@ -14,10 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::call::Call;
+use crate::limits::DRAIN_TIMEOUT;
 
 pub use log::LogOptions;
 pub use policy::{Level, Policy, PolicyError, Stage};
@@ -64,36 +68,49 @@ pub struct Auditor {
     webhook: Option<mpsc::Sender<Value>>,
     events: AtomicU64,
     lost: Arc<AtomicU64>,
+    end: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Auditor {
-    /// Opens the backends. Runs in a tokio runtime; the backends end when the auditor is dropped, with everything written.
+    /// Opens the backends. Runs in a tokio runtime.
     ///
     /// # Errors
     /// Where the log cannot be opened or the webhook's configuration not be used.
     pub fn start(options: AuditOptions) -> Result<Self, AuditError> {
-        let lost = Arc::new(AtomicU64::new(0));
-        let log = options
-            .log
-            .map(|log| {
-                let (sender, events) = mpsc::channel(QUEUE);
-                log::start(log, events, lost.clone()).map(|()| sender)
-            })
-            .transpose()?;
-        let webhook = options
-            .webhook
-            .map(|webhook| {
-                let (sender, events) = mpsc::channel(QUEUE);
-                webhook::start(&webhook, events, lost.clone()).map(|()| sender)
-            })
-            .transpose()?;
-        Ok(Self {
+        let (lost, end) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let mut tasks = Vec::new();
+        let mut auditor = Self {
             policy: options.policy,
-            log,
-            webhook,
+            log: None,
+            webhook: None,
             events: AtomicU64::new(0),
-            lost,
-        })
+            lost: lost.clone(),
+            end: end.clone(),
+            tasks: Mutex::default(),
+        };
+        if let Some(log) = options.log {
+            let (sender, events) = mpsc::channel(QUEUE);
+            tasks.push(log::start(log, events, lost.clone(), end.clone())?);
+            auditor.log = Some(sender);
+        }
+        if let Some(webhook) = options.webhook {
+            let (sender, events) = mpsc::channel(QUEUE);
+            tasks.push(webhook::start(&webhook, events, lost, end)?);
+            auditor.webhook = Some(sender);
+        }
+        *auditor.tasks.lock() = tasks;
+        Ok(auditor)
+    }
+
+    /// Takes no more events and waits until what there is has been written and sent, but not for ever.
+    pub async fn close(&self) {
+        self.end.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        let all = futures::future::join_all(tasks);
+        if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
+            tracing::warn!("audit events are left undelivered");
+        }
     }
 
     /// Begins the record of a request whose user is known; `None` where the policy does not want one.

@@ -48,6 +48,9 @@ pub async fn serve(
     {
         tracing::info!("connections still open after the drain timeout; leaving them");
     }
+    if let Some(audit) = &server.inner().audit {
+        audit.close().await;
+    }
 }
 
 fn http_builder() -> auto::Builder<TokioExecutor> {

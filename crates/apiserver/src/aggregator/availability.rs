@@ -44,7 +44,7 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn service_port<'a>(service: &'a Value, port: u16) -> Option<&'a Value> {
+fn service_port(service: &Value, port: u16) -> Option<&Value> {
     list(&service["spec"], "ports").iter().find(|p| p["port"] == port)
 }
 

@@ -143,7 +143,10 @@ fn converted(service: &ApiService, document: &Value) -> Value {
 
 /// Groups and their versions in upstream's order.
 #[derive(Default)]
-struct Merge(BTreeMap<String, BTreeMap<String, ((u64, u64), Value)>>);
+struct Merge(BTreeMap<String, Versions>);
+
+/// Of one group, by name: group and version priority, and the document.
+type Versions = BTreeMap<String, ((u64, u64), Value)>;
 
 impl Merge {
     fn add(&mut self, group: &str, version: &str, priorities: (u64, u64), value: Value) {
@@ -153,11 +156,9 @@ impl Merge {
 
     fn sorted(self) -> Vec<(String, Vec<Value>)> {
         let mut groups: Vec<_> = self.0.into_iter().collect();
-        let first = |versions: &BTreeMap<String, ((u64, u64), Value)>| {
-            versions.values().map(|(p, _)| p.0).max().unwrap_or(0)
-        };
+        let first = |versions: &Versions| versions.values().map(|(p, _)| p.0).max().unwrap_or(0);
         groups.sort_by(|a, b| (Reverse(first(&a.1)), &a.0).cmp(&(Reverse(first(&b.1)), &b.0)));
-        let in_order = |(group, versions): (String, BTreeMap<String, ((u64, u64), Value)>)| {
+        let in_order = |(group, versions): (String, Versions)| {
             let mut versions: Vec<_> = versions.into_iter().collect();
             versions.sort_by(|(a, (p, _)), (b, (q, _))| q.1.cmp(&p.1).then_with(|| newer_first(a, b)));
             (group, versions.into_iter().map(|(_, (_, value))| value).collect())

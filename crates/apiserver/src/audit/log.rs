@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
 
@@ -42,25 +44,36 @@ impl LogOptions {
     }
 }
 
-/// Starts the writer; it ends when every sender is gone.
+/// Starts the writer; after `end` it writes what is there and ends.
 pub fn start(
     options: LogOptions,
     mut events: mpsc::Receiver<Bytes>,
     lost: Arc<AtomicU64>,
-) -> Result<(), AuditError> {
+    end: CancellationToken,
+) -> Result<JoinHandle<()>, AuditError> {
     let mut log = Log::open(options)?;
-    tokio::task::spawn_blocking(move || {
-        let mut lines = Vec::with_capacity(BATCH);
-        while events.blocking_recv_many(&mut lines, BATCH) > 0 {
-            for line in lines.drain(..) {
-                if let Err(error) = log.write(&line) {
-                    tracing::error!(%error, path = %log.options.path.display(), "audit event is not written");
-                    lost.fetch_add(1, Ordering::Relaxed);
+    Ok(tokio::spawn(async move {
+        loop {
+            let mut lines = Vec::new();
+            tokio::select! {
+                biased;
+                n = events.recv_many(&mut lines, BATCH) => if n == 0 { return },
+                () = end.cancelled(), if !events.is_closed() => {
+                    events.close();
+                    continue;
                 }
             }
+            let lost = lost.clone();
+            let written = tokio::task::spawn_blocking(move || {
+                log.write_all(&lines, &lost);
+                log
+            });
+            log = match written.await {
+                Ok(log) => log,
+                Err(error) => return tracing::error!(%error, "the audit log's writer ended"),
+            };
         }
-    });
-    Ok(())
+    }))
 }
 
 struct Log {
@@ -96,6 +109,15 @@ impl Log {
         self.length = file.metadata()?.len();
         self.file = Some(file);
         Ok(())
+    }
+
+    fn write_all(&mut self, lines: &[Bytes], lost: &AtomicU64) {
+        for line in lines {
+            if let Err(error) = self.write(line) {
+                tracing::error!(%error, path = %self.options.path.display(), "audit event is not written");
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {

@@ -212,7 +212,8 @@ fn read_rule(rule: &Value, path: &Path, policy: &Wanted, errors: &mut ErrorList)
     }
     let (paths, namespaces) = (texts(rule, "nonResourceURLs"), texts(rule, "namespaces"));
     check_paths(&paths, &path.child("nonResourceURLs"), errors);
-    if !paths.is_empty() && !(resources.is_empty() && namespaces.is_empty()) {
+    let of_resources = !resources.is_empty() || !namespaces.is_empty();
+    if of_resources && !paths.is_empty() {
         let text = "rules cannot apply to both regular resources and non-resource URLs";
         let at = path.child("nonResourceURLs");
         errors.push(Error::invalid(&at, serde_json::json!(paths), text));

@@ -18,7 +18,9 @@ use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use super::AuditError;
 use crate::connect::BoxIo;
@@ -54,12 +56,13 @@ impl WebhookOptions {
     }
 }
 
-/// Starts the sender; it ends when every queue's sender is gone and everything is sent.
+/// Starts the sender; after `end` it sends what is there and ends.
 pub fn start(
     options: &WebhookOptions,
     mut events: mpsc::Receiver<Value>,
     lost: Arc<AtomicU64>,
-) -> Result<(), AuditError> {
+    end: CancellationToken,
+) -> Result<JoinHandle<()>, AuditError> {
     let path = &options.config;
     let text = std::fs::read(path).map_err(|source| AuditError::File {
         path: path.clone(),
@@ -67,9 +70,17 @@ pub fn start(
     })?;
     let server = Server::read(&text).map_err(AuditError::Webhook)?;
     let max_wait = options.max_wait;
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         let mut batch = Vec::new();
-        while events.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        loop {
+            tokio::select! {
+                biased;
+                n = events.recv_many(&mut batch, MAX_BATCH) => if n == 0 { return },
+                () = end.cancelled(), if !events.is_closed() => {
+                    events.close();
+                    continue;
+                }
+            }
             let full = async {
                 while batch.len() < MAX_BATCH {
                     let room = MAX_BATCH - batch.len();
@@ -78,15 +89,17 @@ pub fn start(
                     }
                 }
             };
-            let _ = tokio::time::timeout(max_wait, full).await;
+            tokio::select! {
+                _ = tokio::time::timeout(max_wait, full) => {}
+                () = end.cancelled() => {}
+            }
             let n = batch.len() as u64;
             if let Err(error) = server.deliver(std::mem::take(&mut batch)).await {
                 tracing::error!(error, events = n, "audit events are not delivered");
                 lost.fetch_add(n, Ordering::Relaxed);
             }
         }
-    });
-    Ok(())
+    }))
 }
 
 struct Server {
@@ -103,8 +116,9 @@ impl Server {
         let config = corten_schema::decode::yaml(text).map_err(|e| e.message)?;
         let named = |list: &str, name: &str| {
             let all = config[list].as_array().into_iter().flatten();
-            all.cloned()
+            all.into_iter()
                 .find(|e| name.is_empty() || e["name"] == name)
+                .cloned()
                 .unwrap_or_default()
         };
         let context = named("contexts", str_at(&config, &["current-context"]));
