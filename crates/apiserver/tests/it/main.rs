@@ -3,6 +3,7 @@
 
 mod crud;
 mod front;
+mod fuzzing;
 mod grants;
 mod harness;
 mod operations;
