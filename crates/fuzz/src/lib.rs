@@ -6,6 +6,8 @@
 //! Read first: `mutate.rs` (how input is spoiled) and `targets.rs` (who is given it). `cargo test -p corten-fuzz` takes
 //! seconds; `cargo run -p corten-fuzz -- ROUNDS [TARGET [SEED]]` takes as long as it is told to.
 
+use std::io::Write as _;
+
 mod corpus;
 mod mutate;
 mod targets;
@@ -50,9 +52,8 @@ impl Drop for Told<'_> {
             round,
             input,
         } = self;
-        eprintln!(
-            "{name}: seed {seed}, round {round}: {:?}",
-            String::from_utf8_lossy(input)
-        );
+        let input = String::from_utf8_lossy(input);
+        // Where even this fails there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{name}: seed {seed}, round {round}: {input:?}");
     }
 }

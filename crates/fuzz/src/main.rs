@@ -1,8 +1,9 @@
 //! Fuzzes on demand: `corten-fuzz ROUNDS [TARGET [SEED]]`.
 
+use std::io::Write as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-fn main() {
+fn main() -> std::io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u64>().ok());
     let rounds = number(0).unwrap_or(corten_fuzz::ROUNDS);
@@ -15,10 +16,11 @@ fn main() {
     {
         let began = Instant::now();
         corten_fuzz::run(target, rounds, seed);
-        println!(
-            "{}: {rounds} rounds with seed {seed} in {:.1} s",
-            target.name,
-            began.elapsed().as_secs_f64()
-        );
+        let (name, seconds) = (target.name, began.elapsed().as_secs_f64());
+        writeln!(
+            std::io::stdout(),
+            "{name}: {rounds} rounds with seed {seed} in {seconds:.1} s"
+        )?;
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod crud;
 mod ends;
 mod flow;
 mod front;
+mod fuzzing;
 mod grants;
 mod harness;
 mod operations;
