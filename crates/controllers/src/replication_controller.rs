@@ -18,7 +18,7 @@ use crate::core::action::value;
 use crate::core::claim::orphans;
 use crate::core::context::{queue_controller, queue_self};
 use crate::core::crew::crew;
-use crate::core::{Action, Context, Executor, Expectations, Reconcile, Write, drive, pod};
+use crate::core::{Action, Context, Executor, Expectations, LAGGING, Reconcile, Write, drive, pod};
 use crate::replicaset::{self, View};
 
 const WORKERS: usize = 4;
@@ -195,6 +195,9 @@ impl Reconcile for Controller {
         }
         if let Some(error) = error {
             return Err(error);
+        }
+        if !crew.settled {
+            return Ok(Next::After(LAGGING));
         }
         let min_ready = controller
             .spec

@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 use super::state::{Door, Fake, Refusal, Request, State, Watcher, Write, key_of, line, merge};
 
 type Answer = Result<Value, Refusal>;
+/// How the refusal of a create in a namespace that is going away ends.
+const TERMINATING: &str = "because it is being terminated";
+
 type Payload = UnsyncBoxBody<Bytes, std::io::Error>;
 
 impl Fake {
@@ -49,8 +52,12 @@ impl Fake {
         match answer {
             Ok(object) => respond(200, &object),
             Err((code, reason, message)) => {
-                let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                let mut status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
                     "code": code, "reason": reason, "message": message});
+                if message.ends_with(TERMINATING) {
+                    status["details"] =
+                        json!({"causes": [{"reason": "NamespaceTerminating", "message": message}]});
+                }
                 respond(code, &status)
             }
         }
@@ -171,6 +178,7 @@ impl Door {
         crate::in_process(tower::service_fn(move |request: http::Request<Body>| {
             let door = door.clone();
             async move {
+                door.travel().await;
                 door.alive().await;
                 let write = request.method() != Method::GET && !request.uri().path().ends_with("/events");
                 let response = door.fake.handle(request, door.id).await;
@@ -181,6 +189,19 @@ impl Door {
                 Ok::<_, Infallible>(response)
             }
         }))
+    }
+
+    /// Requests take one to four milliseconds of test time and overtake each other on the way. Without a door they take none.
+    async fn travel(&self) {
+        if self.id == 0 {
+            return;
+        }
+        let millis = {
+            let mut state = self.fake.0.lock();
+            state.requests = state.requests.wrapping_mul(0x9E37_79B9).wrapping_add(7);
+            1 + (state.requests >> 13) % 4
+        };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
     /// Never returns once the door is dead.
@@ -238,6 +259,15 @@ impl State {
         }
         if !target.ns.is_empty() {
             body["metadata"]["namespace"] = json!(target.ns);
+        }
+        let home = (String::new(), target.ns.clone());
+        let home = self.objects.get("namespaces").and_then(|all| all.get(&home));
+        if home.is_some_and(|ns| !ns["metadata"]["deletionTimestamp"].is_null()) {
+            let message = format!(
+                "unable to create new content in namespace {} {TERMINATING}",
+                target.ns
+            );
+            return Err((403, "Forbidden", message));
         }
         self.born(&mut body);
         let key = key_of(&body);
@@ -317,11 +347,7 @@ impl State {
         }
         let stored = self.store(&target.plural, &key, new);
         let terminating = !stored["metadata"]["deletionTimestamp"].is_null();
-        let held = has_finalizers(&stored)
-            || stored["spec"]["finalizers"]
-                .as_array()
-                .is_some_and(|f| !f.is_empty());
-        if terminating && !held && target.plural != "pods" {
+        if terminating && !has_finalizers(&stored) && target.plural != "pods" {
             self.remove(&target.plural, &key);
         }
         stored
@@ -368,6 +394,9 @@ impl State {
         if graceful || has_finalizers(&object) {
             if object["metadata"]["deletionTimestamp"].is_null() {
                 object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
+                if target.plural == "namespaces" {
+                    object["status"]["phase"] = json!("Terminating");
+                }
                 return Ok(self.store(&target.plural, &key, object));
             }
             return Ok(object);
@@ -377,10 +406,14 @@ impl State {
     }
 }
 
+/// Those of its metadata, and those of a namespace's spec.
 fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|f| !f.is_empty())
+    let some = |part: &str| {
+        object[part]["finalizers"]
+            .as_array()
+            .is_some_and(|f| !f.is_empty())
+    };
+    some("metadata") || some("spec")
 }
 
 fn add_finalizer(object: &mut Value, name: &str) {

@@ -67,6 +67,8 @@ pub(super) struct State {
     pub watcher_ids: u64,
     /// Writes each door still does before it goes dead.
     pub doors: Vec<Option<u32>>,
+    /// What the time of the next request comes from.
+    pub requests: u64,
     changes: Vec<Change>,
     names: u64,
 }

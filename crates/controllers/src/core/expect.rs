@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_client::object::MetaExt;
 use corten_client::watch::encode;
@@ -15,6 +16,10 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::action::Write;
+
+/// When a key that waits for its caches is looked at again at the latest. What brings them up to date wakes it as a rule; a
+/// new list may do so without naming anything of the key, when what was written is gone again.
+pub const LAGGING: Duration = Duration::from_secs(2);
 
 /// A cache that says up to which revision it is complete.
 pub trait Shown: Sync {

@@ -14,5 +14,5 @@ pub mod reconcile;
 pub use action::{Action, Note, Verb, Write, transcript};
 pub use context::Context;
 pub use execute::Executor;
-pub use expect::{Expectations, Shown};
+pub use expect::{Expectations, LAGGING, Shown};
 pub use reconcile::{Reconcile, drive};

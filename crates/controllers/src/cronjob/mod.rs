@@ -13,7 +13,7 @@ pub use plan::{Plan, View, plan};
 pub use schedule::Schedule;
 
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::{Context, Executor, Expectations, Reconcile, Shown, drive};
+use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Shown, drive};
 
 const WORKERS: usize = 4;
 
@@ -60,7 +60,7 @@ impl Reconcile for Controller {
         };
         let jobs = self.jobs.indexed("controller", cron_job.metadata.uid());
         if !shown || !self.expectations.gone(key, &jobs) {
-            return Ok(Next::Done);
+            return Ok(Next::After(LAGGING));
         }
         let view = View {
             cron_job: &cron_job,

@@ -20,7 +20,7 @@ pub use plan::{Plan, View, plan};
 use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
 use crate::core::history::{History, collides, history};
-use crate::core::{Context, Executor, Expectations, Reconcile, Shown, Write, drive};
+use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Shown, Write, drive};
 
 const WORKERS: usize = 4;
 pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
@@ -97,8 +97,11 @@ impl Reconcile for Controller {
             return Ok(Next::Done);
         };
         let own = self.pods.indexed("controller", set.metadata.uid());
-        if !shown || !self.expectations.gone(key, &own) || set.metadata.terminating() {
+        if set.metadata.terminating() {
             return Ok(Next::Done);
+        }
+        if !shown || !self.expectations.gone(key, &own) {
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.claim_pods(&set, own).await?;
         let revisions = self.revisions.indexed("controller", set.metadata.uid());

@@ -21,7 +21,9 @@ pub use plan::{Plan, View, plan, scaled};
 
 use crate::core::claim::{orphans, take};
 use crate::core::context::{owner_key, queue_controller, queue_self};
-use crate::core::{Action, Context, Executor, Expectations, Note, Reconcile, Shown, Verb, Write, drive, pod};
+use crate::core::{
+    Action, Context, Executor, Expectations, LAGGING, Note, Reconcile, Shown, Verb, Write, drive, pod,
+};
 
 const WORKERS: usize = 8;
 
@@ -122,7 +124,7 @@ impl Reconcile for Controller {
         let own = self.sets.indexed("controller", deployment.metadata.uid());
         // The event that brings the cache up to our last write queues the key again.
         if !shown || !self.expectations.gone(key, &own) {
-            return Ok(Next::Done);
+            return Ok(Next::After(LAGGING));
         }
         if let Some(actions) = plan::selects_all(&deployment) {
             return self.executor.apply(actions, None).await.map(|()| Next::Done);

@@ -18,7 +18,7 @@ pub use endpoint::{AddressType, Backend, backends};
 pub use slices::MANAGED_BY;
 
 use crate::core::context::queue_self;
-use crate::core::{Action, Context, Executor, Expectations, Note, Shown, pod};
+use crate::core::{Action, Context, Executor, Expectations, LAGGING, Note, Shown, pod};
 
 const WORKERS: usize = 5;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -163,7 +163,7 @@ impl Controller {
             .slices
             .indexed("service", &format!("{}/{}", key.ns(), key.name()));
         if !shown || !self.expectations.gone(key, &current) {
-            return Ok(Next::Done);
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.selected(key.ns(), &labels);
         let zone = |node: &str| {

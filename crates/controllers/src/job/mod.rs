@@ -24,7 +24,7 @@ pub use plan::{Draft, View};
 
 use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::{Context, Executor, Expectations, Shown, Write};
+use crate::core::{Context, Executor, Expectations, LAGGING, Shown, Write};
 
 const WORKERS: usize = 8;
 /// Keeps a finished pod until it has been counted.
@@ -146,7 +146,7 @@ impl Controller {
         let own = self.pods.indexed("controller", job.metadata.uid());
         // Counting from a state that lags behind would count twice; what brings it up to date wakes the key.
         if !shown || !self.expectations.gone(key, &own) {
-            return Ok(Next::Done);
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.claim_pods(&job, own).await?;
         let view = View { job: &job, pods };

@@ -20,7 +20,7 @@ pub use rank::by_deletion_order;
 use crate::core::claim::orphans;
 use crate::core::context::{queue_controller, queue_self};
 use crate::core::crew::crew;
-use crate::core::{Context, Executor, Expectations, Reconcile, Write, drive, pod};
+use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Write, drive, pod};
 
 const WORKERS: usize = 8;
 
@@ -119,6 +119,7 @@ impl Reconcile for Controller {
         }
         match error {
             Some(error) => Err(error),
+            None if !crew.settled => Ok(Next::After(LAGGING)),
             None => Ok(self.next(&view)),
         }
     }

@@ -5,6 +5,7 @@ mod plan;
 mod retention;
 mod status;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,21 @@ use corten_client::driver::Next;
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use parking_lot::Mutex;
 
 pub use plan::{View, plan};
 
 use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
 use crate::core::history::{History, collides, history};
-use crate::core::{Action, Context, Executor, Expectations, Reconcile, Shown, Write, drive, pod};
+use crate::core::{Action, Context, Executor, Expectations, LAGGING, Reconcile, Shown, Write, drive, pod};
 
 const WORKERS: usize = 5;
+/// A pod that is created is bound, starts and gets ready within this time more often than not: one status tells it all.
+const FLURRY: Duration = Duration::from_millis(50);
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 
 struct Controller {
@@ -34,6 +39,8 @@ struct Controller {
     claims: Informer<PersistentVolumeClaim>,
     revisions: Informer<ControllerRevision>,
     expectations: Expectations,
+    /// When pods were last created or deleted, of sets whose status does not say so yet.
+    acted: Mutex<HashMap<Key, Timestamp>>,
 }
 
 /// Runs the controller until its context stops.
@@ -67,6 +74,7 @@ pub async fn run(context: Context) {
         claims,
         revisions,
         expectations,
+        acted: Mutex::default(),
     };
     drive("statefulset", queue, WORKERS, stop, controller).await;
 }
@@ -96,11 +104,12 @@ impl Reconcile for Controller {
             .await?;
         let Some(set) = self.sets.get_key(key) else {
             self.expectations.forget(key);
+            self.acted.lock().remove(key);
             return Ok(Next::Done);
         };
         let own = self.pods.indexed("controller", set.metadata.uid());
         if !shown || !self.expectations.gone(key, &own) {
-            return Ok(Next::Done);
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.claim_pods(&set, own).await?;
         let revisions = self.revisions.indexed("controller", set.metadata.uid());
@@ -134,11 +143,17 @@ impl Reconcile for Controller {
             .executor
             .apply(actions, Some((&self.expectations, key)))
             .await;
-        // What was written comes back as an event and is described then, once.
-        if let Some(status) = status.filter(|_| !acted || done.is_err()) {
+        if acted {
+            self.acted.lock().insert(key.clone(), now);
+        }
+        if let Some(status) = status {
+            if let Some(wait) = self.still_moving(key, now).filter(|_| done.is_ok()) {
+                return Ok(Next::After(wait));
+            }
             self.executor
                 .apply(vec![status], Some((&self.expectations, key)))
                 .await?;
+            self.acted.lock().remove(key);
         }
         done?;
         let min_ready = spec.min_ready_seconds.unwrap_or(0);
@@ -149,6 +164,13 @@ impl Reconcile for Controller {
 }
 
 impl Controller {
+    /// How long what follows from the last deed is waited for before it is described.
+    fn still_moving(&self, key: &Key, now: Timestamp) -> Option<Duration> {
+        let acted = *self.acted.lock().get(key)?;
+        let left = FLURRY.saturating_sub(now.duration_since(acted).unsigned_abs());
+        Some(left).filter(|left| !left.is_zero())
+    }
+
     /// The name of the new revision is taken by another one: the next name is tried.
     async fn collided(
         &self,
