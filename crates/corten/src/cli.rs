@@ -106,6 +106,8 @@ pub(crate) struct ServerArgs {
     /// Log lines of this level and above: error, warn, info, debug, trace, or per-crate directives
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "CORTEN_LOG")]
     pub(crate) log: String,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 impl ServerArgs {
@@ -158,8 +160,6 @@ pub(crate) struct UpArgs {
     /// Leave a role to another process: it takes the role's lease
     #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = ["controllers", "scheduler"])]
     pub(crate) without: Vec<String>,
-    #[command(flatten)]
-    pub(crate) audit: AuditArgs,
     /// Do not add the context `corten` to ~/.kube/config
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,
@@ -169,10 +169,12 @@ pub(crate) struct UpArgs {
     /// Set by `--detach` for the process it starts
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 /// What is audited; upstream's flags.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Audit log")]
 pub(crate) struct AuditArgs {
     /// Which requests are audited: a file with a Policy of audit.k8s.io/v1

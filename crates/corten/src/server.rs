@@ -7,7 +7,7 @@ use crate::control_plane::{self, Front};
 use crate::keys::KeyFiles;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
-use crate::{lock, logging, machine, roles, up};
+use crate::{audit, lock, logging, machine, roles, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
 use corten_client::{CancellationToken, Remote};
@@ -43,6 +43,7 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
         ..UpArgs::default()
     };
     let cluster = Cluster::load_or_choose(&chosen, up::free_ranges)?;
+    let audit = audit::options(&args.audit)?;
     machine::runtime()?.block_on(async {
         let (stop, ended) = (CancellationToken::new(), machine::ends()?);
         let listener = machine::listen(cluster.port, "--port")?;
@@ -51,10 +52,12 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
             listeners: vec![listener],
             advertise: advertise.unwrap_or(IpAddr::from([127, 0, 0, 1])),
             dialer: Arc::new(DirectDialer),
+            audit,
         };
         let plane = control_plane::start(&cluster, &paths, front, &roles, stop.clone()).await?;
         println!("serving {}", control_plane::server_url(&cluster));
         println!("  kubectl   --kubeconfig {}", paths.admin_kubeconfig().display());
+        tokio::spawn(machine::settle());
         ended.await;
         plane.stopping();
         stop.cancel();
