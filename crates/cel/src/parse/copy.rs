@@ -66,7 +66,7 @@ impl Maker<'_, '_> {
             })),
             leaf => leaf.clone(),
         };
-        let copy = self.parser.new(at, kind);
+        let copy = self.parser.node(at, kind);
         self.parser.heights[copy.id as usize] = height;
         Ok(copy)
     }

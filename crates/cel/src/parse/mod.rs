@@ -185,7 +185,7 @@ impl Parser<'_> {
         (self.offsets.len() - 1) as Id
     }
 
-    fn new(&mut self, offset: u32, kind: Kind) -> Expr {
+    fn node(&mut self, offset: u32, kind: Kind) -> Expr {
         let id = self.new_id(offset);
         Expr { id, kind }
     }
@@ -193,7 +193,7 @@ impl Parser<'_> {
     /// An error at a place that has been parsed.
     fn report(&mut self, offset: u32, message: impl Into<String>) -> Expr {
         self.errors.push((Some(offset), message.into()));
-        self.new(offset, Kind::Missing)
+        self.node(offset, Kind::Missing)
     }
 
     fn enter(&mut self, rule: Rule) -> Parse<()> {
@@ -239,7 +239,7 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self, offset: u32, literal: Literal) -> Expr {
-        self.new(offset, Kind::Literal(literal))
+        self.node(offset, Kind::Literal(literal))
     }
 }
 

@@ -61,7 +61,7 @@ impl Parser<'_> {
                 field,
                 test_only: false,
             };
-            let expr = self.new(offset, kind);
+            let expr = self.node(offset, kind);
             self.nest(expr.id, 1, &[inner])?;
             return Ok(expr);
         }
@@ -193,7 +193,7 @@ impl Parser<'_> {
             return Ok(self.report(offset, format!("reserved identifier: {word}")));
         }
         if !call {
-            return Ok(self.new(at, Kind::Ident(name)));
+            return Ok(self.node(at, Kind::Ident(name)));
         }
         let id = self.new_id(self.offset());
         let args = self.arguments()?;

@@ -1,4 +1,5 @@
 //! The engine against upstream's answers.
+#![allow(clippy::unwrap_used)]
 
 mod hostile;
 mod structural;
