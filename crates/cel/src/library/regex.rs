@@ -6,7 +6,7 @@ use regex::Regex;
 use std::borrow::Cow;
 
 /// The size of a compiled pattern; larger ones are errors.
-const PATTERN_SIZE: usize = 1 << 20;
+const PATTERN_SIZE: usize = 10 << 20;
 
 pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     regex::RegexBuilder::new(&translate(pattern))
