@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// Answers the checks of the `authorizer` variable.
-pub trait Authorizer {
+pub trait Authorizer: Sync {
     fn authorize(&self, request: &AuthzRequest) -> AuthzDecision;
 }
 

@@ -23,6 +23,7 @@
 mod authz;
 mod check;
 mod env;
+pub mod environments;
 mod errors;
 mod escape;
 mod estimate;

@@ -103,6 +103,20 @@ impl Type {
         }
     }
 
+    /// As upstream's messages on result types write it: with the full names of times and of null.
+    pub fn declared(&self) -> String {
+        match self {
+            Type::List(l) => format!("list({})", l.element.declared()),
+            Type::Map(m) => format!("map({}, {})", m.0.declared(), m.1.declared()),
+            Type::Opaque(o) if !o.1.is_empty() => {
+                let inner: Vec<String> = o.1.iter().map(Type::declared).collect();
+                format!("{}({})", o.0, inner.join(", "))
+            }
+            Type::Type(t) => format!("type({})", t.declared()),
+            other => other.name().to_owned(),
+        }
+    }
+
     /// The name that `type(x)` prints.
     pub fn name(&self) -> &str {
         match self {

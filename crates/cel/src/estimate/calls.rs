@@ -75,10 +75,10 @@ fn language(overload: &str, args: &[Arg<'_>]) -> Option<CallEstimate> {
             CallEstimate::cost(text.size().cost(TRAVERSAL).multiply(part.size().cost(TRAVERSAL)))
         }
         ("add_string" | "add_bytes", [a, b]) => {
-            let size = a.size().add(b.size());
+            let size = a.size().plus(b.size());
             CallEstimate::sized(size.cost(TRAVERSAL), size)
         }
-        ("add_list", [a, b]) => CallEstimate::sized(CostEstimate::fixed(1), a.size().add(b.size())),
+        ("add_list", [a, b]) => CallEstimate::sized(CostEstimate::fixed(1), a.size().plus(b.size())),
         (
             "less_string"
             | "greater_string"
@@ -96,7 +96,7 @@ fn language(overload: &str, args: &[Arg<'_>]) -> Option<CallEstimate> {
 
 /// Matching a pattern: each of its parts against each character.
 pub(super) fn matching(text: SizeEstimate, pattern: SizeEstimate) -> CostEstimate {
-    text.add(SizeEstimate::fixed(1))
+    text.plus(SizeEstimate::fixed(1))
         .cost(TRAVERSAL)
         .multiply(pattern.cost(PATTERN))
 }

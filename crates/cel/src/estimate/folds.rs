@@ -12,7 +12,7 @@ impl<'c> Coster<'c> {
     pub(super) fn binding(&mut self, fold: &'c FoldNode) -> Known {
         let range = self.cost(&fold.range).cost;
         let init = self.arg(&fold.init);
-        let cost = range.add(init.known.cost);
+        let cost = range.plus(init.known.cost);
         self.bind(
             fold.accu,
             Local {
@@ -24,7 +24,7 @@ impl<'c> Coster<'c> {
         let result = self.arg(&fold.result);
         self.locals[usize::from(fold.accu)] = None;
         Known {
-            cost: cost.add(result.known.cost),
+            cost: cost.plus(result.known.cost),
             size: result.size,
             entry: result.known.entry,
             path: Vec::new(),
@@ -34,7 +34,7 @@ impl<'c> Coster<'c> {
     pub(super) fn fold(&mut self, fold: &'c FoldNode) -> Known {
         let range = self.arg(&fold.range);
         let init = self.arg(&fold.init);
-        let mut cost = range.known.cost.add(init.known.cost);
+        let mut cost = range.known.cost.plus(init.known.cost);
         self.bind(
             fold.accu,
             Local {
@@ -46,14 +46,14 @@ impl<'c> Coster<'c> {
         self.bind_elements(fold, &range);
         let condition = self.cost(&fold.condition).cost;
         let step = self.cost(&fold.step);
-        cost = cost.add(self.cost(&fold.result).cost);
+        cost = cost.plus(self.cost(&fold.result).cost);
         for slot in [Some(fold.accu), Some(fold.iter), fold.iter2]
             .into_iter()
             .flatten()
         {
             self.locals[usize::from(slot)] = None;
         }
-        cost = cost.add(range.size().times(step.cost.add(condition)));
+        cost = cost.plus(range.size().times(step.cost.plus(condition)));
         let mut known = Known {
             cost,
             ..Known::default()

@@ -46,16 +46,16 @@ pub(super) fn estimate(
         }
         "ip.isCanonical" => rest.first()?.size().cost(2.0 * TRAVERSAL),
         "containsIP" => {
-            let compare = ADDRESS.add(ADDRESS).cost(TRAVERSAL);
-            compare.add(parsed(overload == "cidr_contains_ip_string", rest.first()?))
+            let compare = ADDRESS.plus(ADDRESS).cost(TRAVERSAL);
+            compare.plus(parsed(overload == "cidr_contains_ip_string", rest.first()?))
         }
         "containsCIDR" => {
             let compare = ADDRESS
-                .add(ADDRESS)
+                .plus(ADDRESS)
                 .cost(TRAVERSAL)
-                .add(ADDRESS.cost(TRAVERSAL))
-                .add(CostEstimate::fixed(1));
-            compare.add(parsed(overload == "cidr_contains_cidr_string", rest.first()?))
+                .plus(ADDRESS.cost(TRAVERSAL))
+                .plus(CostEstimate::fixed(1));
+            compare.plus(parsed(overload == "cidr_contains_cidr_string", rest.first()?))
         }
         "validate" => rest
             .first()?
@@ -128,8 +128,8 @@ fn same_size(size: SizeEstimate) -> CallEstimate {
 fn selector(length: SizeEstimate) -> CostEstimate {
     let requirements = length.cost(0.5).scaled((LIST_COST + STRUCT_COST) as f64);
     CostEstimate::fixed(LIST_COST)
-        .add(length.cost(TRAVERSAL))
-        .add(requirements)
+        .plus(length.cost(TRAVERSAL))
+        .plus(requirements)
 }
 
 /// Comparing every element once; text is read for that.
@@ -139,7 +139,7 @@ fn visit(size: SizeEstimate, element: Option<&(Type, SizeEstimate)>) -> CostEsti
     };
     let mut each = CostEstimate::fixed(1);
     if matches!(ty, Type::String | Type::Bytes) {
-        each = each.add(element.cost(TRAVERSAL));
+        each = each.plus(element.cost(TRAVERSAL));
     }
     size.times(each)
 }
@@ -165,7 +165,7 @@ fn replace(target: &Arg<'_>, rest: &[Arg<'_>]) -> Option<CallEstimate> {
     } else {
         count.min = (size.min as f64 / old.max as f64).ceil() as u64;
     }
-    let result = count.multiply(new).add(kept);
+    let result = count.multiply(new).plus(kept);
     Some(CallEstimate::sized(size.cost(2.0 * TRAVERSAL), result))
 }
 
@@ -184,7 +184,7 @@ fn join(target: &Arg<'_>, rest: &[Arg<'_>], element: Option<&(Type, SizeEstimate
             min: list.min.saturating_sub(1),
             max: list.max.saturating_sub(1),
         };
-        size = size.add(separator.size().multiply(between));
+        size = size.plus(separator.size().multiply(between));
     }
     CallEstimate::sized(size.cost(TRAVERSAL), size)
 }

@@ -36,12 +36,12 @@ fn sort(element: &str, keys: &Arg<'_>) -> CallEstimate {
 
 /// A call that makes a list of this size.
 fn made(factor: f64, size: SizeEstimate) -> CallEstimate {
-    CallEstimate::sized(size.cost(factor).add(CostEstimate::fixed(1 + LIST_COST)), size)
+    CallEstimate::sized(size.cost(factor).plus(CostEstimate::fixed(1 + LIST_COST)), size)
 }
 
 fn sets(factor: f64, a: &Arg<'_>, b: &Arg<'_>) -> CallEstimate {
     let cost = a.size().multiply(b.size()).cost(factor);
-    CallEstimate::cost(cost.add(CostEstimate::fixed(1)))
+    CallEstimate::cost(cost.plus(CostEstimate::fixed(1)))
 }
 
 /// The value of an int literal, negative ones being zero.

@@ -127,7 +127,7 @@ impl<'c> Coster<'c> {
                 // The first side may decide.
                 let cost = CostEstimate {
                     min: left.min,
-                    max: left.add(right).max,
+                    max: left.plus(right).max,
                 };
                 Known {
                     cost,
@@ -138,9 +138,9 @@ impl<'c> Coster<'c> {
             NodeKind::Equals(sides, wanted) => self.equals(sides, *wanted),
             NodeKind::Index(index) => self.index(index),
             NodeKind::OptionalOr(sides, _) => {
-                let cost = self.cost(&sides[0]).cost.add(self.cost(&sides[1]).cost);
+                let cost = self.cost(&sides[0]).cost.plus(self.cost(&sides[1]).cost);
                 Known {
-                    cost: cost.add(CostEstimate::fixed(1)),
+                    cost: cost.plus(CostEstimate::fixed(1)),
                     ..Known::default()
                 }
             }
@@ -150,7 +150,7 @@ impl<'c> Coster<'c> {
             NodeKind::Struct(message) => {
                 let mut cost = CostEstimate::fixed(STRUCT_COST);
                 for (_, value, _) in &message.fields {
-                    cost = cost.add(self.cost(value).cost);
+                    cost = cost.plus(self.cost(value).cost);
                 }
                 Known {
                     cost,
@@ -204,13 +204,13 @@ impl<'c> Coster<'c> {
         }
         if select.optional {
             return Known {
-                cost: operand.cost.add(CostEstimate::fixed(1)),
+                cost: operand.cost.plus(CostEstimate::fixed(1)),
                 ..Known::default()
             };
         }
         let mut cost = operand.cost;
         if matches!(select.operand.ty, Type::Map(_) | Type::Object(_) | Type::Param(_)) {
-            cost = cost.add(CostEstimate::fixed(1));
+            cost = cost.plus(CostEstimate::fixed(1));
         }
         let mut path = operand.path;
         path.push(select.field.to_string());
@@ -224,7 +224,7 @@ impl<'c> Coster<'c> {
     fn conditional(&mut self, parts: &'c [Node; 3]) -> Known {
         let condition = self.cost(&parts[0]).cost;
         let (then, otherwise) = (self.arg(&parts[1]), self.arg(&parts[2]));
-        let cost = condition.add(then.known.cost.union(otherwise.known.cost));
+        let cost = condition.plus(then.known.cost.union(otherwise.known.cost));
         let size = then.size().union(otherwise.size());
         let entry = Entry::union(then.known.entry, otherwise.known.entry);
         Known {
@@ -237,7 +237,7 @@ impl<'c> Coster<'c> {
 
     fn equals(&mut self, sides: &'c [Node; 2], wanted: bool) -> Known {
         let (left, right) = (self.arg(&sides[0]), self.arg(&sides[1]));
-        let operands = left.known.cost.add(right.known.cost);
+        let operands = left.known.cost.plus(right.known.cost);
         let cost = if wanted {
             kubernetes::equality(&left, &right)
         } else {
@@ -245,7 +245,7 @@ impl<'c> Coster<'c> {
         };
         let cost = cost.unwrap_or_else(|| calls::compare(&left, &right));
         Known {
-            cost: cost.add(operands),
+            cost: cost.plus(operands),
             ..Known::default()
         }
     }
@@ -253,7 +253,7 @@ impl<'c> Coster<'c> {
     fn index(&mut self, index: &'c Index) -> Known {
         let container = self.cost(&index.operands[0]);
         let key = self.cost(&index.operands[1]).cost;
-        let cost = container.cost.add(key).add(CostEstimate::fixed(1));
+        let cost = container.cost.plus(key).plus(CostEstimate::fixed(1));
         let mut known = Known {
             cost,
             ..Known::default()
@@ -280,7 +280,7 @@ impl<'c> Coster<'c> {
         };
         for item in &list.items {
             let item = self.arg(item);
-            cost = cost.add(item.known.cost);
+            cost = cost.plus(item.known.cost);
             value = value.union(item.size());
         }
         let size = Some(SizeEstimate::fixed(list.items.len() as u64));
@@ -311,7 +311,7 @@ impl<'c> Coster<'c> {
         };
         for (key, value, _) in &map.entries {
             let (key, value) = (self.arg(key), self.arg(value));
-            cost = cost.add(key.known.cost).add(value.known.cost);
+            cost = cost.plus(key.known.cost).plus(value.known.cost);
             entry.key = entry.key.union(key.size());
             entry.value = entry.value.union(value.size());
         }
@@ -329,7 +329,7 @@ impl<'c> Coster<'c> {
             && let Some(arg) = call.args.first()
         {
             let arg = self.arg(arg);
-            let cost = arg.known.cost.add(CostEstimate::fixed(1));
+            let cost = arg.known.cost.plus(CostEstimate::fixed(1));
             return Known {
                 cost,
                 size: arg.size,
@@ -340,7 +340,7 @@ impl<'c> Coster<'c> {
         let args: Vec<Arg<'c>> = call.args.iter().map(|a| self.arg(a)).collect();
         let operands = args
             .iter()
-            .fold(CostEstimate::default(), |sum, a| sum.add(a.known.cost));
+            .fold(CostEstimate::default(), |sum, a| sum.plus(a.known.cost));
         let element = args.first().and_then(|target| self.element(target));
         let mut cost = CostEstimate {
             min: u64::MAX,
@@ -359,7 +359,7 @@ impl<'c> Coster<'c> {
             _ => None,
         };
         let mut known = Known {
-            cost: cost.add(operands),
+            cost: cost.plus(operands),
             size,
             entry,
             path: Vec::new(),

@@ -38,7 +38,7 @@ impl SizeEstimate {
     }
 
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             min: self.min.saturating_add(other.min),
             max: self.max.saturating_add(other.max),
@@ -84,7 +84,7 @@ impl CostEstimate {
     }
 
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             min: self.min.saturating_add(other.min),
             max: self.max.saturating_add(other.max),

@@ -131,7 +131,8 @@ impl<'a> Eval<'a, '_> {
             (Value::Optional(Some(value)), OptionalOr::Value) => Ok(Value::clone(&value)),
             (value @ Value::Optional(Some(_)), OptionalOr::Optional) => Ok(value),
             (Value::Optional(None), _) => self.node(&sides[1]),
-            _ => Err(EvalError::failed("no such overload")),
+            // What turns out to be no optional value is taken as it is.
+            (value, _) => Ok(value),
         }
     }
 

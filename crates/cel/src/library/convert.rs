@@ -181,7 +181,7 @@ pub(crate) fn double(d: f64) -> String {
         return scientific;
     };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if d != 0.0 && (exponent < -4 || exponent >= EXPONENT_FROM) {
+    if d != 0.0 && !(-4..EXPONENT_FROM).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }

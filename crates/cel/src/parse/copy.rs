@@ -5,7 +5,7 @@ use super::ast::{Entry, Expr, Field, Fold, Kind};
 use super::macros::{Made, Maker};
 
 /// Copies may not let an expression grow beyond this many nodes.
-const NODES_MAX: usize = 1_000_000;
+const NODES_MAX: usize = 100_000;
 
 impl Maker<'_, '_> {
     /// The same expression with identities of its own.
@@ -66,7 +66,7 @@ impl Maker<'_, '_> {
             })),
             leaf => leaf.clone(),
         };
-        let copy = self.parser.new(at, kind);
+        let copy = self.parser.node(at, kind);
         self.parser.heights[copy.id as usize] = height;
         Ok(copy)
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 const UNUSED: &str = "#unused";
 const SORT_INPUT: &str = "@__sortBy_input__";
 
+/// One or two iteration variables, and the arguments after them.
+type Named = (Arc<str>, Option<Arc<str>>, Vec<Expr>);
 /// Either the expansion, or what was not a macro, given back.
 type Expansion = Result<Expr, (Option<Expr>, Vec<Expr>)>;
 pub(super) type Made = Result<Expr, Found>;
@@ -70,16 +72,16 @@ pub(super) struct Maker<'p, 's> {
 }
 
 impl Maker<'_, '_> {
-    fn new(&mut self, kind: Kind) -> Expr {
-        self.parser.new(self.at, kind)
+    fn node(&mut self, kind: Kind) -> Expr {
+        self.parser.node(self.at, kind)
     }
 
     fn literal(&mut self, literal: Literal) -> Expr {
-        self.new(Kind::Literal(literal))
+        self.node(Kind::Literal(literal))
     }
 
     fn ident(&mut self, name: &str) -> Expr {
-        self.new(Kind::Ident(name.into()))
+        self.node(Kind::Ident(name.into()))
     }
 
     fn accu(&mut self) -> Expr {
@@ -87,7 +89,7 @@ impl Maker<'_, '_> {
     }
 
     fn call(&mut self, function: &str, args: Vec<Expr>) -> Expr {
-        self.new(Kind::Call {
+        self.node(Kind::Call {
             function: function.into(),
             target: None,
             args,
@@ -95,7 +97,7 @@ impl Maker<'_, '_> {
     }
 
     fn member(&mut self, function: &str, target: Expr, args: Vec<Expr>) -> Expr {
-        self.new(Kind::Call {
+        self.node(Kind::Call {
             function: function.into(),
             target: Some(Box::new(target)),
             args,
@@ -103,7 +105,7 @@ impl Maker<'_, '_> {
     }
 
     fn list(&mut self, items: Vec<Expr>) -> Expr {
-        self.new(Kind::List {
+        self.node(Kind::List {
             items,
             optional: Vec::new(),
         })
@@ -118,7 +120,7 @@ impl Maker<'_, '_> {
             return Err((None, "invalid argument to has() macro".to_owned()));
         };
         match arg.kind {
-            Kind::Select { operand, field, .. } => Ok(self.new(Kind::Select {
+            Kind::Select { operand, field, .. } => Ok(self.node(Kind::Select {
                 operand,
                 field,
                 test_only: true,
@@ -144,12 +146,7 @@ impl Maker<'_, '_> {
     }
 
     /// The variables at the head of the arguments, checked, and the arguments after them.
-    fn variables(
-        &self,
-        args: Vec<Expr>,
-        two: bool,
-        message: &str,
-    ) -> Result<(Arc<str>, Option<Arc<str>>, Vec<Expr>), Found> {
+    fn variables(&self, args: Vec<Expr>, two: bool, message: &str) -> Result<Named, Found> {
         let mut names: Vec<Arc<str>> = Vec::new();
         for arg in &args[..if two { 2 } else { 1 }] {
             match &arg.kind {
@@ -184,7 +181,7 @@ impl Maker<'_, '_> {
             step,
             result,
         };
-        self.new(Kind::Fold(Box::new(fold)))
+        self.node(Kind::Fold(Box::new(fold)))
     }
 
     fn quantifier(&mut self, kind: Quantifier, range: Expr, args: Vec<Expr>, two: bool) -> Made {
@@ -287,7 +284,7 @@ impl Maker<'_, '_> {
         }
         args.push(item);
         let step = self.call("cel.@mapInsert", args);
-        let init = self.new(Kind::Map(Vec::new()));
+        let init = self.node(Kind::Map(Vec::new()));
         Ok(self.guarded(range, (first, second), predicate, (init, step)))
     }
 
@@ -303,7 +300,7 @@ impl Maker<'_, '_> {
             accu: name,
             result,
         };
-        self.new(Kind::Fold(Box::new(fold)))
+        self.node(Kind::Fold(Box::new(fold)))
     }
 
     fn simple_name(&self, arg: &Expr, message: &str) -> Result<Arc<str>, Found> {

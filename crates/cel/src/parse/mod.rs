@@ -51,6 +51,8 @@ pub(crate) fn parse(source: &str, options: Options) -> Result<Parsed, Vec<Found>
         depth: [0; 4],
         errors: Vec::new(),
         options,
+        open: Vec::new(),
+        head: (0, Head::None),
     };
     let root = parser.start();
     errors.append(&mut parser.errors);
@@ -78,6 +80,25 @@ pub(crate) struct Parser<'s> {
     depth: [usize; 4],
     errors: Vec<Found>,
     options: Options,
+    /// Brackets that are open.
+    open: Vec<Bracket>,
+    /// Where an expression begins right after a bracket: the token's index, and what else can stand there.
+    head: (usize, Head),
+}
+
+/// An open bracket: what closes it, and whether commas stand in it.
+#[derive(Debug, Clone, Copy)]
+struct Bracket {
+    close: &'static str,
+    lists: bool,
+}
+
+/// The brackets after which something other than an expression can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    None,
+    Arguments,
+    Index,
 }
 
 /// Rules whose nesting is counted.
@@ -91,9 +112,6 @@ enum Rule {
 
 /// What can begin an expression, as the generated parser lists it.
 const BEGIN: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
-/// What can follow an operand inside brackets.
-const OPERATORS: &str =
-    "'==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '.', '-', '?', '+', '*', '/', '%'";
 
 impl Parser<'_> {
     fn start(&mut self) -> Parse<Expr> {
@@ -149,17 +167,35 @@ impl Parser<'_> {
     /// The closing bracket, or the message that it is missing.
     fn close(&mut self, symbol: &'static str) -> Parse<()> {
         if self.eat(symbol) {
+            self.open.pop();
             return Ok(());
         }
+        // It is only missing if what is there could follow it: the end, or the bracket or comma of what is around.
+        let around = self.open.len().checked_sub(2).map(|i| self.open[i]);
+        let missing = match (self.tok(), around) {
+            (Tok::Eof, None) => true,
+            (Tok::Sym(","), Some(around)) => around.lists,
+            (Tok::Sym(here), Some(around)) => around.close == here,
+            _ => false,
+        };
+        self.unexpected(Tok::Sym(symbol), missing, &format!("'{symbol}'"))
+    }
+
+    fn opens(&mut self, close: &'static str, lists: bool) {
+        self.open.push(Bracket { close, lists });
+    }
+
+    /// The message for a token that is not the wanted one: if what follows is, it is extraneous.
+    fn unexpected<T>(&mut self, wanted: Tok, missing: bool, expecting: &str) -> Parse<T> {
         let shown = self.shown();
         let next = self.tokens.get(self.at + 1).map(|t| t.tok);
-        if self.tok() == Tok::Eof {
-            self.syntax(format!("missing '{symbol}' at {shown}"));
-        } else if next == Some(Tok::Sym(symbol)) {
-            self.syntax(format!("extraneous input {shown} expecting '{symbol}'"));
+        self.syntax(if self.tok() != Tok::Eof && next == Some(wanted) {
+            format!("extraneous input {shown} expecting {expecting}")
+        } else if missing {
+            format!("missing {expecting} at {shown}")
         } else {
-            self.syntax(format!("mismatched input {shown} expecting '{symbol}'"));
-        }
+            format!("mismatched input {shown} expecting {expecting}")
+        });
         Err(Stop)
     }
 
@@ -168,15 +204,8 @@ impl Parser<'_> {
         if self.eat(":") {
             return Ok(());
         }
-        let shown = self.shown();
-        let next = self.tokens.get(self.at + 1).map(|t| t.tok);
-        let what = if next == Some(Tok::Sym(":")) {
-            "extraneous"
-        } else {
-            "mismatched"
-        };
-        self.syntax(format!("{what} input {shown} expecting ':'"));
-        Err(Stop)
+        let missing = primary::begins(self.tok());
+        self.unexpected(Tok::Sym(":"), missing, "':'")
     }
 
     fn new_id(&mut self, offset: u32) -> Id {
@@ -185,7 +214,7 @@ impl Parser<'_> {
         (self.offsets.len() - 1) as Id
     }
 
-    fn new(&mut self, offset: u32, kind: Kind) -> Expr {
+    fn node(&mut self, offset: u32, kind: Kind) -> Expr {
         let id = self.new_id(offset);
         Expr { id, kind }
     }
@@ -193,7 +222,7 @@ impl Parser<'_> {
     /// An error at a place that has been parsed.
     fn report(&mut self, offset: u32, message: impl Into<String>) -> Expr {
         self.errors.push((Some(offset), message.into()));
-        self.new(offset, Kind::Missing)
+        self.node(offset, Kind::Missing)
     }
 
     fn enter(&mut self, rule: Rule) -> Parse<()> {
@@ -239,7 +268,7 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self, offset: u32, literal: Literal) -> Expr {
-        self.new(offset, Kind::Literal(literal))
+        self.node(offset, Kind::Literal(literal))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ast::{Entry, Expr, Field, Id, Kind, Literal};
 use super::lex::Tok;
-use super::{BEGIN, Found, OPERATORS, Parse, Parser, Rule, Stop, is_name, literal};
+use super::{BEGIN, Found, Head, Parse, Parser, Rule, Stop, is_name, literal};
 use crate::escape::RESERVED;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ impl Parser<'_> {
                 Tok::Sym(".") => left = self.select(left, offset)?,
                 Tok::Sym("[") => {
                     self.advance();
+                    self.opens("]", false);
+                    self.head = (self.at, Head::Index);
                     let function = if self.eat("?") { "_[?_]" } else { "_[_]" };
                     let id = self.new_id(offset);
                     let index = self.expr()?;
@@ -61,7 +63,7 @@ impl Parser<'_> {
                 field,
                 test_only: false,
             };
-            let expr = self.new(offset, kind);
+            let expr = self.node(offset, kind);
             self.nest(expr.id, 1, &[inner])?;
             return Ok(expr);
         }
@@ -91,21 +93,26 @@ impl Parser<'_> {
                 self.errors.push((Some(offset), message.to_owned()));
                 self.text().trim_matches('`').into()
             }
-            _ => {
-                let shown = match self.tok() {
-                    Tok::Eof => String::new(),
-                    _ => self.shown(),
-                };
-                let keyword = matches!(self.tok(), Tok::True | Tok::False | Tok::Null);
-                self.syntax(match self.tok() {
-                    _ if keyword => format!("mismatched input {shown} expecting IDENTIFIER"),
-                    _ => format!("no viable alternative at input '.{}'", shown.trim_matches('\'')),
-                });
+            Tok::True | Tok::False | Tok::Null => {
+                let shown = self.shown();
+                self.syntax(format!("mismatched input {shown} expecting IDENTIFIER"));
                 return Err(Stop);
+            }
+            _ => {
+                return self.not_viable();
             }
         };
         self.advance();
         Ok((name, offset))
+    }
+
+    /// Nothing begins with the token before this one and with this one; shows both as they are written.
+    fn not_viable<T>(&mut self) -> Parse<T> {
+        let from = self.at.checked_sub(1).map_or(0, |i| self.tokens[i].start);
+        let read = &self.source[from as usize..self.tokens[self.at].end as usize];
+        let message = format!("no viable alternative at input '{}'", read.trim_end());
+        self.syntax(message);
+        Err(Stop)
     }
 
     /// `(a, b)`, the opening bracket being next.
@@ -115,29 +122,33 @@ impl Parser<'_> {
         if self.eat(")") {
             return Ok(args);
         }
+        self.opens(")", true);
+        self.head = (self.at, Head::Arguments);
         loop {
             args.push(self.expr()?);
             if !self.eat(",") {
                 break;
             }
         }
-        self.close_list(")")?;
+        self.close(")")?;
         Ok(args)
     }
 
-    /// The bracket after a list of expressions: an operator or a comma could stand there as well.
-    fn close_list(&mut self, symbol: &'static str) -> Parse<()> {
-        let next = self.tokens.get(self.at + 1).map(|t| t.tok);
-        let here = self.tok();
-        if here == Tok::Sym(symbol) || here == Tok::Eof || next == Some(Tok::Sym(symbol)) {
+    /// The bracket after the elements of a literal; without a comma before it, one could stand there as well.
+    fn close_literal(&mut self, symbol: &'static str, comma: bool) -> Parse<()> {
+        if comma || self.tok() == Tok::Sym(symbol) {
             return self.close(symbol);
         }
-        let shown = self.shown();
-        let set = OPERATORS
-            .replacen("'[',", &format!("'[', '{symbol}',"), 1)
-            .replacen("'.',", "'.', ',',", 1);
-        self.syntax(format!("mismatched input {shown} expecting {{{set}}}"));
-        Err(Stop)
+        self.unexpected(Tok::Sym(symbol), false, &format!("{{'{symbol}', ','}}"))
+    }
+
+    /// The colon of an entry; before a value it is only missing.
+    fn entry_colon(&mut self) -> Parse<()> {
+        if self.eat(":") {
+            return Ok(());
+        }
+        let missing = begins(self.tok());
+        self.unexpected(Tok::Sym(":"), missing, "':'")
     }
 
     fn primary(&mut self) -> Parse<Expr> {
@@ -145,6 +156,7 @@ impl Parser<'_> {
         match self.tok() {
             Tok::Sym("(") => {
                 self.advance();
+                self.opens(")", false);
                 let inner = self.expr()?;
                 self.close(")")?;
                 Ok(inner)
@@ -154,9 +166,7 @@ impl Parser<'_> {
             Tok::Sym(".") => {
                 self.advance();
                 if self.tok() != Tok::Ident {
-                    let shown = self.shown();
-                    self.syntax(format!("mismatched input {shown} expecting IDENTIFIER"));
-                    return Err(Stop);
+                    return self.not_viable();
                 }
                 self.name(offset, ".")
             }
@@ -171,11 +181,19 @@ impl Parser<'_> {
             | Tok::False
             | Tok::Null => self.literal_token(offset),
             _ => {
+                let (head, expecting) = match self.head {
+                    (at, Head::Arguments) if at == self.at => {
+                        (Head::Arguments, BEGIN.replacen("'.'", "')', '.'", 1))
+                    }
+                    (at, Head::Index) if at == self.at => (Head::Index, BEGIN.replacen("'!'", "'!', '?'", 1)),
+                    _ => (Head::None, BEGIN.to_owned()),
+                };
                 let shown = self.shown();
                 let next = self.tokens.get(self.at + 1).map(|t| t.tok);
-                let deletable = self.tok() != Tok::Eof && next.is_some_and(begins);
+                let closes = head == Head::Arguments && next == Some(Tok::Sym(")"));
+                let deletable = self.tok() != Tok::Eof && (closes || next.is_some_and(begins));
                 let what = if deletable { "extraneous" } else { "mismatched" };
-                self.syntax(format!("{what} input {shown} expecting {BEGIN}"));
+                self.syntax(format!("{what} input {shown} expecting {expecting}"));
                 Err(Stop)
             }
         }
@@ -193,7 +211,7 @@ impl Parser<'_> {
             return Ok(self.report(offset, format!("reserved identifier: {word}")));
         }
         if !call {
-            return Ok(self.new(at, Kind::Ident(name)));
+            return Ok(self.node(at, Kind::Ident(name)));
         }
         let id = self.new_id(self.offset());
         let args = self.arguments()?;
@@ -254,20 +272,23 @@ impl Parser<'_> {
 
     fn list(&mut self, offset: u32) -> Parse<Expr> {
         self.advance();
+        self.opens("]", true);
         self.opened("[", "]")?;
         let id = self.new_id(offset);
         let mut items = Vec::new();
+        let mut comma = true;
         let mut optional = Vec::new();
         while self.tok() != Tok::Sym("]") && self.tok() != Tok::Eof {
             if self.eat("?") {
                 optional.push(items.len());
             }
             items.push(self.expr()?);
-            if !self.eat(",") {
+            comma = self.eat(",");
+            if !comma {
                 break;
             }
         }
-        self.close_list("]")?;
+        self.close_literal("]", comma)?;
         let inner: Vec<Id> = items.iter().map(|i| i.id).collect();
         self.nest(id, 0, &inner)?;
         Ok(Expr {
@@ -278,22 +299,25 @@ impl Parser<'_> {
 
     fn map(&mut self, offset: u32) -> Parse<Expr> {
         self.advance();
+        self.opens("}", true);
         self.opened("{", "}")?;
         let id = self.new_id(offset);
         let mut entries = Vec::new();
+        let mut comma = true;
         let mut inner = Vec::new();
         while self.tok() != Tok::Sym("}") && self.tok() != Tok::Eof {
             let optional = self.eat("?");
             let key = self.expr()?;
-            self.close(":")?;
+            self.entry_colon()?;
             let value = self.expr()?;
             inner.extend([key.id, value.id]);
             entries.push(Entry { key, value, optional });
-            if !self.eat(",") {
+            comma = self.eat(",");
+            if !comma {
                 break;
             }
         }
-        self.close_list("}")?;
+        self.close_literal("}", comma)?;
         self.nest(id, 0, &inner)?;
         Ok(Expr {
             id,
@@ -306,12 +330,14 @@ impl Parser<'_> {
         self.advance();
         let id = self.new_id(offset);
         let mut fields = Vec::new();
+        let mut comma = true;
+        self.opens("}", true);
         let mut inner = Vec::new();
         while self.tok() != Tok::Sym("}") && self.tok() != Tok::Eof {
             let optional = self.eat("?");
             let (field, _) = self.field_name()?;
             let colon = self.offset();
-            self.close(":")?;
+            self.entry_colon()?;
             let field_id = self.new_id(colon);
             let value = self.expr()?;
             inner.push(value.id);
@@ -321,11 +347,12 @@ impl Parser<'_> {
                 value,
                 optional,
             });
-            if !self.eat(",") {
+            comma = self.eat(",");
+            if !comma {
                 break;
             }
         }
-        self.close_list("}")?;
+        self.close_literal("}", comma)?;
         self.nest(id, 0, &inner)?;
         Ok(Expr {
             id,
@@ -339,7 +366,7 @@ impl Parser<'_> {
     }
 }
 
-fn begins(tok: Tok) -> bool {
+pub(super) fn begins(tok: Tok) -> bool {
     match tok {
         Tok::Sym(s) => matches!(s, "[" | "{" | "(" | "." | "-" | "!"),
         Tok::In | Tok::Eof | Tok::EscIdent => false,

@@ -180,3 +180,17 @@ fn variables_are_programs_over_the_same_activation() {
     program.eval(&activation, &mut budget).unwrap();
     assert!(budget.spent - all < all, "{budget:?} after {all}");
 }
+
+#[test]
+fn copies_made_by_macros_are_bounded() {
+    // Each step needs its operand twice.
+    let source = format!("optional.of(1){}", ".optMap(v, v)".repeat(40));
+    let error = env().compile(&source).err().unwrap();
+    assert!(
+        error.errors()[0]
+            .message
+            .starts_with("expression recursion limit exceeded"),
+        "{error}"
+    );
+    survive(&format!("optional.of(1){}", ".optMap(v, v)".repeat(8)));
+}

@@ -1,7 +1,6 @@
 //! Webhooks and policies of admission (`pkg/apis/admissionregistration/validation`).
-//!
-//! CEL expressions are only required to be there: whether they compile is said when they are first used.
 
+mod expressions;
 mod policies;
 mod rules;
 mod webhooks;
@@ -15,6 +14,7 @@ use corten_meta::{names, object};
 use serde_json::Value;
 
 use super::rules::{At, ErrorList, qualified};
+use expressions::{Compiler, Wanted};
 
 const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
@@ -33,13 +33,21 @@ fn static_suffix_warnings(object: &Value, _old: Option<&Value>) -> Vec<String> {
     )]
 }
 
-fn match_conditions(list: &At<'_, '_>, errors: &mut ErrorList) {
+/// `params` says whether the conditions see the parameters of a policy.
+fn match_conditions(list: &At<'_, '_>, params: bool, errors: &mut ErrorList) {
+    let compiler = Compiler::plain(params);
     if list.len() > CONDITIONS_MAX {
         list.too_many(errors, CONDITIONS_MAX as i64);
     }
     let mut seen = HashSet::new();
     for condition in list.items() {
-        expression(&condition.get("expression"), "", errors);
+        let expression = condition.get("expression");
+        match expression.str().trim() {
+            "" => expression.required(errors, ""),
+            source => {
+                compiler.check(&expression, source, Wanted::Bool, errors);
+            }
+        }
         let name = condition.get("name");
         if name.is_empty() {
             name.required(errors, "");
@@ -49,13 +57,6 @@ fn match_conditions(list: &At<'_, '_>, errors: &mut ErrorList) {
         if !seen.insert(name.str()) {
             name.duplicate(errors);
         }
-    }
-}
-
-/// CEL that has to be there.
-fn expression(at: &At<'_, '_>, missing: &str, errors: &mut ErrorList) {
-    if at.str().trim().is_empty() {
-        at.required(errors, missing);
     }
 }
 

@@ -7,9 +7,10 @@ use corten_meta::object;
 
 use super::super::kinds::{PLAIN, Rules};
 use super::super::rules::{At, ErrorList, label_selector, qualified};
+use super::expressions::{Compiler, Wanted};
 use super::rules::match_resources;
 use super::{
-    FAILURE_POLICIES, REINVOCATION_POLICIES, expression, is_cel_identifier, match_conditions, param_kind,
+    FAILURE_POLICIES, REINVOCATION_POLICIES, is_cel_identifier, match_conditions, param_kind,
     static_suffix_warnings,
 };
 
@@ -51,8 +52,8 @@ pub(in crate::strategy) const MUTATING_BINDING: Rules = Rules {
     ..PLAIN
 };
 
-/// What both kinds of policy have.
-fn policy(spec: &At<'_, '_>, mutating: bool, errors: &mut ErrorList) {
+/// What both kinds of policy have; gives the compiler that knows the policy's variables.
+fn policy(spec: &At<'_, '_>, mutating: bool, errors: &mut ErrorList) -> Compiler {
     let failure = spec.get("failurePolicy");
     match failure.is_set() {
         false => failure.required(errors, ""),
@@ -66,29 +67,40 @@ fn policy(spec: &At<'_, '_>, mutating: bool, errors: &mut ErrorList) {
     } else {
         constraints.required(errors, "");
     }
-    match_conditions(&spec.get("matchConditions"), errors);
-    for variable in spec.get("variables").items() {
+    let params = spec.get("paramKind").is_set();
+    match_conditions(&spec.get("matchConditions"), params, errors);
+    let variables = spec.get("variables");
+    let mut compiler = match mutating || !variables.is_empty() {
+        true => Compiler::with_variables(params),
+        false => Compiler::plain(params),
+    };
+    for variable in variables.items() {
         let name = variable.get("name");
         if name.str().trim().is_empty() {
             name.required(errors, "name is not specified");
         } else if !is_cel_identifier(name.str()) {
             name.invalid(errors, "must be a valid CEL identifier");
         }
-        expression(&variable.get("expression"), "expression is not specified", errors);
+        let expression = variable.get("expression");
+        match expression.str().trim() {
+            "" => expression.required(errors, "expression is not specified"),
+            _ => compiler.variable(name.str(), &expression, errors),
+        }
     }
+    compiler
 }
 
 fn validating_policy(at: &At<'_, '_>, errors: &mut ErrorList) {
     const EMPTY: &str = "validations or auditAnnotations must contain at least one item";
     let spec = at.get("spec");
-    policy(&spec, false, errors);
+    let compiler = policy(&spec, false, errors);
     let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         validations.required(errors, EMPTY);
         return annotations.required(errors, EMPTY);
     }
     for validation in validations.items() {
-        self::validation(&validation, errors);
+        self::validation(&validation, &compiler, errors);
     }
     if annotations.len() > AUDIT_ANNOTATIONS_MAX {
         let detail = format!("must not have more than {AUDIT_ANNOTATIONS_MAX} auditAnnotations");
@@ -96,7 +108,7 @@ fn validating_policy(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
     let mut seen = HashSet::new();
     for annotation in annotations.items() {
-        audit_annotation(object::name(at.value), &annotation, errors);
+        audit_annotation(object::name(at.value), &annotation, &compiler, errors);
         let key = annotation.get("key");
         if !seen.insert(key.str()) {
             key.duplicate(errors);
@@ -104,22 +116,33 @@ fn validating_policy(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
 }
 
-fn validation(at: &At<'_, '_>, errors: &mut ErrorList) {
-    expression(&at.get("expression"), "expression is not specified", errors);
-    for field in ["messageExpression", "message"] {
-        let text = at.get(field);
-        if !text.is_empty() && text.str().trim().is_empty() {
-            text.invalid(errors, "must be non-empty if specified");
+fn validation(at: &At<'_, '_>, compiler: &Compiler, errors: &mut ErrorList) {
+    const BLANK: &str = "must be non-empty if specified";
+    let expression = at.get("expression");
+    match expression.str().trim() {
+        "" => expression.required(errors, "expression is not specified"),
+        // Not trimmed, so that errors show the column.
+        _ => {
+            compiler.check(&expression, expression.str(), Wanted::Bool, errors);
         }
     }
+    let making = at.get("messageExpression");
+    if !making.str().trim().is_empty() {
+        compiler.message(&making, errors);
+    } else if !making.is_empty() {
+        making.invalid(errors, BLANK);
+    }
     let message = at.get("message");
+    if !message.is_empty() && message.str().trim().is_empty() {
+        message.invalid(errors, BLANK);
+    }
     if message.str().trim().contains(['\n', '\r']) {
         message.invalid(errors, "must not contain line breaks");
     }
     at.get("reason").one_of_if_set(errors, REASONS);
 }
 
-fn audit_annotation(policy: &str, at: &At<'_, '_>, errors: &mut ErrorList) {
+fn audit_annotation(policy: &str, at: &At<'_, '_>, compiler: &Compiler, errors: &mut ErrorList) {
     let (key, value) = (at.get("key"), at.get("valueExpression"));
     if policy.is_empty() {
         key.invalid(errors, "requires metadata.name be non-empty");
@@ -127,10 +150,15 @@ fn audit_annotation(policy: &str, at: &At<'_, '_>, errors: &mut ErrorList) {
         let name = format!("{policy}/{}", key.str()).into();
         qualified(&key.with(&name), errors);
     }
-    expression(&value, "valueExpression is not specified", errors);
-    if value.str().trim().len() > AUDIT_EXPRESSION_MAX {
-        let detail = format!("must not exceed {AUDIT_EXPRESSION_MAX} bytes in length");
-        value.required(errors, &detail);
+    match value.str().trim() {
+        "" => value.required(errors, "valueExpression is not specified"),
+        source if source.len() > AUDIT_EXPRESSION_MAX => {
+            let detail = format!("must not exceed {AUDIT_EXPRESSION_MAX} bytes in length");
+            value.required(errors, &detail);
+        }
+        source => {
+            compiler.check(&value, source, Wanted::TextOrNull, errors);
+        }
     }
 }
 
@@ -148,33 +176,46 @@ fn type_checking(at: &At<'_, '_>, errors: &mut ErrorList) {
 
 fn mutating_policy(at: &At<'_, '_>, errors: &mut ErrorList) {
     let spec = at.get("spec");
-    policy(&spec, true, errors);
+    let compiler = policy(&spec, true, errors);
     let mutations = spec.get("mutations");
     if mutations.is_empty() {
         mutations.required(errors, "mutations must contain at least one item");
     }
     for mutation in mutations.items() {
-        self::mutation(&mutation, errors);
+        self::mutation(&mutation, &compiler, errors);
     }
     spec.get("reinvocationPolicy")
         .one_of(errors, REINVOCATION_POLICIES);
 }
 
-fn mutation(at: &At<'_, '_>, errors: &mut ErrorList) {
+fn mutation(at: &At<'_, '_>, compiler: &Compiler, errors: &mut ErrorList) {
     let kind = at.get("patchType");
-    let (wanted, other) = match kind.str() {
+    let (field, other) = match kind.str() {
         "" => return kind.required(errors, ""),
         "JSONPatch" => ("jsonPatch", "applyConfiguration"),
         "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
         _ => return kind.not_supported(errors, &["ApplyConfiguration", "JSONPatch"]),
     };
-    let (patch, extra) = (at.get(wanted), at.get(other));
+    let (patch, extra) = (at.get(field), at.get(other));
     match patch.is_set() {
         false => patch.required(
             errors,
             &format!("must be specified when patchType is {}", kind.str()),
         ),
-        true => expression(&patch.get("expression"), "", errors),
+        true => {
+            let expression = patch.get("expression");
+            let wanted = if field == "jsonPatch" {
+                Wanted::Patches
+            } else {
+                Wanted::Object
+            };
+            match expression.str().trim() {
+                "" => expression.required(errors, ""),
+                source => {
+                    compiler.check(&expression, source, wanted, errors);
+                }
+            }
+        }
     }
     if extra.is_set() {
         let detail = format!("must not be specified when patchType is {}", kind.str());

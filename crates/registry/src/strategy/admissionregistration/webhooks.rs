@@ -108,7 +108,7 @@ fn webhook(hook: &At<'_, '_>, demands: &Demands, errors: &mut ErrorList) {
         (false, true) => self::service(&service, errors),
         _ => client.required(errors, "exactly one of url or service is required"),
     }
-    match_conditions(&hook.get("matchConditions"), errors);
+    match_conditions(&hook.get("matchConditions"), false, errors);
 }
 
 fn fully_qualified(name: &At<'_, '_>, errors: &mut ErrorList) {

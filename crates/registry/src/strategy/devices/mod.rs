@@ -1,6 +1,4 @@
 //! Dynamic resource allocation (`pkg/apis/resource/validation`): claims, classes, slices, taint rules.
-//!
-//! CEL selectors are only held to their length: whether they compile is said when they are first used.
 
 mod capacity;
 mod claims;
@@ -12,6 +10,8 @@ pub(super) use slices::{SLICE, TAINT_RULE};
 
 use std::collections::HashSet;
 
+use corten_cel::Type;
+use corten_cel::environments::{DeviceSizes, device_selector};
 use corten_meta::names;
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ const ITEMS_MAX: usize = 32;
 const ID_MAX: usize = 32;
 const POOL_NAME_MAX: usize = 253;
 const PARAMETERS_MAX: usize = 10 * 1024;
+/// What a selector may be estimated to cost.
+const EXPRESSION_COST_MAX: u64 = 1_000_000;
 const EXPRESSION_MAX: usize = 10 * 1024;
 const TAINT_EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 const BINDING_CONDITIONS_MAX: usize = 4;
@@ -111,9 +113,28 @@ fn selectors(list: &At<'_, '_>, errors: &mut ErrorList) {
         let cel = selector.get("cel");
         if !cel.is_set() {
             cel.required(errors, "");
-        } else if cel.get("expression").len() > EXPRESSION_MAX {
-            cel.get("expression").too_long(errors, EXPRESSION_MAX as i64);
+        } else {
+            expression(&cel.get("expression"), errors);
         }
+    }
+}
+
+/// Not compiled if it is too long.
+fn expression(at: &At<'_, '_>, errors: &mut ErrorList) {
+    if at.len() > EXPRESSION_MAX {
+        return at.too_long(errors, EXPRESSION_MAX as i64);
+    }
+    let program = match device_selector().compile(at.str()) {
+        Ok(program) => program,
+        Err(mistakes) => return at.invalid(errors, &format!("compilation failed: {mistakes}")),
+    };
+    let ty = program.result_type();
+    if !matches!(ty, Type::Bool | Type::Dyn) {
+        let detail = format!("must evaluate to bool or the unknown type, not {}", ty.declared());
+        return at.invalid(errors, &detail);
+    }
+    if program.estimate(&DeviceSizes).max > EXPRESSION_COST_MAX {
+        at.forbidden(errors, "too complex, exceeds cost limit");
     }
 }
 
