@@ -59,18 +59,13 @@ pub fn v3_index(call: &Call) -> Answer {
     respond::bytes(StatusCode::OK, "application/json", index)
 }
 
-/// One group and version: `path` is `api/v1` or `apis/apps/v1`.
+/// One document: `path` is `api/v1`, `apis/apps/v1`, or one above resources such as `version`.
 ///
 /// # Errors
 /// Where making it fails.
 pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
-    let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
-    let (group, version) = match parts.as_slice() {
-        [api, version] if api == "api" => (String::new(), version.clone()),
-        [apis, group, version] if apis == "apis" => (group.clone(), version.clone()),
-        _ => return Ok(respond::not_found_text()),
-    };
-    let found = tokio::task::spawn_blocking(move || openapi::v3(&group, &version))
+    let wanted = path.to_owned();
+    let found = tokio::task::spawn_blocking(move || openapi::v3_at(&wanted))
         .await
         .map_err(Status::internal)?;
     let Some(document) = found else {

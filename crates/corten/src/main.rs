@@ -14,6 +14,7 @@ mod detach;
 mod down;
 mod feeds;
 mod image;
+mod keys;
 mod lock;
 mod logging;
 mod machine;
@@ -22,6 +23,8 @@ mod node;
 mod parts;
 mod paths;
 mod pod_network;
+mod roles;
+mod server;
 mod status;
 mod up;
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Keeper(args) => return corten_runtime::keeper::main(args.rest),
         Command::Agent(args) => agent::run(&args),
         Command::Up(args) => up::run(&args),
+        Command::Server(args) => server::run(&args),
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Image(command) => image::run(command),
