@@ -115,7 +115,7 @@ class Audit(unittest.TestCase):
             with open(policy, "w", encoding="ascii") as handle:
                 handle.write("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n"
                              "rules:\n- level: Request\n  verbs: [create]\n  resources: [{group: '', resources: [configmaps]}]\n")
-            cluster = Cluster("--audit-policy-file", policy, "--audit-log-path", log, name="audit")
+            cluster = Cluster("--port", "7543", "--audit-policy-file", policy, "--audit-log-path", log, name="audit")
             try:
                 cluster.up()
                 cluster.kubectl("create", "configmap", "seen", "--from-literal=a=b")
