@@ -3,11 +3,14 @@
 
 pub(crate) use definition::default as default_of;
 
+mod custom;
 mod definition;
 mod operation;
 mod paths;
 mod proto;
 mod roots;
+
+pub use custom::{Fragment, v2_with, v2_with_protobuf, v3_of};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -103,6 +106,15 @@ pub fn v2_protobuf() -> Arc<Document> {
     static DOCUMENT: LazyLock<Arc<Document>> =
         LazyLock::new(|| Arc::new(Document::new(&proto::document(&v2_value()))));
     DOCUMENT.clone()
+}
+
+/// A document of version 2 that others were merged into, as JSON or in protobuf.
+pub fn v2_document(whole: &Value, protobuf: bool) -> Document {
+    if protobuf {
+        Document::new(&proto::document(whole))
+    } else {
+        Document::new(whole.to_string().as_bytes())
+    }
 }
 
 /// One group and version as OpenAPI v3 JSON; `None` when it is not served.
@@ -223,10 +235,19 @@ fn definitions(
             }
         }
     }
-    let (mut out, mut seen) = (Map::new(), BTreeSet::new());
+    let mut out = reached(pending, dialect, served);
     if roots.iter().any(Root::is_version) {
         out.insert(roots::VERSION.to_owned(), roots::version(dialect));
     }
+    if resources.iter().any(|r| r.has_verb("patch")) {
+        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
+    }
+    out
+}
+
+/// The definitions of types and of all they refer to.
+fn reached(mut pending: Vec<TypeId>, dialect: Dialect, served: Option<ServedVersion>) -> Map<String, Value> {
+    let (mut out, mut seen) = (Map::new(), BTreeSet::new());
     while let Some(id) = pending.pop() {
         if seen.insert(id) {
             let mut reached = definition::Reached::default();
@@ -238,9 +259,6 @@ fn definitions(
                     .or_insert_with(|| definition::special(special, dialect));
             }
         }
-    }
-    if resources.iter().any(|r| r.has_verb("patch")) {
-        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
     }
     out
 }
