@@ -205,9 +205,9 @@ fn settle(value: &mut Value, key: &str) {
             }
             let is_column = map.contains_key("priority") && map.contains_key("format");
             map.retain(|key, _| {
-                !NOT_COMPARED.contains(&key.as_str())
-                    && !MADE_UP.contains(&key.as_str())
-                    && !(is_column && key == "description")
+                let lists = [&NOT_COMPARED[..], &MADE_UP[..]];
+                let varies = lists.iter().any(|keys| keys.contains(&key.as_str()));
+                !(varies || (is_column && key == "description"))
             });
             map.iter_mut().for_each(|(key, value)| settle(value, key));
         }
