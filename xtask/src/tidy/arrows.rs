@@ -11,10 +11,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &["stdx"]),
     ("meta", &["stdx"]),
     ("schema", &["stdx", "meta"]),
+    ("cel", &["stdx", "meta"]),
+    ("crd", &["stdx", "meta", "schema", "cel"]),
     ("store", &["stdx"]),
-    ("registry", &["stdx", "meta", "schema", "store"]),
+    ("registry", &["stdx", "meta", "schema", "cel", "crd", "store"]),
     ("auth", &["stdx", "meta"]),
-    ("apiserver", &["stdx", "meta", "schema", "registry", "auth"]),
+    (
+        "apiserver",
+        &["stdx", "meta", "schema", "cel", "crd", "registry", "auth"],
+    ),
     ("client", &["stdx", "meta"]),
     ("scheduler", &["stdx", "meta", "client"]),
     ("controllers", &["stdx", "meta", "client"]),
@@ -26,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("net", &["stdx", "sys"]),
     ("dns", &["stdx"]),
+    ("fuzz", &["meta", "schema"]),
 ];
 
 /// Crates outside the workspace that a room must never see, and why.

@@ -308,6 +308,10 @@ impl State {
         if target.sub == "status" {
             let mut merged = old.clone();
             merged["status"] = body["status"].clone();
+            // The strategies of status leave annotations to the writer.
+            if body["metadata"]["annotations"].is_object() {
+                merged["metadata"]["annotations"] = body["metadata"]["annotations"].clone();
+            }
             return Ok(self.replace(target, &old, merged));
         }
         if target.sub != "finalize" {

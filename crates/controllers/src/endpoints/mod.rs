@@ -25,6 +25,8 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 struct Controller {
     executor: Executor,
+    /// Writes Endpoints, under the name of the controller that does so upstream.
+    legacy: Executor,
     services: Informer<Service>,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
@@ -70,10 +72,16 @@ pub async fn run(context: Context) {
     nodes.synced().await;
     slices.synced().await;
     endpoints.synced().await;
-    let executor = context.executor("endpoint-slice-controller");
+    let executor = context
+        .acting_as("endpointslice-controller")
+        .executor("endpoint-slice-controller");
+    let legacy = context
+        .acting_as("endpoint-controller")
+        .executor("endpoint-controller");
     let expectations = Expectations::default();
     let this = Arc::new(Controller {
         executor,
+        legacy,
         services,
         pods,
         nodes,
@@ -165,19 +173,26 @@ impl Controller {
                 .map(str::to_owned)
         };
         let backends = backends(&service, &pods, zone);
-        let mut actions = slices::plan(&service, &backends, &current);
+        let actions = slices::plan(&service, &backends, &current);
         let legacy = self.endpoints.get_key(key);
-        actions.extend(legacy::plan(&service, &backends, legacy.as_deref()));
-        self.apply(key, &service, actions).await
+        let older = legacy::plan(&service, &backends, legacy.as_deref());
+        self.apply(key, &service, actions, older).await
     }
 
-    async fn apply(&self, key: &Key, service: &Service, actions: Vec<Action>) -> Result<Next, Error> {
-        match self
-            .executor
-            .apply(actions, Some((&self.expectations, key)))
-            .await
-        {
-            Ok(()) => Ok(Next::Done),
+    async fn apply(
+        &self,
+        key: &Key,
+        service: &Service,
+        actions: Vec<Action>,
+        older: Option<Action>,
+    ) -> Result<Next, Error> {
+        let expectations = Some((&self.expectations, key));
+        match self.executor.apply(actions, expectations).await {
+            Ok(()) => self
+                .legacy
+                .apply(older.into_iter().collect(), expectations)
+                .await
+                .map(|()| Next::Done),
             Err(error) => {
                 if !error.is_conflict() && !error.is_namespace_terminating() && error.code() != 0 {
                     let message = format!("Error updating Endpoint Slices for Service {key}: {error}");
@@ -205,7 +220,7 @@ impl Controller {
             return Ok(Next::Done);
         };
         let gone = crate::core::Write::delete(&*endpoints);
-        self.executor
+        self.legacy
             .apply(vec![gone.into()], None)
             .await
             .map(|()| Next::Done)

@@ -23,7 +23,10 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     if wants("idle") {
         idle::measure(&args)?;
     }
-    if !["pods", "writes", "reads", "watch", "controllers"].into_iter().any(wants) {
+    if !["pods", "writes", "reads", "watch", "controllers"]
+        .into_iter()
+        .any(wants)
+    {
         return Ok(());
     }
     // One thread: the client leaves the other cores to the server.

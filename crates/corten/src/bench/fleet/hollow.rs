@@ -57,10 +57,7 @@ impl Fleet {
         let events = target.connect().await?.watch(&format!("{path}?watch=1")).await?;
         tasks.spawn(follow(events, work, sender));
         tasks.spawn(renew(target.connect().await?, target.namespace.clone()));
-        Ok(Self {
-            count,
-            _tasks: tasks,
-        })
+        Ok(Self { count, _tasks: tasks })
     }
 
     /// Resolves once the pods are as wanted.
@@ -172,7 +169,9 @@ async fn renew(mut connection: Connection, namespace: String) -> anyhow::Result<
     let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let mut first = true;
     loop {
-        let now = k8s_openapi::jiff::Timestamp::now().strftime("%FT%T.000000Z").to_string();
+        let now = k8s_openapi::jiff::Timestamp::now()
+            .strftime("%FT%T.000000Z")
+            .to_string();
         for index in 0..NODES {
             let name = name(&namespace, index);
             let spec = json!({"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now});

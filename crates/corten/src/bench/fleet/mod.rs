@@ -44,32 +44,69 @@ fn stage(name: &str, count: usize, wall: Duration, cpu: Option<Cpu>) {
     let cpu = cpu.and_then(|c| Some((c.server?, c.client)));
     let cpu = cpu.map_or_else(String::new, |(server, client)| {
         let each = |time: Duration| time.as_secs_f64() * 1e3 / count as f64;
-        format!(" | CPU each: server {:.3} ms, client {:.3} ms", each(server), each(client))
+        format!(
+            " | CPU each: server {:.3} ms, client {:.3} ms",
+            each(server),
+            each(client)
+        )
     });
-    println!("{name:<36} {count:>6} in {:>6.2} s {rate:>9.1}/s{cpu}", wall.as_secs_f64());
+    println!(
+        "{name:<36} {count:>6} in {:>6.2} s {rate:>9.1}/s{cpu}",
+        wall.as_secs_f64()
+    );
 }
 
 /// `kubectl scale` of one Deployment from nothing to many pods, and back.
 async fn scale(target: &Target, fleet: &mut Fleet) -> anyhow::Result<()> {
     let path = deployments(target);
     let mut connection = target.connect().await?;
-    connection.send("POST", &path, deployment(target, "big", 0)).await?;
+    connection
+        .send("POST", &path, deployment(target, "big", 0))
+        .await?;
     report::memory(target, "before 10,000 pods");
     let to = |replicas: usize| json!({"spec": {"replicas": replicas}}).to_string();
     let (cpu, began) = (target.cpu(), Instant::now());
-    connection.send("PATCH", &format!("{path}/big/scale"), to(PODS)).await?;
+    connection
+        .send("PATCH", &format!("{path}/big/scale"), to(PODS))
+        .await?;
     fleet.until(|c| c.created >= PODS).await?;
-    stage("scale: pods created", PODS, began.elapsed(), Some(target.cpu().since(cpu)));
+    stage(
+        "scale: pods created",
+        PODS,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
     fleet.until(|c| c.scheduled >= PODS).await?;
-    stage("scale: pods scheduled", PODS, began.elapsed(), Some(target.cpu().since(cpu)));
+    stage(
+        "scale: pods scheduled",
+        PODS,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
     fleet.until(|c| c.running >= PODS).await?;
-    stage("scale: pods running", PODS, began.elapsed(), Some(target.cpu().since(cpu)));
+    stage(
+        "scale: pods running",
+        PODS,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
     report::memory(target, "with 10,000 pods");
     let (cpu, began) = (target.cpu(), Instant::now());
-    connection.send("PATCH", &format!("{path}/big/scale"), to(0)).await?;
+    connection
+        .send("PATCH", &format!("{path}/big/scale"), to(0))
+        .await?;
     fleet.until(|c| c.gone >= PODS).await?;
-    stage("scale: pods gone", PODS, began.elapsed(), Some(target.cpu().since(cpu)));
-    anyhow::ensure!(fleet.count().created == PODS, "{:?}: pods were made twice", fleet.count());
+    stage(
+        "scale: pods gone",
+        PODS,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
+    anyhow::ensure!(
+        fleet.count().created == PODS,
+        "{:?}: pods were made twice",
+        fleet.count()
+    );
     Ok(())
 }
 
@@ -79,7 +116,10 @@ async fn roll(target: &Target, fleet: &mut Fleet) -> anyhow::Result<()> {
     let before = fleet.count().running;
     let make = |index: usize| ("POST", path.clone(), deployment(target, &format!("d{index}"), 1));
     let bodies: Vec<_> = (0..DEPLOYMENTS).map(make).collect();
-    super::load::drive(target, DEPLOYMENTS, "create a Deployment", 1, move |i| bodies[i].clone()).await?;
+    super::load::drive(target, DEPLOYMENTS, "create a Deployment", 1, move |i| {
+        bodies[i].clone()
+    })
+    .await?;
     fleet.until(|c| c.running >= before + DEPLOYMENTS).await?;
     let events = format!("{path}?watch=1&labelSelector=");
     let mut events = target.connect().await?.watch(&events).await?;
@@ -104,7 +144,12 @@ async fn roll(target: &Target, fleet: &mut Fleet) -> anyhow::Result<()> {
     };
     let (patched, watched) = tokio::join!(patching, watching);
     patched.and(watched)?;
-    stage("roll: Deployments rolled", DEPLOYMENTS, began.elapsed(), Some(target.cpu().since(cpu)));
+    stage(
+        "roll: Deployments rolled",
+        DEPLOYMENTS,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
     Ok(())
 }
 
@@ -123,13 +168,20 @@ async fn delete(target: &Target) -> anyhow::Result<()> {
     let events = format!("/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3D{name}");
     let mut events = target.connect().await?.watch(&events).await?;
     let (cpu, began) = (target.cpu(), Instant::now());
-    connection.send("DELETE", &format!("/api/v1/namespaces/{name}"), "").await?;
+    connection
+        .send("DELETE", &format!("/api/v1/namespaces/{name}"), "")
+        .await?;
     loop {
         let event: Value = serde_json::from_slice(events.next().await?)?;
         if event["type"] == "DELETED" {
             break;
         }
     }
-    stage("namespace with objects gone", OBJECTS, began.elapsed(), Some(target.cpu().since(cpu)));
+    stage(
+        "namespace with objects gone",
+        OBJECTS,
+        began.elapsed(),
+        Some(target.cpu().since(cpu)),
+    );
     Ok(())
 }
