@@ -72,7 +72,7 @@ pub async fn run(context: Context) {
     tokio::join!(release, sync);
 }
 
-/// Pods whose Job is gone must not wait to be counted.
+/// Pods whose Job is gone or finished must not wait to be counted.
 fn queue_loose(jobs: &Informer<Job>, pods: &Informer<Pod>, loose: &Queue<Key>) {
     let (all, adding) = (jobs.clone(), loose.clone());
     pods.on_event(move |event| {
@@ -81,7 +81,7 @@ fn queue_loose(jobs: &Informer<Job>, pods: &Informer<Pod>, loose: &Queue<Key>) {
             all.has_synced()
                 && all
                     .get(pod.metadata.ns(), name)
-                    .is_none_or(|j| j.metadata.uid() != uid)
+                    .is_none_or(|j| j.metadata.uid() != uid || plan::is_finished(&j))
         };
         let owner = pod.metadata.controller().filter(|o| o.kind == "Job");
         let loose = owner.map_or(pod.metadata.terminating(), |o| gone(&o.uid, &o.name));
@@ -91,8 +91,12 @@ fn queue_loose(jobs: &Informer<Job>, pods: &Informer<Pod>, loose: &Queue<Key>) {
     });
     let (all, adding) = (pods.clone(), loose.clone());
     jobs.on_event(move |event| {
-        if let Event::Deleted(job) = event {
-            for pod in all.indexed("controller", job.metadata.uid()) {
+        let job = event.object();
+        if !matches!(event, Event::Deleted(_)) && !plan::is_finished(job) {
+            return;
+        }
+        for pod in all.indexed("controller", job.metadata.uid()) {
+            if count::is_tracked(&pod) {
                 adding.add(Key::of(&*pod));
             }
         }
@@ -114,7 +118,9 @@ impl Controller {
         };
         if let Some(owner) = pod.metadata.controller().filter(|o| o.kind == "Job") {
             match self.executor.caller.get::<Job>(key.ns(), &owner.name).await {
-                Ok(job) if job.metadata.uid() == owner.uid => return Ok(Next::Done),
+                Ok(job) if job.metadata.uid() == owner.uid && !plan::is_finished(&job) => {
+                    return Ok(Next::Done);
+                }
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
             }
