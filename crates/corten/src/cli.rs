@@ -18,7 +18,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Start a cluster on this machine: control plane and node
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Run roles of a control plane on their own, here or for another API server
     Server(Box<ServerArgs>),
     /// Stop the cluster and remove everything it made outside its data directory

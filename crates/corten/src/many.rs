@@ -9,7 +9,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use corten_apiserver::{BoxIo, KubeletDialer, Target};
 use corten_auth::pki::{Identity, Subject};
-use corten_auth::{UserInfo, groups, kubeconfig};
+use corten_auth::{UserInfo, kubeconfig, users};
 use corten_client::{CancellationToken, Factory};
 use corten_net::ClusterId;
 use corten_net::cluster::{ClusterNet, Config as NetConfig};
@@ -93,7 +93,7 @@ pub(crate) async fn start_agents(
         hub.nodes.push(dir);
     }
     let factory = Factory::new(
-        plane.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])),
+        plane.client(UserInfo::new(users::CONTROLLER_MANAGER, [])),
         stop.child_token(),
     );
     start_routes(&hub, &factory, stop);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
-use corten_client::{Error, Event, Informer, Key, Queue};
+use corten_client::{Caller, Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
@@ -27,6 +27,8 @@ struct Controller {
     executor: Executor,
     /// Writes Endpoints, under the name of the controller that does so upstream.
     legacy: Executor,
+    /// Looks for either's writes whose answers were lost.
+    reader: Caller,
     services: Informer<Service>,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
@@ -82,6 +84,7 @@ pub async fn run(context: Context) {
     let this = Arc::new(Controller {
         executor,
         legacy,
+        reader: context.caller(),
         services,
         pods,
         nodes,
@@ -143,10 +146,7 @@ fn queue_for_written(slices: &Informer<EndpointSlice>, endpoints: &Informer<Endp
 impl Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
         let caches: [&dyn Shown; 2] = [&self.slices, &self.endpoints];
-        let shown = self
-            .expectations
-            .shown(&self.executor.caller, key, &caches)
-            .await?;
+        let shown = self.expectations.shown(&self.reader, key, &caches).await?;
         let Some(service) = self.services.get_key(key) else {
             self.expectations.forget(key);
             // Slices go with their owner; Endpoints have none.
