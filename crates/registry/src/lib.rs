@@ -26,7 +26,7 @@ pub mod watch;
 mod write;
 
 pub use admission::{Admission, Attributes, Operation};
-pub use context::{User, WriteContext};
+pub use context::{RequestForm, User, WriteContext};
 pub use lifecycle::NamespaceLifecycle;
 pub use object::Object;
 pub use options::{

@@ -14,7 +14,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["stdx"]),
     ("registry", &["stdx", "meta", "schema", "store"]),
     ("auth", &["stdx", "meta"]),
-    ("apiserver", &["stdx", "meta", "schema", "registry", "auth"]),
+    ("webhook", &[]),
+    (
+        "admission",
+        &["stdx", "meta", "schema", "registry", "auth", "webhook", "cel"],
+    ),
+    (
+        "apiserver",
+        &["stdx", "meta", "schema", "registry", "auth", "webhook", "admission"],
+    ),
     ("client", &["stdx", "meta"]),
     ("scheduler", &["stdx", "meta", "client"]),
     ("controllers", &["stdx", "meta", "client"]),

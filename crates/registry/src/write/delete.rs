@@ -5,9 +5,8 @@ use std::sync::Arc;
 use corten_meta::{Result, Status, object};
 use serde_json::Value;
 
-use super::Write;
 use super::deletion::{self, Grace};
-use crate::admission::Operation;
+use super::{Act, Write};
 use crate::context::WriteContext;
 use crate::errors::MODIFIED;
 use crate::object::Object;
@@ -116,10 +115,9 @@ impl Write<'_> {
     ) -> Result<Attempt> {
         let old = existing.value()?;
         let mut nothing = Value::Null;
-        self.admit(Operation::Delete, name, Some(&old), &mut nothing)
-            .await?;
-        self.validate_admission(Operation::Delete, name, Some(&old), &nothing)
-            .await?;
+        let act = Act::delete(name, &old, options);
+        self.admit(act, &mut nothing).await?;
+        self.validate_admission(act, &nothing).await?;
         deletion::check_preconditions(self.resource, options, &old)?;
         let mut object = old;
         let context = self.strategy_context();
