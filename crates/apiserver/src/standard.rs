@@ -81,6 +81,8 @@ impl Standard {
             dialer: self.dialer,
             tls: kubelet_tls,
         });
+        // Last: a webhook that cannot be reached does not keep the server from starting.
+        crate::webhooks::install(server.inner());
         Ok((server, tls))
     }
 }

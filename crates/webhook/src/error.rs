@@ -63,8 +63,8 @@ pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Go's text for a dial that failed.
-pub(crate) fn dial_text(address: &str, error: &io::Error) -> String {
+/// Go's text for a dial that failed; errors of kind `Other` speak for themselves.
+pub fn dial_text(address: &str, error: &io::Error) -> String {
     let what = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connect: connection refused",
         io::ErrorKind::HostUnreachable => "connect: no route to host",

@@ -15,4 +15,4 @@ mod tls;
 pub use caller::Caller;
 pub use config::{ClientConfig, ConfigError, Endpoint};
 pub use connect::{BoxIo, Dialer, Io};
-pub use error::CallError;
+pub use error::{CallError, dial_text};
