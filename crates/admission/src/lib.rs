@@ -7,7 +7,9 @@
 //! Read first: `request.rs` (what a request looks like from here), then `webhooks/mod.rs` and `policies/mod.rs`.
 
 mod configured;
+mod expressions;
 mod matching;
+mod policies;
 mod request;
 mod webhooks;
 
@@ -27,12 +29,14 @@ pub struct Parts {
 
 /// The plug-ins in upstream's order, for [`Registry::set_dynamic_admission`].
 pub fn plugins(registry: &Registry, parts: &Parts) -> Vec<Arc<dyn Admission>> {
-    let mut plugins: Vec<Arc<dyn Admission>> = Vec::new();
-    plugins.extend(
-        webhooks::Mutating::new(registry, parts).map(|plugin| Arc::new(plugin) as Arc<dyn Admission>),
-    );
-    plugins.extend(
-        webhooks::Validating::new(registry, parts).map(|plugin| Arc::new(plugin) as Arc<dyn Admission>),
-    );
-    plugins
+    fn some(plugin: Option<impl Admission + 'static>) -> Option<Arc<dyn Admission>> {
+        plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Admission>)
+    }
+    let plugins = [
+        some(policies::Mutating::new(registry, parts)),
+        some(webhooks::Mutating::new(registry, parts)),
+        some(policies::Validating::new(registry, parts)),
+        some(webhooks::Validating::new(registry, parts)),
+    ];
+    plugins.into_iter().flatten().collect()
 }

@@ -37,6 +37,8 @@ pub(crate) struct Matcher {
     /// Policies only.
     excluded: Vec<Rule>,
     equivalent: bool,
+    /// Policies and bindings without rules concern everything.
+    without_rules: bool,
 }
 
 /// As what a concerned request is to be shown.
@@ -118,6 +120,7 @@ impl Matcher {
         Self {
             rules: rules(&resources["resourceRules"]),
             excluded: rules(&resources["excludeResourceRules"]),
+            without_rules: true,
             ..Self::selecting(resources)
         }
     }
@@ -134,6 +137,7 @@ impl Matcher {
             excluded: Vec::new(),
             // Both kinds of configuration default to it.
             equivalent: value["matchPolicy"] != "Exact",
+            without_rules: false,
         }
     }
 
@@ -157,8 +161,8 @@ impl Matcher {
             .then_some(shown))
     }
 
-    /// The rules alone. A policy's binding without rules concerns everything.
-    pub fn rules_match(&self, request: &Request<'_>) -> Option<Shown> {
+    /// The rules alone.
+    fn rules_match(&self, request: &Request<'_>) -> Option<Shown> {
         let own = Shown {
             resource: request.resource.clone(),
             kind: request.kind.clone(),
@@ -166,20 +170,10 @@ impl Matcher {
         if self.find(&self.excluded, request, &own).is_some() {
             return None;
         }
+        if self.rules.is_empty() && self.without_rules {
+            return Some(own);
+        }
         self.find(&self.rules, request, &own)
-    }
-
-    pub fn has_rules(&self) -> bool {
-        !self.rules.is_empty()
-    }
-
-    /// Whether a policy's exclusions name the request.
-    pub fn excludes(&self, request: &Request<'_>) -> bool {
-        let own = Shown {
-            resource: request.resource.clone(),
-            kind: request.kind.clone(),
-        };
-        self.find(&self.excluded, request, &own).is_some()
     }
 
     fn find(&self, rules: &[Rule], request: &Request<'_>, own: &Shown) -> Option<Shown> {
@@ -203,10 +197,7 @@ impl Matcher {
     }
 
     /// The selectors alone.
-    ///
-    /// # Errors
-    /// See [`Matcher::matches`].
-    pub async fn selectors_match(
+    async fn selectors_match(
         &self,
         registry: &Registry,
         request: &Request<'_>,

@@ -1,6 +1,7 @@
 //! Calling one webhook, and what a failure to do so means.
 
 use bytes::Bytes;
+use corten_auth::authz::Authorizer;
 use corten_meta::{Result, Status, object};
 use corten_registry::Registry;
 use corten_webhook::Caller;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use super::hook::Hook;
 use super::review::{self, Answer};
+use crate::expressions::{Authority, Input, Matched};
 use crate::matching::Shown;
 use crate::request::Request;
 
@@ -83,11 +85,48 @@ pub(crate) async fn ask(
 }
 
 /// Whether a webhook is to be called, and as what it sees the request.
+///
+/// # Errors
+/// What the selectors give, and 403 for conditions that fail where the webhook fails closed.
 pub(crate) async fn concerns(
     registry: &Registry,
+    authorizer: &dyn Authorizer,
     hook: &Hook,
     request: &Request<'_>,
     object: &Value,
 ) -> Result<Option<Shown>> {
-    hook.matcher.matches(registry, request, object).await
+    let Some(shown) = hook.matcher.matches(registry, request, object).await? else {
+        return Ok(None);
+    };
+    if hook.conditions.is_empty() {
+        return Ok(Some(shown));
+    }
+    match conditions(authorizer, hook, request, &shown, object) {
+        Matched::Yes => Ok(Some(shown)),
+        Matched::No => Ok(None),
+        Matched::Failed(error) => {
+            let resource = request.attributes.resource.group_resource();
+            Err(Status::forbidden(&resource, &request.name, error))
+        }
+    }
+}
+
+fn conditions(
+    authorizer: &dyn Authorizer,
+    hook: &Hook,
+    request: &Request<'_>,
+    shown: &Shown,
+    object: &Value,
+) -> Matched {
+    let authority = Authority::new(authorizer, request.ctx);
+    let input = Input {
+        object: &request.object_as(&shown.kind, object),
+        old: &request.old_as(&shown.kind),
+        params: &Value::Null,
+        request: &review::request_fields(request, shown),
+        namespace: &Value::Null,
+        authority: &authority,
+        about: request,
+    };
+    hook.conditions.matches(input, None)
 }

@@ -7,6 +7,7 @@ use corten_meta::object;
 use corten_webhook::{ClientConfig, ConfigError};
 use serde_json::Value;
 
+use crate::expressions::{Conditions, Sees};
 use crate::matching::Matcher;
 
 /// Where `timeoutSeconds` is not given.
@@ -18,6 +19,8 @@ pub(crate) struct Hook {
     /// Tells webhooks of one name apart: configuration, name and place.
     pub id: String,
     pub matcher: Matcher,
+    /// `matchConditions`
+    pub conditions: Conditions,
     pub client: Result<Arc<ClientConfig>, ConfigError>,
     pub timeout: Duration,
     /// `failurePolicy: Ignore`
@@ -41,14 +44,20 @@ pub(crate) fn hooks(configuration: &Value) -> Vec<Hook> {
 impl Hook {
     fn new(configuration: &str, place: usize, hook: &Value) -> Self {
         let name = hook["name"].as_str().unwrap_or_default().to_owned();
+        let ignore_failures = hook["failurePolicy"] == "Ignore";
+        let sees = Sees {
+            authorizer: true,
+            ..Sees::default()
+        };
         let versions = hook["admissionReviewVersions"].as_array().map(Vec::as_slice);
         let known = |version: &Value| ["v1", "v1beta1"].into_iter().find(|known| version == known);
         Self {
             id: format!("{configuration}/{name}/{place}"),
             matcher: Matcher::of_webhook(hook),
+            conditions: Conditions::new(sees, None, &hook["matchConditions"], ignore_failures),
             client: ClientConfig::from_json(&hook["clientConfig"]).map(Arc::new),
             timeout: Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(TIMEOUT_DEFAULT_S)),
-            ignore_failures: hook["failurePolicy"] == "Ignore",
+            ignore_failures,
             side_effects: hook["sideEffects"].as_str().map(str::to_owned),
             reinvoke: hook["reinvocationPolicy"] == "IfNeeded",
             review_version: versions.unwrap_or_default().iter().find_map(known),

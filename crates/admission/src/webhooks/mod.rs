@@ -8,4 +8,5 @@ mod review;
 mod validating;
 
 pub(crate) use mutating::Mutating;
+pub(crate) use review::request_fields;
 pub(crate) use validating::Validating;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use corten_auth::authz::Authorizer;
 use corten_meta::{Result, Status};
 use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
 use corten_webhook::Caller;
@@ -23,6 +24,7 @@ const NAME: &str = "MutatingAdmissionWebhook";
 pub(crate) struct Mutating {
     configurations: Configured<Vec<Hook>>,
     caller: Arc<Caller>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 /// What is kept from the first round to the second.
@@ -49,6 +51,7 @@ impl Mutating {
         Some(Self {
             configurations,
             caller: Arc::clone(&parts.caller),
+            authorizer: Arc::clone(&parts.authorizer),
         })
     }
 
@@ -62,7 +65,7 @@ impl Mutating {
         let reinvocation = request.attributes.reinvocation;
         let second = reinvocation.is_second();
         for hook in hooks {
-            let Some(shown) = concerns(registry, hook, request, object).await? else {
+            let Some(shown) = concerns(registry, &*self.authorizer, hook, request, object).await? else {
                 continue;
             };
             // A webhook is not called for the first time in the second round.

@@ -31,18 +31,26 @@ pub(crate) fn question(
     object: &Value,
     old: Value,
 ) -> Value {
+    let mut body = request_fields(request, shown);
+    if let Some(members) = body.as_object_mut() {
+        members.insert("uid".to_owned(), json!(uid));
+        members.insert("object".to_owned(), object.clone());
+        members.insert("oldObject".to_owned(), old);
+    }
+    json!({"kind": "AdmissionReview", "apiVersion": format!("{GROUP}/{version}"), "request": body})
+}
+
+/// An AdmissionRequest without its uid and objects.
+pub(crate) fn request_fields(request: &Request<'_>, shown: &Shown) -> Value {
     let (kind, resource) = (&shown.kind, &shown.resource);
     let (own_kind, own) = (&request.kind, &request.resource);
     let mut body = json!({
-        "uid": uid,
         "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "resource": {"group": resource.group, "version": resource.version, "resource": resource.resource},
         "requestKind": {"group": own_kind.group, "version": own_kind.version, "kind": own_kind.kind},
         "requestResource": {"group": own.group, "version": own.version, "resource": own.resource},
         "operation": request.operation.as_str(),
         "userInfo": user_info(request),
-        "object": object,
-        "oldObject": old,
         "dryRun": request.ctx.dry_run,
         "options": request.options(),
     });
@@ -57,11 +65,11 @@ pub(crate) fn question(
             members.insert(key.to_owned(), json!(text));
         }
     }
-    json!({"kind": "AdmissionReview", "apiVersion": format!("{GROUP}/{version}"), "request": body})
+    body
 }
 
 /// `authentication.k8s.io/v1` UserInfo, with what is empty left out.
-pub(crate) fn user_info(request: &Request<'_>) -> Value {
+fn user_info(request: &Request<'_>) -> Value {
     let user = &request.ctx.user;
     let mut out = Map::new();
     if !user.name.is_empty() {

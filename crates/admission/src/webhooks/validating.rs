@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use corten_auth::authz::Authorizer;
 use corten_meta::Result;
 use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
 use corten_webhook::Caller;
@@ -20,6 +21,7 @@ use crate::request::Request;
 pub(crate) struct Validating {
     configurations: Configured<Vec<Hook>>,
     caller: Arc<Caller>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 impl Validating {
@@ -29,6 +31,7 @@ impl Validating {
         Some(Self {
             configurations,
             caller: Arc::clone(&parts.caller),
+            authorizer: Arc::clone(&parts.authorizer),
         })
     }
 }
@@ -60,7 +63,7 @@ impl Admission for Validating {
         }
         let mut concerned = Vec::new();
         for hook in built.items.iter().flat_map(|hooks| hooks.iter()) {
-            if let Some(shown) = concerns(registry, hook, &request, object).await? {
+            if let Some(shown) = concerns(registry, &*self.authorizer, hook, &request, object).await? {
                 concerned.push((hook, shown));
             }
         }

@@ -4,6 +4,7 @@
 mod compare;
 mod managed;
 mod merge;
+mod overlay;
 mod remove;
 mod set;
 mod shape;
@@ -18,6 +19,7 @@ use crate::types::{TypeId, type_of};
 use compare::Comparison;
 use managed::{Entry, Id, Operation};
 pub use managed::{Managers, manager_name};
+pub use overlay::overlay;
 pub use set::Set;
 use shape::Node;
 
@@ -243,15 +245,20 @@ fn own_what_was_there(write: &Write<'_>, node: Node, zero: &Value, before: &Valu
     }
 }
 
+/// Upstream's way to print one or several faults.
+fn joined(errors: &[String]) -> String {
+    match errors {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    }
+}
+
 fn check(write: &Write<'_>, node: Node, config: &Value) -> corten_meta::Result<()> {
     let errors = validate::errors(node, config);
     if errors.is_empty() {
         return Ok(());
     }
-    let text = match errors.as_slice() {
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
+    let text = joined(&errors);
     let place = format!("{}/{}", object::namespace(config), object::name(config));
     let kind = format!("{}, Kind={}", write.gvk.api_version(), write.gvk.kind);
     Err(Status::new(
