@@ -11,8 +11,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &["stdx"]),
     ("meta", &["stdx"]),
     ("schema", &["stdx", "meta"]),
+    ("cel", &["stdx", "meta"]),
     ("store", &["stdx"]),
-    ("registry", &["stdx", "meta", "schema", "store"]),
+    ("registry", &["stdx", "meta", "schema", "cel", "store"]),
     ("auth", &["stdx", "meta"]),
     ("webhook", &[]),
     (
@@ -23,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "apiserver",
         &["stdx", "meta", "schema", "registry", "auth", "webhook", "admission"],
     ),
+    ("apiserver", &["stdx", "meta", "schema", "cel", "registry", "auth"]),
     ("client", &["stdx", "meta"]),
     ("scheduler", &["stdx", "meta", "client"]),
     ("controllers", &["stdx", "meta", "client"]),
