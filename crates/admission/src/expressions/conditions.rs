@@ -64,7 +64,6 @@ impl Conditions {
 
     fn failures(&self, input: Input<'_>, variables: Option<&Variables>) -> Result<Vec<String>, Matched> {
         let evaluation = Evaluation::new(input, variables, true, CONDITIONS_BUDGET);
-        evaluation.tie();
         let mut failures = Vec::new();
         for condition in &self.list {
             match evaluation.eval(condition) {

@@ -105,14 +105,25 @@ impl Variables {
 
     /// Compiles an expression that sees the variables.
     pub fn expression(&self, sees: Sees, source: &str, returns: &[Type]) -> Expression {
-        let types = VariableTypes(self.types.clone());
-        let env = sees
-            .environment()
-            .extend()
-            .provider(Arc::new(types))
-            .var("variables", Type::object(VARIABLES))
-            .build();
+        let env = sees.environment().extend().variables(self.types.clone()).build();
         Expression::compile(&env, source, returns)
+    }
+
+    /// Those that compile, for an activation.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, &Program)> {
+        self.list
+            .iter()
+            .filter_map(|(name, expression)| Some((name.as_str(), expression.program.as_ref().ok()?)))
+    }
+
+    /// What upstream says of an expression that reads a variable which does not compile.
+    pub fn broken_in(&self, source: &str) -> Option<String> {
+        self.list.iter().find_map(|(name, expression)| {
+            let error = expression.program.as_ref().err()?;
+            source
+                .contains(&format!("variables.{name}"))
+                .then(|| format!("composited variable {name:?} fails to compile: {error}"))
+        })
     }
 }
 
@@ -131,21 +142,6 @@ fn field_type(ty: &Type) -> Type {
         | Type::Timestamp
         | Type::Duration => ty.clone(),
         _ => Type::Dyn,
-    }
-}
-
-const VARIABLES: &str = "kubernetes.variables";
-
-struct VariableTypes(Vec<(String, Type)>);
-
-impl TypeProvider for VariableTypes {
-    fn has_type(&self, name: &str) -> bool {
-        name == VARIABLES
-    }
-
-    fn field(&self, _: &str, field: &str) -> Option<Type> {
-        let found = self.0.iter().find(|(name, _)| name == field);
-        found.map(|(_, ty)| ty.clone())
     }
 }
 

@@ -1,9 +1,8 @@
-//! Evaluating expressions for one request: the variables' values, those of policies computed when first read, and the
-//! cost budget of a list of expressions.
+//! Evaluating a list of expressions for one request: the variables' values and the cost budget.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 
-use corten_cel::{Activation, AuthzRequest, Budget, EvalError, LazyFields, Type, Value};
+use corten_cel::{Activation, Budget, Type, Value};
 use serde_json::Value as Json;
 
 use super::authority::{Authority, request_resource};
@@ -30,39 +29,38 @@ pub(crate) struct Input<'a> {
     pub about: &'a Request<'a>,
 }
 
-/// One list of expressions being evaluated. [`Evaluation::tie`] comes before the first.
+/// One list of expressions being evaluated; the policy's variables are computed when first read.
 pub(crate) struct Evaluation<'a> {
-    input: Input<'a>,
-    authorizer: bool,
-    check: AuthzRequest,
+    activation: Activation<'a>,
     variables: Option<&'a Variables>,
-    values: Vec<OnceCell<Result<Value<'a>, EvalError>>>,
-    /// Itself, as `variables` of its expressions.
-    tied: Cell<Option<&'a Evaluation<'a>>>,
-    /// What variables cost since the last expression.
-    aside: Cell<u64>,
     remaining: Cell<u64>,
 }
 
 impl<'a> Evaluation<'a> {
     /// `authorizer`: whether the expressions may ask it.
     pub fn new(input: Input<'a>, variables: Option<&'a Variables>, authorizer: bool, budget: u64) -> Self {
-        let count = variables.map_or(0, |variables| variables.list.len());
+        let request = Type::object("kubernetes.AdmissionRequest");
+        let namespace = Type::object("kubernetes.Namespace");
+        let mut activation = Activation::new()
+            .bind("object", Value::json(input.object))
+            .bind("oldObject", Value::json(input.old))
+            .bind("params", Value::json(input.params))
+            .bind("request", Value::typed(input.request, &request))
+            .bind("namespaceObject", Value::typed(input.namespace, &namespace));
+        if authorizer {
+            let check = Value::resource_check(input.authority, request_resource(input.about));
+            activation = activation
+                .bind("authorizer", Value::authorizer(input.authority))
+                .bind("authorizer.requestResource", check);
+        }
+        if let Some(variables) = variables {
+            activation = activation.variables(variables.programs());
+        }
         Self {
-            input,
-            authorizer,
-            check: request_resource(input.about),
+            activation,
             variables,
-            values: (0..count).map(|_| OnceCell::new()).collect(),
-            tied: Cell::new(None),
-            aside: Cell::new(0),
             remaining: Cell::new(budget),
         }
-    }
-
-    /// Makes the policy's variables readable.
-    pub fn tie(&'a self) {
-        self.tied.set(Some(self));
     }
 
     /// What is left for further lists.
@@ -74,69 +72,25 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     /// [`OUT_OF_BUDGET`]: nothing after it is evaluated.
-    pub fn eval(&'a self, expression: &'a Expression) -> Result<Result<Value<'a>, String>, &'static str> {
+    pub fn eval(&self, expression: &'a Expression) -> Result<Result<Value<'a>, String>, &'static str> {
         let program = match &expression.program {
             Ok(program) => program,
             Err(error) => return Ok(Err(format!("compilation error: {error}"))),
         };
         let mut budget = Budget::default();
-        let value = program.eval(&self.activation(), &mut budget);
-        let cost = budget.spent.saturating_add(self.aside.take());
-        let remaining = self.remaining.get().checked_sub(cost).ok_or(OUT_OF_BUDGET)?;
+        let value = program.eval(&self.activation, &mut budget);
+        let remaining = self
+            .remaining
+            .get()
+            .checked_sub(budget.spent)
+            .ok_or(OUT_OF_BUDGET)?;
         self.remaining.set(remaining);
-        Ok(value.map_err(|error| format!("expression '{}' resulted in error: {error}", expression.source)))
-    }
-
-    fn activation(&self) -> Activation<'a> {
-        let input = self.input;
-        let mut activation = Activation::new()
-            .bind("object", Value::json(input.object))
-            .bind("oldObject", Value::json(input.old))
-            .bind("params", Value::json(input.params))
-            .bind(
-                "request",
-                Value::typed(input.request, &Type::object("kubernetes.AdmissionRequest")),
-            )
-            .bind(
-                "namespaceObject",
-                Value::typed(input.namespace, &Type::object("kubernetes.Namespace")),
-            );
-        if self.authorizer {
-            let check = Value::resource_check(input.authority, self.check.clone());
-            activation = activation
-                .bind("authorizer", Value::authorizer(input.authority))
-                .bind("authorizer.requestResource", check);
-        }
-        match self.tied.get() {
-            Some(tied) => activation.bind("variables", Value::Lazy(tied)),
-            None => activation,
-        }
-    }
-
-    fn variable(&self, name: &str, expression: &'a Expression) -> Result<Value<'a>, EvalError> {
-        let program = expression.program.as_ref().map_err(|error| {
-            EvalError::failed(format!("composited variable {name:?} fails to compile: {error}"))
-        })?;
-        let mut budget = Budget::default();
-        let value = program.eval(&self.activation(), &mut budget);
-        self.aside.set(self.aside.get().saturating_add(budget.spent));
-        value.map_err(|error| {
-            EvalError::failed(format!(
-                "composited variable {name:?} fails to evaluate: {error}"
-            ))
-        })
-    }
-}
-
-impl<'a> LazyFields<'a> for Evaluation<'a> {
-    fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>> {
-        let list = &self.variables?.list;
-        let at = list.iter().position(|(known, _)| known == name)?;
-        let (name, expression) = &list[at];
-        Some(
-            self.values[at]
-                .get_or_init(|| self.variable(name, expression))
-                .clone(),
-        )
+        Ok(value.map_err(|error| {
+            let broken = self
+                .variables
+                .and_then(|variables| variables.broken_in(&expression.source));
+            let error = broken.unwrap_or_else(|| error.to_string());
+            format!("expression '{}' resulted in error: {error}", expression.source)
+        }))
     }
 }

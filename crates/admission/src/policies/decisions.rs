@@ -112,7 +112,6 @@ impl Rules {
 
     fn validate(&self, input: Input<'_>) -> Result<Vec<Denial>, &'static str> {
         let evaluation = Evaluation::new(input, Some(&self.variables), true, BUDGET);
-        evaluation.tie();
         let mut results = Vec::with_capacity(self.validations.len());
         for validation in &self.validations {
             results.push(
@@ -154,7 +153,6 @@ impl Rules {
             return Ok(Vec::new());
         }
         let evaluation = Evaluation::new(input, Some(&self.variables), false, budget);
-        evaluation.tie();
         let mut messages = Vec::with_capacity(self.validations.len());
         for validation in &self.validations {
             let Some(expression) = &validation.message_expression else {
@@ -169,7 +167,6 @@ impl Rules {
 
     fn annotate(&self, input: Input<'_>, outcome: &mut Outcome) -> Result<(), &'static str> {
         let evaluation = Evaluation::new(input, Some(&self.variables), false, BUDGET);
-        evaluation.tie();
         for (key, expression) in &self.audit_annotations {
             match evaluation.eval(expression).map_err(|_| OUT_OF_BUDGET)? {
                 Ok(value) => {

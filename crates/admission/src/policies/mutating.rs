@@ -111,15 +111,6 @@ impl Mutating {
         let authority = authority(&*self.authorizer, request.ctx);
         let old = request.old_as(kind);
         let about = request_variable(request, &selected.shown);
-        let input = |seen| Input {
-            object: seen,
-            old: &old,
-            params,
-            request: &about,
-            namespace,
-            authority: &authority,
-            about: request,
-        };
         let mut fail = |message: String| {
             if !policy.ignore_failures {
                 failures.push(Failure {
@@ -129,8 +120,17 @@ impl Mutating {
             }
         };
         let before = request.object_as(kind, object);
+        let input = Input {
+            object: &before,
+            old: &old,
+            params,
+            request: &about,
+            namespace,
+            authority: &authority,
+            about: request,
+        };
         let variables = &policy.body.variables;
-        match policy.body.conditions.matches(input(&before), Some(variables)) {
+        match policy.body.conditions.matches(input, Some(variables)) {
             Matched::Yes => {}
             Matched::No => return Ok(()),
             Matched::Failed(error) => {
@@ -145,7 +145,8 @@ impl Mutating {
         }
         let mut seen = before.clone();
         for mutation in policy.body.mutations.iter().filter(|_| !before.is_null()) {
-            match mutation.apply(kind, input(&seen), variables) {
+            let changed = mutation.apply(kind, Input { object: &seen, ..input }, variables);
+            match changed {
                 Ok(changed) => seen = read(kind, changed)?,
                 Err(error) => fail(error),
             }
@@ -223,9 +224,7 @@ impl Admission for Mutating {
             return Ok(());
         }
         let bindings = self.bindings.load(registry);
-        let bindings: Vec<&Binding> = bindings.items.iter().map(|binding| &**binding).collect();
-        let all = policies.items.iter().map(|policy| &**policy);
-        let found = select(registry, &request, object, all, &bindings).await;
+        let found = select(registry, &request, object, &policies.items, &bindings.items).await;
         if found.is_empty() {
             return Ok(());
         }

@@ -42,7 +42,6 @@ impl Mutation {
             return Err(error.clone());
         }
         let evaluation = Evaluation::new(input, Some(variables), true, BUDGET);
-        evaluation.tie();
         let value = evaluation.eval(expression).map_err(str::to_owned)??;
         match self {
             Self::JsonPatch(_) => json_patch(input.object, &value),

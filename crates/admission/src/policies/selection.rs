@@ -1,5 +1,7 @@
 //! Policies and bindings, and which of them a request concerns, with which parameters.
 
+use std::sync::Arc;
+
 use corten_meta::{Result, object};
 use corten_registry::{Registry, WriteContext};
 use serde_json::{Value, json};
@@ -92,24 +94,23 @@ pub(crate) enum Found<'a, B> {
 }
 
 /// Looks through all policies and their bindings.
-pub(crate) async fn select<'a, B>(
+pub(crate) async fn select<'a, B: 'a>(
     registry: &Registry,
     request: &Request<'_>,
     object: &Value,
-    policies: impl Iterator<Item = &'a Policy<B>>,
-    bindings: &[&'a Binding],
+    policies: &'a [Arc<Policy<B>>],
+    bindings: &'a [Arc<Binding>],
 ) -> Vec<Found<'a, B>> {
     let mut found = Vec::new();
     for policy in policies {
-        let mut own = bindings
-            .iter()
-            .filter(|binding| binding.policy == policy.name)
-            .peekable();
+        let policy: &'a Policy<B> = policy;
+        let of_policy = |binding: &&'a Arc<Binding>| binding.policy == policy.name;
+        let own: Vec<&'a Arc<Binding>> = bindings.iter().filter(of_policy).collect();
         // A policy without bindings is not in force.
-        if own.peek().is_none() {
+        if own.is_empty() {
             continue;
         }
-        let misconfigured = |binding, message: String| {
+        let misconfigured = |binding: Option<&'a Binding>, message: String| {
             let what = if binding.is_none() { "policy" } else { "binding" };
             Found::Misconfigured(Misconfigured {
                 policy,
@@ -138,7 +139,7 @@ pub(crate) async fn select<'a, B>(
                     shown: shown.clone(),
                     params,
                 })),
-                Err(message) => found.push(misconfigured(Some(*binding), message)),
+                Err(message) => found.push(misconfigured(Some(binding), message)),
             }
         }
     }

@@ -206,9 +206,7 @@ impl Admission for Validating {
             return Ok(());
         }
         let bindings = self.bindings.load(registry);
-        let bindings: Vec<&Binding> = bindings.items.iter().map(|binding| &**binding).collect();
-        let all = policies.items.iter().map(|policy| &**policy);
-        let found = select(registry, &request, object, all, &bindings).await;
+        let found = select(registry, &request, object, &policies.items, &bindings.items).await;
         if found.is_empty() {
             return Ok(());
         }
