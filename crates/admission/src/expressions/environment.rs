@@ -28,10 +28,7 @@ impl Sees {
         if self.authorizer {
             let check = Type::object("kubernetes.authorization.ResourceCheck");
             builder = builder
-                .var(
-                    "authorizer",
-                    Type::object("kubernetes.authorization.Authorizer"),
-                )
+                .var("authorizer", Type::object("kubernetes.authorization.Authorizer"))
                 .var("authorizer.requestResource", check);
         }
         if self.patches {
@@ -96,7 +93,10 @@ impl Variables {
         for variable in variables.as_array().into_iter().flatten() {
             let text = |key: &str| variable[key].as_str().unwrap_or_default();
             let expression = all.expression(sees, text("expression"), &[]);
-            let ty = expression.program.as_ref().map_or(Type::Dyn, |p| field_type(p.result_type()));
+            let ty = expression
+                .program
+                .as_ref()
+                .map_or(Type::Dyn, |p| field_type(p.result_type()));
             all.types.push((text("name").to_owned(), ty));
             all.list.push((text("name").to_owned(), expression));
         }

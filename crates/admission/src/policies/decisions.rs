@@ -105,7 +105,11 @@ impl Rules {
             reason: String::new(),
         };
         Outcome {
-            denials: if self.ignore_failures { Vec::new() } else { vec![denial] },
+            denials: if self.ignore_failures {
+                Vec::new()
+            } else {
+                vec![denial]
+            },
             ..Outcome::default()
         }
     }

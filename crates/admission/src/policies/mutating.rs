@@ -11,7 +11,9 @@ use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
 use serde_json::Value;
 
 use super::patch::Mutation;
-use super::selection::{Binding, Found, Policy, Selected, authority, namespace_variable, request_variable, select};
+use super::selection::{
+    Binding, Found, Policy, Selected, authority, namespace_variable, request_variable, select,
+};
 use crate::Parts;
 use crate::configured::Configured;
 use crate::expressions::{Conditions, Input, Matched, Sees, Variables};
@@ -140,12 +142,21 @@ impl Mutating {
         }
         let key = key_of(selected, params);
         let reinvocation = request.attributes.reinvocation;
-        if reinvocation.is_second() && !reinvocation.with(NAME, |memory: &mut Memory| memory.again.contains(&key)) {
+        if reinvocation.is_second()
+            && !reinvocation.with(NAME, |memory: &mut Memory| memory.again.contains(&key))
+        {
             return Ok(());
         }
         let mut seen = before.clone();
         for mutation in policy.body.mutations.iter().filter(|_| !before.is_null()) {
-            let changed = mutation.apply(kind, Input { object: &seen, ..input }, variables);
+            let changed = mutation.apply(
+                kind,
+                Input {
+                    object: &seen,
+                    ..input
+                },
+                variables,
+            );
             match changed {
                 Ok(changed) => seen = read(kind, changed)?,
                 Err(error) => fail(error),

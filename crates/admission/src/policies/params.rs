@@ -61,7 +61,9 @@ impl ParamRef {
         reference.is_object().then(|| Self {
             name: text("name"),
             namespace: text("namespace"),
-            selector: selector.is_object().then(|| Selector::from_label_selector(selector)),
+            selector: selector
+                .is_object()
+                .then(|| Selector::from_label_selector(selector)),
             deny_missing: reference["parameterNotFoundAction"] != "Allow",
         })
     }
@@ -70,18 +72,26 @@ impl ParamRef {
     ///
     /// # Errors
     /// Upstream's text for what is wrong with policy and binding together, or for objects that must be there.
-    pub fn collect(&self, registry: &Registry, kind: &ParamKind, namespace: &str) -> Result<Vec<Value>, String> {
+    pub fn collect(
+        &self,
+        registry: &Registry,
+        kind: &ParamKind,
+        namespace: &str,
+    ) -> Result<Vec<Value>, String> {
         let resource = kind.resource(registry)?;
         let namespace = match (resource.namespaced, self.namespace.as_str()) {
             (true, "") if namespace.is_empty() => {
-                let text = "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources";
+                let text =
+                    "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources";
                 return Err(text.to_owned());
             }
             (true, "") => namespace,
             (false, "") => "",
             (true, own) => own,
             (false, _) => {
-                return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned());
+                return Err(
+                    "paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned(),
+                );
             }
         };
         let found = match (self.name.as_str(), &self.selector) {

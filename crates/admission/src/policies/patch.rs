@@ -73,7 +73,9 @@ fn type_names(operations: &CelValue<'_>) -> Result<(), String> {
     };
     let mut errors = Vec::new();
     for operation in operations.iter() {
-        let CelValue::Struct(operation) = operation else { continue };
+        let CelValue::Struct(operation) = operation else {
+            continue;
+        };
         for (name, value) in &operation.fields {
             if let (true, CelValue::Struct(made)) = (&**name == "value", value) {
                 check_type_names(value, &made.type_name, &mut errors);

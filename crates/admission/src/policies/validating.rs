@@ -11,7 +11,9 @@ use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
 use serde_json::{Value, json};
 
 use super::decisions::{Denial, Rules};
-use super::selection::{Binding, Found, Policy, Selected, authority, namespace_variable, request_variable, select};
+use super::selection::{
+    Binding, Found, Policy, Selected, authority, namespace_variable, request_variable, select,
+};
 use crate::Parts;
 use crate::configured::Configured;
 use crate::expressions::Input;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use corten_apiserver::{ApiServer, DirectDialer, Standard, bootstrap};
+use corten_apiserver::{ApiServer, DirectDialer, KubeletDialer, Standard, bootstrap};
 use corten_auth::pki::{Pki, ServingNames};
 use corten_auth::{UserInfo, groups};
 use corten_registry::Registry;
@@ -59,6 +59,11 @@ impl Reply {
 
 impl Harness {
     pub async fn start() -> Self {
+        Self::start_with(Arc::new(DirectDialer)).await
+    }
+
+    /// With a way of its own to pods and nodes.
+    pub async fn start_with(dialer: Arc<dyn KubeletDialer>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
         let names = ServingNames::standard("cluster.local", service_ip, &[], "localhost");
@@ -86,7 +91,7 @@ impl Harness {
                 (ADMIN.to_owned(), UserInfo::new("admin", [groups::MASTERS])),
                 (NOBODY.to_owned(), UserInfo::new("nobody", [])),
             ],
-            dialer: Arc::new(DirectDialer),
+            dialer,
         };
         let (server, tls) = standard.start(&pki).await.unwrap();
         let stop = CancellationToken::new();

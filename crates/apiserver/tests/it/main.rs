@@ -6,6 +6,8 @@ mod front;
 mod grants;
 mod harness;
 mod hook_server;
+mod mutating_policies;
+mod policies;
 mod reads;
 mod tunnels;
 mod watches;

@@ -50,7 +50,9 @@ fn find_atomics(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
         }
         (Node::Keyed(..), Value::Array(items)) => {
             for (at, item) in items.iter().enumerate() {
-                let child = element_of(&node, item).ok().and_then(|element| node.child(&element));
+                let child = element_of(&node, item)
+                    .ok()
+                    .and_then(|element| node.child(&element));
                 if let Some(child) = child {
                     find_atomics(child, item, &format!("{path}[{at}]"), out);
                 }
@@ -104,7 +106,12 @@ mod tests {
             "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.containers[0].command"
         );
         let custom = GroupVersionKind::new("example.com", "v1", "Widget");
-        let merged = overlay(&custom, &json!({"spec": {"a": 1}}), &json!({"spec": {"b": {"c": 2}}})).unwrap();
+        let merged = overlay(
+            &custom,
+            &json!({"spec": {"a": 1}}),
+            &json!({"spec": {"b": {"c": 2}}}),
+        )
+        .unwrap();
         assert_eq!(merged, json!({"spec": {"a": 1, "b": {"c": 2}}}));
     }
 }
