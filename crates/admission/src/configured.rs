@@ -8,12 +8,14 @@ use corten_registry::{Object, Registry, Resource};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+/// By key: the revision, and what was made of it.
+type Known<T> = HashMap<Arc<str>, (u64, Arc<T>)>;
+
 /// What was made of every object of one resource, in the order of their names.
 pub(crate) struct Configured<T> {
     resource: Resource,
     built: ArcSwap<Built<T>>,
-    /// What was made of each object, by key, with the revision it was made of.
-    known: Mutex<HashMap<Arc<str>, (u64, Arc<T>)>>,
+    known: Mutex<Known<T>>,
     compile: Box<dyn Fn(&Value) -> T + Send + Sync>,
 }
 
@@ -78,7 +80,7 @@ impl<T: Send + Sync> Configured<T> {
         built
     }
 
-    fn compiled(&self, known: &HashMap<Arc<str>, (u64, Arc<T>)>, object: &Object) -> Option<Arc<T>> {
+    fn compiled(&self, known: &Known<T>, object: &Object) -> Option<Arc<T>> {
         if let Some((revision, compiled)) = known.get(&object.key)
             && *revision == object.revision
         {

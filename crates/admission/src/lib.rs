@@ -11,6 +11,7 @@ mod expressions;
 mod matching;
 mod policies;
 mod request;
+pub mod typecheck;
 mod webhooks;
 
 use std::sync::Arc;

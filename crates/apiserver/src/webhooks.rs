@@ -23,6 +23,7 @@ pub fn install(server: &Arc<Inner>) {
     };
     let plugins = corten_admission::plugins(&server.registry, &parts);
     server.registry.set_dynamic_admission(plugins);
+    corten_admission::typecheck::start(&server.registry, &server.stop);
 }
 
 /// Dials Services by their EndpointSlices. The registry holds it, and the server the registry: hence weak.

@@ -38,6 +38,12 @@ impl Sees {
     }
 }
 
+/// Variables whose types are known, for type checking.
+pub(crate) struct Typed {
+    pub provider: Arc<dyn TypeProvider>,
+    pub variables: Vec<(&'static str, Type)>,
+}
+
 /// A compiled expression, or why it is none.
 pub(crate) struct Expression {
     pub source: String,
@@ -79,34 +85,68 @@ fn wrong_type(found: &Type, returns: &[Type]) -> Option<String> {
 
 /// A policy's `variables`, each seeing those before it.
 pub(crate) struct Variables {
-    pub list: Vec<(String, Expression)>,
+    list: Vec<(String, Expression)>,
     types: Vec<(String, Type)>,
+    env: Env,
 }
 
 impl Variables {
     /// Reads `spec.variables`.
     pub fn new(sees: Sees, variables: &Value) -> Self {
+        Self::in_environment(sees.environment(), variables)
+    }
+
+    /// The same where the types of some variables are known.
+    pub fn typed(sees: Sees, variables: &Value, typed: &Typed) -> Self {
+        let mut builder = sees.environment().extend().provider(typed.provider.clone());
+        for (name, ty) in &typed.variables {
+            builder = builder.var(name, ty.clone());
+        }
+        Self::in_environment(builder.build(), variables)
+    }
+
+    fn in_environment(env: Env, variables: &Value) -> Self {
         let mut all = Self {
             list: Vec::new(),
             types: Vec::new(),
+            env,
         };
         for variable in variables.as_array().into_iter().flatten() {
             let text = |key: &str| variable[key].as_str().unwrap_or_default();
-            let expression = all.expression(sees, text("expression"), &[]);
+            let expression = Expression::compile(&all.environment(Sees::default()), text("expression"), &[]);
             let ty = expression
                 .program
                 .as_ref()
-                .map_or(Type::Dyn, |p| field_type(p.result_type()));
+                .map_or(Type::Dyn, |program| field_type(program.result_type()));
             all.types.push((text("name").to_owned(), ty));
             all.list.push((text("name").to_owned(), expression));
         }
         all
     }
 
+    /// With the variables so far; of `sees` only what it adds to that of the policy counts.
+    fn environment(&self, sees: Sees) -> Env {
+        let builder = self.env.extend().variables(self.types.clone());
+        if sees.patches {
+            builder.mutation().build()
+        } else {
+            builder.build()
+        }
+    }
+
     /// Compiles an expression that sees the variables.
     pub fn expression(&self, sees: Sees, source: &str, returns: &[Type]) -> Expression {
+        if sees.authorizer {
+            return Expression::compile(&self.environment(sees), source, returns);
+        }
         let env = sees.environment().extend().variables(self.types.clone()).build();
         Expression::compile(&env, source, returns)
+    }
+
+    /// What is wrong with an expression that may have any type.
+    pub fn check(&self, source: &str) -> Option<String> {
+        let checked = self.environment(Sees::default()).compile(source);
+        checked.err().map(|errors| errors.to_string())
     }
 
     /// Those that compile, for an activation.

@@ -8,5 +8,5 @@ mod evaluation;
 
 pub(crate) use authority::Authority;
 pub(crate) use conditions::{Conditions, Matched};
-pub(crate) use environment::{Expression, Sees, Variables};
+pub(crate) use environment::{Expression, Sees, Typed, Variables};
 pub(crate) use evaluation::{BUDGET, Evaluation, Input, OUT_OF_BUDGET};

@@ -12,4 +12,5 @@ mod reads;
 mod tunnels;
 mod watches;
 mod webhook_failures;
+mod webhook_requests;
 mod webhooks;

@@ -244,3 +244,45 @@ async fn bindings_and_exclusions_narrow() {
         .await
         .ok();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expressions_are_checked_against_their_kinds() {
+    let h = Harness::start().await;
+    let rule = json!({"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]});
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "object.spec.replicas > 1"}, {"expression": "object.replicas > 1"}],
+    });
+    policy(&h, "p", spec).await;
+    let at = format!("{GROUP}/validatingadmissionpolicies");
+    let watch = format!("{at}?watch=true&fieldSelector=metadata.name=p");
+    let request = h
+        .request("GET", &watch, crate::harness::ADMIN)
+        .body(Default::default())
+        .unwrap();
+    let mut body = h.send(request).await.into_body();
+    let mut text = Vec::new();
+    let status = loop {
+        use http_body_util::BodyExt;
+        text.extend(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        let events = String::from_utf8_lossy(&text).into_owned();
+        let last = events
+            .lines()
+            .last()
+            .and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let status = last
+            .map(|event| event["object"]["status"].clone())
+            .unwrap_or_default();
+        if status["observedGeneration"] == 1 {
+            break status;
+        }
+    };
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{status}");
+    assert_eq!(warnings[0]["fieldRef"], "spec.validations[1].expression");
+    let text = warnings[0]["warning"].as_str().unwrap();
+    assert!(
+        text.starts_with("apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'"),
+        "{text}"
+    );
+}
