@@ -245,20 +245,12 @@ fn own_what_was_there(write: &Write<'_>, node: Node, zero: &Value, before: &Valu
     }
 }
 
-/// Upstream's way to print one or several faults.
-fn joined(errors: &[String]) -> String {
-    match errors {
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    }
-}
-
 fn check(write: &Write<'_>, node: Node, config: &Value) -> corten_meta::Result<()> {
     let errors = validate::errors(node, config);
     if errors.is_empty() {
         return Ok(());
     }
-    let text = joined(&errors);
+    let text = overlay::joined(&errors);
     let place = format!("{}/{}", object::namespace(config), object::name(config));
     let kind = format!("{}, Kind={}", write.gvk.api_version(), write.gvk.kind);
     Err(Status::new(

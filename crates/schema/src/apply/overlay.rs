@@ -5,7 +5,7 @@ use corten_meta::GroupVersionKind;
 use serde_json::Value;
 
 use super::shape::{Leaf, Node, element_of};
-use super::{joined, merge, validate};
+use super::{merge, validate};
 use crate::types::type_of;
 
 /// The object with the configuration merged into it. Kinds without a type merge their maps and nothing else.
@@ -29,6 +29,14 @@ pub fn overlay(kind: &GroupVersionKind, object: &Value, configuration: &Value) -
         return Err(refused(&atomics));
     }
     Ok(merge::values(node, Some(object), Some(configuration)).unwrap_or(Value::Null))
+}
+
+/// Upstream's way to print one or several faults.
+pub(super) fn joined(errors: &[String]) -> String {
+    match errors {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    }
 }
 
 fn refused(paths: &[String]) -> String {
