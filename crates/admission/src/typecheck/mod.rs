@@ -6,7 +6,6 @@ mod check;
 mod types;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use corten_meta::{GroupVersionKind, Result, object};
 use corten_registry::{
@@ -78,7 +77,7 @@ async fn report(registry: &Registry, policies: &Resource, policy: &Value) -> Res
         name: format!("system:serviceaccount:kube-system:{MANAGER}"),
         ..User::default()
     };
-    let ctx = WriteContext::new(user, SystemTime::from(registry.clock().now())).with_field_manager(MANAGER);
+    let ctx = WriteContext::new(user, registry.clock().now()).with_field_manager(MANAGER);
     let now = ctx.now_text();
     let write = Write {
         gvk: &kind,
