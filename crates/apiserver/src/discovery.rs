@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::aggregator::{Aggregator, merged_aggregated, merged_group, merged_groups};
 use crate::body::Body;
 use crate::call::Call;
 use crate::negotiate;
@@ -22,10 +23,11 @@ pub fn answer(call: &Call, path: &str) -> Result<Answer, Status> {
         return Err(Status::method_not_allowed());
     }
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let remote = &call.server.aggregator;
     let document = match parts[..] {
         ["api" | "apis"] => return root(call, parts[0] == "api"),
         ["api", version] => resource_list("", version),
-        ["apis", group] => group_document(group).map(|mut g| {
+        ["apis", group] => merged_group(remote, group, group_document(group)).map(|mut g| {
             g["kind"] = json!("APIGroup");
             g["apiVersion"] = json!("v1");
             g
@@ -55,6 +57,7 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
             .filter(|g| !g.is_empty())
             .filter_map(group_document)
             .collect();
+        let groups = merged_groups(&call.server.aggregator, groups);
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
     let mut answer = respond::object(StatusCode::OK, &value, call.plain_answer()?)?;
@@ -81,7 +84,7 @@ fn wants_aggregated(accept: Option<&str>) -> Option<&'static str> {
 }
 
 fn aggregated(call: &Call, core: bool, version: &'static str) -> Answer {
-    let text = aggregated_document(core, version);
+    let text = aggregated_document(&call.server.aggregator, core, version);
     let tag = format!("\"{}\"", hex(&Sha256::digest(&text)));
     let content_type = if version == "v2" {
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -113,7 +116,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The document of `/api` or `/apis` for clients that take it whole.
-pub fn aggregated_document(core: bool, version: &str) -> Bytes {
+fn aggregated_document(remote: &Aggregator, core: bool, version: &str) -> Bytes {
     let items: Vec<Value> = groups()
         .filter(|g| g.is_empty() == core)
         .map(|group| {
@@ -126,6 +129,11 @@ pub fn aggregated_document(core: bool, version: &str) -> Bytes {
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
+    let items = if core {
+        items
+    } else {
+        merged_aggregated(remote, items)
+    };
     let value = json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{version}"),

@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
+use crate::aggregator;
 use crate::body::Body;
 use crate::call::Call;
 use crate::negotiate;
@@ -34,10 +35,12 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let Some(content_type) = wanted else {
         return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
     };
-    let make = if content_type == types[0] {
-        openapi::v2
-    } else {
-        openapi::v2_protobuf
+    let protobuf = content_type != types[0];
+    let server = call.server.clone();
+    let make = move || match server.aggregator.v2.document(&server.aggregator, protobuf) {
+        Some(merged) => merged,
+        None if protobuf => openapi::v2_protobuf(),
+        None => openapi::v2(),
     };
     let document = tokio::task::spawn_blocking(make)
         .await
@@ -51,22 +54,18 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
 }
 
 /// Which documents there are.
-pub fn v3_index() -> Answer {
-    respond::bytes(StatusCode::OK, "application/json", openapi::v3_index())
+pub fn v3_index(call: &Call) -> Answer {
+    let index = aggregator::merged_v3_index(&call.server.aggregator, openapi::v3_index());
+    respond::bytes(StatusCode::OK, "application/json", index)
 }
 
-/// One group and version: `path` is `api/v1` or `apis/apps/v1`.
+/// One document: `path` is `api/v1`, `apis/apps/v1`, or one above resources such as `version`.
 ///
 /// # Errors
 /// Where making it fails.
 pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
-    let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
-    let (group, version) = match parts.as_slice() {
-        [api, version] if api == "api" => (String::new(), version.clone()),
-        [apis, group, version] if apis == "apis" => (group.clone(), version.clone()),
-        _ => return Ok(respond::not_found_text()),
-    };
-    let found = tokio::task::spawn_blocking(move || openapi::v3(&group, &version))
+    let wanted = path.to_owned();
+    let found = tokio::task::spawn_blocking(move || openapi::v3_at(&wanted))
         .await
         .map_err(Status::internal)?;
     let Some(document) = found else {

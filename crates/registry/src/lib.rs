@@ -13,7 +13,6 @@ mod encode;
 mod errors;
 mod filter;
 pub mod lifecycle;
-mod metadata;
 pub mod metrics;
 pub mod object;
 pub mod options;
@@ -25,6 +24,8 @@ mod token;
 pub mod watch;
 mod write;
 
+use corten_meta::metadata;
+
 pub use admission::{Admission, Attributes, Operation};
 pub use context::{RequestForm, User, WriteContext};
 pub use lifecycle::NamespaceLifecycle;
@@ -33,7 +34,7 @@ pub use options::{
     CreateOptions, DeleteOptions, ListOptions, ListPage, Preconditions, Propagation, UpdateOptions,
     VersionMatch, WatchOptions,
 };
-pub use registry::{Deleted, Options, Registry, Updated};
+pub use registry::{Deleted, Options, Registry, Unhealthy, Updated};
 pub use resource::{Resource, ResourceInfo, Subresource};
 pub use strategy::{DeleteStep, GcPolicy, Strategy, StrategyContext};
 pub use watch::{WatchEvent, WatchStream};

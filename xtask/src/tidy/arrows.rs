@@ -12,8 +12,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("meta", &["stdx"]),
     ("schema", &["stdx", "meta"]),
     ("cel", &["stdx", "meta"]),
+    ("crd", &["stdx", "meta", "schema", "cel"]),
     ("store", &["stdx"]),
-    ("registry", &["stdx", "meta", "schema", "cel", "store"]),
+    ("registry", &["stdx", "meta", "schema", "cel", "crd", "store"]),
     ("auth", &["stdx", "meta"]),
     ("webhook", &[]),
     (
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "meta",
             "schema",
             "cel",
+            "crd",
             "registry",
             "auth",
             "webhook",
@@ -44,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("net", &["stdx", "sys"]),
     ("dns", &["stdx"]),
+    ("fuzz", &["meta", "schema"]),
 ];
 
 /// Crates outside the workspace that a room must never see, and why.
