@@ -79,12 +79,36 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
         headers.insert(FLOW_SCHEMA_UID, classified.schema);
         headers.insert(PRIORITY_LEVEL_UID, classified.level);
     }
-    for text in notes.warnings.drain(..) {
+    for text in bounded(std::mem::take(&mut notes.warnings)) {
         if let Ok(v) = HeaderValue::from_str(&warning_header(&text)) {
             headers.append(WARNING, v);
         }
     }
     answer
+}
+
+/// Characters of all warnings together; over it each is cut, and those after it are dropped (upstream's
+/// `truncateAtTotalRunes`).
+const WARNINGS_TOTAL_MAX: usize = 4 * 1024;
+/// Characters of each warning once they are cut (upstream's `truncateItemRunes`).
+const WARNING_CUT_MAX: usize = 256;
+
+fn bounded(texts: Vec<String>) -> Vec<String> {
+    let length = |text: &String| text.chars().count();
+    if texts.iter().map(length).sum::<usize>() <= WARNINGS_TOTAL_MAX {
+        return texts;
+    }
+    let mut written = 0;
+    let mut out = Vec::new();
+    for text in texts {
+        if written >= WARNINGS_TOTAL_MAX {
+            break;
+        }
+        let cut: String = text.chars().take(WARNING_CUT_MAX).collect();
+        written += length(&cut);
+        out.push(cut);
+    }
+    out
 }
 
 /// `299 - "text"` as in RFC 7234, quotes and backslashes escaped, control characters dropped.

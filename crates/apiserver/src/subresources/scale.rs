@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::{GroupKind, GroupVersionKind, Status, labels, object};
+use corten_registry::admission::View;
 use corten_registry::{Object, Subresource, UpdateOptions};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -130,7 +131,10 @@ async fn change(
         ownership.record("scale", current, &mut out);
         Ok(out)
     };
-    let update = UpdateOptions::default();
+    let update = UpdateOptions {
+        view: Some(Arc::new(ScaleView)),
+        ..UpdateOptions::default()
+    };
     let registry = &call.server.registry;
     let updated = registry
         .update(
@@ -146,6 +150,19 @@ async fn change(
     call.take_warnings(&ctx);
     let object: Arc<Object> = updated?.object;
     respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+}
+
+/// Webhooks and policies see the Scale.
+struct ScaleView;
+
+impl View for ScaleView {
+    fn of(&self, object: &Value) -> Value {
+        scale_of(object)
+    }
+
+    fn put(&self, view: &Value, object: &mut Value) {
+        object["spec"]["replicas"] = json!(view["spec"]["replicas"].as_i64().unwrap_or(0));
+    }
 }
 
 fn validate(scale: &Value, name: &str) -> Result<(), Status> {

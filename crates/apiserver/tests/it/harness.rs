@@ -68,9 +68,22 @@ impl Harness {
         Self::with(audit, |engine| Arc::new(engine)).await
     }
 
+    /// With a way of its own to pods and nodes.
+    pub async fn start_with(dialer: Arc<dyn KubeletDialer>) -> Self {
+        Self::built(None, |engine| Arc::new(engine), dialer).await
+    }
+
     pub async fn with(
         audit: Option<AuditOptions>,
         wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
+    ) -> Self {
+        Self::built(audit, wrap, Arc::new(TestDialer)).await
+    }
+
+    async fn built(
+        audit: Option<AuditOptions>,
+        wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
+        dialer: Arc<dyn KubeletDialer>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
@@ -100,7 +113,7 @@ impl Harness {
                 (NOBODY.to_owned(), UserInfo::new("nobody", [])),
             ],
             audit,
-            dialer: Arc::new(TestDialer),
+            dialer,
         };
         let (server, tls) = standard.start(&pki).await.unwrap();
         let stop = CancellationToken::new();

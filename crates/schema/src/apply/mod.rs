@@ -5,6 +5,7 @@ mod compare;
 pub mod custom;
 mod managed;
 mod merge;
+mod overlay;
 mod remove;
 mod set;
 mod shape;
@@ -20,6 +21,7 @@ use compare::Comparison;
 use custom::CustomType;
 use managed::{Entry, Id, Operation};
 pub use managed::{Managers, manager_name};
+pub use overlay::overlay;
 pub use set::Set;
 use shape::Node;
 
@@ -300,10 +302,7 @@ fn check(write: &Write<'_>, node: Node<'_>, config: &Value) -> corten_meta::Resu
     if errors.is_empty() {
         return Ok(());
     }
-    let text = match errors.as_slice() {
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
+    let text = overlay::joined(&errors);
     let place = format!("{}/{}", object::namespace(config), object::name(config));
     let kind = format!("{}, Kind={}", write.gvk.api_version(), write.gvk.kind);
     Err(Status::new(

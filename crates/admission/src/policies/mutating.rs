@@ -1,0 +1,277 @@
+//! MutatingAdmissionPolicy.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use corten_auth::authz::Authorizer;
+use corten_meta::status::Cause;
+use corten_meta::{Result, Status, object};
+use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
+use serde_json::Value;
+
+use super::patch::Mutation;
+use super::selection::{
+    Binding, Found, Policy, Selected, authority, namespace_variable, request_variable, select,
+};
+use crate::Parts;
+use crate::configured::Configured;
+use crate::expressions::{Conditions, Input, Matched, Sees, Variables};
+use crate::request::{Request, read};
+
+const NAME: &str = "MutatingAdmissionPolicy";
+
+/// See the module.
+pub(crate) struct Mutating {
+    policies: Configured<Policy<Changes>>,
+    bindings: Configured<Binding>,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+/// A mutating policy's expressions.
+struct Changes {
+    variables: Variables,
+    conditions: Conditions,
+    mutations: Vec<Mutation>,
+    /// `reinvocationPolicy: IfNeeded`
+    reinvoke: bool,
+}
+
+impl Changes {
+    fn new(spec: &Value, sees: Sees, ignore_failures: bool) -> Self {
+        let variables = Variables::new(sees, &spec["variables"]);
+        let mutations = spec["mutations"].as_array().into_iter().flatten();
+        Self {
+            conditions: Conditions::new(sees, Some(&variables), &spec["matchConditions"], ignore_failures),
+            mutations: mutations
+                .map(|mutation| Mutation::new(sees, &variables, mutation))
+                .collect(),
+            reinvoke: spec["reinvocationPolicy"] == "IfNeeded",
+            variables,
+        }
+    }
+}
+
+/// What is kept from the first round to the second: policies with their bindings and parameters.
+#[derive(Default)]
+struct Memory {
+    called: HashSet<String>,
+    again: HashSet<String>,
+    /// The object as this plug-in left it.
+    left: Option<Value>,
+}
+
+impl Memory {
+    fn changed(&mut self) {
+        self.again.extend(self.called.drain());
+    }
+}
+
+/// A policy that failed, and why.
+struct Failure {
+    message: String,
+    /// False for what is wrong with the configuration.
+    invalid: bool,
+}
+
+impl Mutating {
+    /// None where policies are not served.
+    pub fn new(registry: &Registry, parts: &Parts) -> Option<Self> {
+        let compile = |policy: &Value| Policy::new(policy, Changes::new);
+        Some(Self {
+            policies: Configured::new(registry, "mutatingadmissionpolicies", compile)?,
+            bindings: Configured::new(registry, "mutatingadmissionpolicybindings", Binding::new)?,
+            authorizer: Arc::clone(&parts.authorizer),
+        })
+    }
+
+    /// One policy through one binding, for each of its parameters.
+    fn apply(
+        &self,
+        request: &Request<'_>,
+        object: &mut Value,
+        namespace: &Value,
+        selected: &Selected<'_, Changes>,
+        failures: &mut Vec<Failure>,
+    ) -> Result<()> {
+        for params in &selected.params {
+            self.apply_one(request, object, namespace, selected, params, failures)?;
+        }
+        Ok(())
+    }
+
+    fn apply_one(
+        &self,
+        request: &Request<'_>,
+        object: &mut Value,
+        namespace: &Value,
+        selected: &Selected<'_, Changes>,
+        params: &Value,
+        failures: &mut Vec<Failure>,
+    ) -> Result<()> {
+        let (policy, kind) = (selected.policy, &selected.shown.kind);
+        let authority = authority(&*self.authorizer, request.ctx);
+        let old = request.old_as(kind);
+        let about = request_variable(request, &selected.shown);
+        let mut fail = |message: String| {
+            if !policy.ignore_failures {
+                failures.push(Failure {
+                    message: denied(&policy.name, Some(&selected.binding.name), &message),
+                    invalid: true,
+                });
+            }
+        };
+        let before = request.object_as(kind, object);
+        let input = Input {
+            object: &before,
+            old: &old,
+            params,
+            request: &about,
+            namespace,
+            authority: &authority,
+            about: request,
+        };
+        let variables = &policy.body.variables;
+        match policy.body.conditions.matches(input, Some(variables)) {
+            Matched::Yes => {}
+            Matched::No => return Ok(()),
+            Matched::Failed(error) => {
+                fail(error);
+                return Ok(());
+            }
+        }
+        let key = key_of(selected, params);
+        let reinvocation = request.attributes.reinvocation;
+        if reinvocation.is_second()
+            && !reinvocation.with(NAME, |memory: &mut Memory| memory.again.contains(&key))
+        {
+            return Ok(());
+        }
+        let mut seen = before.clone();
+        for mutation in policy.body.mutations.iter().filter(|_| !before.is_null()) {
+            let changed = mutation.apply(
+                kind,
+                Input {
+                    object: &seen,
+                    ..input
+                },
+                variables,
+            );
+            match changed {
+                Ok(changed) => seen = read(kind, changed)?,
+                Err(error) => fail(error),
+            }
+        }
+        if seen != before {
+            request.take_back(kind, seen, object)?;
+            reinvocation.with(NAME, Memory::changed);
+            reinvocation.ask();
+        }
+        if policy.body.reinvoke {
+            reinvocation.with(NAME, |memory: &mut Memory| memory.called.insert(key));
+        }
+        Ok(())
+    }
+}
+
+/// Tells invocations apart.
+fn key_of(selected: &Selected<'_, Changes>, params: &Value) -> String {
+    let (policy, binding) = (&selected.policy.name, &selected.binding.name);
+    format!(
+        "{policy}/{binding}/{}/{}",
+        object::namespace(params),
+        object::name(params)
+    )
+}
+
+fn denied(policy: &str, binding: Option<&str>, message: &str) -> String {
+    match binding {
+        Some(binding) => format!("policy '{policy}' with binding '{binding}' denied request: {message}"),
+        None => format!("policy {policy:?} denied request: {message}"),
+    }
+}
+
+/// The API's answer: the first failure's message, a cause for each.
+fn refused(request: &Request<'_>, object: &Value, failures: Vec<Failure>) -> Option<Status> {
+    let first = failures.first()?;
+    let mut status = request.forbidden(object, "admission request denied by policy");
+    status.message.clone_from(&first.message);
+    if first.invalid {
+        // Upstream leaves the code as it is.
+        status.reason = "Invalid".into();
+    }
+    if let Some(details) = &mut status.details {
+        details.causes.extend(failures.into_iter().map(|failure| Cause {
+            message: failure.message,
+            ..Cause::default()
+        }));
+    }
+    Some(status)
+}
+
+#[async_trait]
+impl Admission for Mutating {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation != Operation::Delete
+    }
+
+    async fn admit(
+        &self,
+        registry: &Registry,
+        ctx: &WriteContext,
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+    ) -> Result<()> {
+        let policies = self.policies.load(registry);
+        if policies.items.is_empty() || attributes.operation == Operation::Delete {
+            return Ok(());
+        }
+        let request = Request::new(ctx, attributes, object);
+        if request.is_exempt() {
+            return Ok(());
+        }
+        let bindings = self.bindings.load(registry);
+        let found = select(registry, &request, object, &policies.items, &bindings.items).await;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let reinvocation = attributes.reinvocation;
+        if reinvocation.is_second() {
+            reinvocation.with(NAME, |memory: &mut Memory| {
+                if memory.left.as_ref().is_some_and(|left| left != object) {
+                    memory.changed();
+                }
+            });
+        }
+        let namespace = namespace_variable(registry, &request).await?;
+        let mut failures = Vec::new();
+        for found in &found {
+            match found {
+                Found::Selected(selected) => {
+                    self.apply(&request, object, &namespace, selected, &mut failures)?;
+                }
+                Found::Misconfigured(wrong) => failures.push(Failure {
+                    message: denied(
+                        &wrong.policy.name,
+                        wrong.binding.map(|binding| binding.name.as_str()),
+                        &wrong.message,
+                    ),
+                    invalid: false,
+                }),
+            }
+        }
+        reinvocation.with(NAME, |memory: &mut Memory| {
+            if !memory.called.is_empty() {
+                memory.left = Some(object.clone());
+            }
+        });
+        match refused(&request, object, failures) {
+            Some(status) => Err(status),
+            None => Ok(()),
+        }
+    }
+}
