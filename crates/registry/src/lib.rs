@@ -22,6 +22,7 @@ pub mod registry;
 pub mod resource;
 pub mod strategy;
 mod token;
+mod versions;
 pub mod watch;
 mod write;
 
@@ -36,4 +37,5 @@ pub use options::{
 pub use registry::{Deleted, Options, Registry, Updated};
 pub use resource::{Resource, ResourceInfo, Subresource};
 pub use strategy::{DeleteStep, GcPolicy, Strategy, StrategyContext};
+pub use versions::Versions;
 pub use watch::{WatchEvent, WatchStream};

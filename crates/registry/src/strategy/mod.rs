@@ -154,7 +154,7 @@ pub trait Strategy: Send + Sync {
     }
 
     /// Names usable in field selectors besides `metadata.name` and `metadata.namespace`.
-    fn selectable_fields(&self) -> &'static [&'static str] {
+    fn selectable_fields(&self) -> &[&'static str] {
         &[]
     }
 

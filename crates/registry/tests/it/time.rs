@@ -73,6 +73,7 @@ async fn bookmarks_come_once_a_minute() {
 
 fn custom() -> ResourceInfo {
     ResourceInfo {
+        versions: None,
         group: "example.com".into(),
         version: "v1".into(),
         kind: "Widget".into(),
