@@ -11,6 +11,7 @@ pub mod fields;
 mod gvk;
 pub mod intstr;
 pub mod labels;
+pub mod metadata;
 pub mod names;
 pub mod object;
 pub mod patch;

@@ -13,7 +13,6 @@ mod encode;
 mod errors;
 mod filter;
 pub mod lifecycle;
-mod metadata;
 pub mod metrics;
 pub mod object;
 pub mod options;
@@ -25,6 +24,8 @@ mod token;
 mod versions;
 pub mod watch;
 mod write;
+
+use corten_meta::metadata;
 
 pub use admission::{Admission, Attributes, Operation};
 pub use context::{User, WriteContext};

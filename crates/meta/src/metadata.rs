@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::{names, object};
 use serde_json::Value;
 
-use crate::write::{FOREGROUND_FINALIZER, ORPHAN_FINALIZER};
+use crate::field::{Error, ErrorList, Path};
+use crate::{names, object};
+
+const ORPHAN_FINALIZER: &str = "orphan";
+const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 
 /// All keys and values of the annotations together.
 const ANNOTATION_BYTES_MAX: usize = 256 << 10;
@@ -23,12 +25,16 @@ const IMMUTABLE_FIELDS: [&str; 6] = [
 const FIELD_MANAGER_LENGTH_MAX: usize = 128;
 
 /// Problems of a name or, with `true`, of a `generateName`.
-pub(crate) type NameRule<'a> = &'a dyn Fn(&str, bool) -> Vec<String>;
+pub type NameRule<'a> = &'a dyn Fn(&str, bool) -> Vec<String>;
 
 /// `ValidateObjectMeta`.
-pub(crate) fn validate(value: &Value, namespaced: bool, name_rule: NameRule<'_>) -> ErrorList {
+pub fn validate(value: &Value, namespaced: bool, name_rule: NameRule<'_>) -> ErrorList {
+    validate_at(value, namespaced, name_rule, &Path::new("metadata"))
+}
+
+/// `ValidateObjectMeta` of a resource embedded in another, whose metadata is at a path.
+pub fn validate_at(value: &Value, namespaced: bool, name_rule: NameRule<'_>, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    let path = Path::new("metadata");
     let generate_name = object::generate_name(value);
     if !generate_name.is_empty() {
         errors.extend_invalid(
@@ -57,7 +63,7 @@ pub(crate) fn validate(value: &Value, namespaced: bool, name_rule: NameRule<'_>)
         let detail = "must be greater than or equal to 0";
         errors.push(Error::invalid(&path.child("generation"), generation, detail));
     }
-    validate_shared(&mut errors, &path, value);
+    validate_shared(&mut errors, path, value);
     validate_finalizers(&mut errors, &path.child("finalizers"), &object::finalizers(value));
     errors
 }
@@ -184,7 +190,7 @@ fn validate_finalizers(errors: &mut ErrorList, path: &Path, finalizers: &[String
 }
 
 /// `ValidateObjectMetaUpdate`, without what [`validate`] checks.
-pub(crate) fn validate_update(new: &Value, old: &Value) -> ErrorList {
+pub fn validate_update(new: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::new("metadata");
     if object::deletion_timestamp(old).is_some() {
