@@ -61,13 +61,14 @@ impl Ownership {
     pub fn apply(
         &self,
         call: &Call,
+        served: &Served,
         current: &Value,
         configuration: &Value,
         force: bool,
     ) -> Result<Value, Status> {
         let write = self.write(&call.info.subresource);
         let merged = apply::apply(&write, existing(current), configuration, force)?;
-        codec::patched(call, &self.gvk, merged, Validation::Ignore)
+        codec::patched(call, &self.gvk, served.custom.as_ref(), merged, Validation::Ignore)
     }
 }
 

@@ -17,6 +17,7 @@ mod catalog;
 mod codec;
 pub mod connect;
 mod convert;
+pub mod custom;
 mod discovery;
 mod front;
 mod grants;

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom::{self, openapi::Name};
 use crate::negotiate;
 use crate::respond::{self, Answer};
 
@@ -34,14 +35,17 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let Some(content_type) = wanted else {
         return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
     };
-    let make = if content_type == types[0] {
-        openapi::v2
+    let (make, name): (fn() -> Arc<Document>, _) = if content_type == types[0] {
+        (openapi::v2, Name::V2)
     } else {
-        openapi::v2_protobuf
+        (openapi::v2_protobuf, Name::V2Protobuf)
     };
-    let document = tokio::task::spawn_blocking(make)
-        .await
-        .map_err(Status::internal)?;
+    let document = match custom::openapi::document(&call.server, name).await? {
+        Some(document) => document,
+        None => tokio::task::spawn_blocking(make)
+            .await
+            .map_err(Status::internal)?,
+    };
     let named = if content_type == types[0] {
         content_type
     } else {
@@ -51,8 +55,21 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
 }
 
 /// Which documents there are.
-pub fn v3_index() -> Answer {
-    respond::bytes(StatusCode::OK, "application/json", openapi::v3_index())
+///
+/// # Errors
+/// Where definitions of custom kinds cannot be read.
+pub async fn v3_index(call: &Call) -> Result<Answer, Status> {
+    let mut custom = Vec::new();
+    for (group, version) in call.server.catalog.custom().versions() {
+        let name = Name::V3(group.clone(), version.clone());
+        if let Some(document) = custom::openapi::document(&call.server, name).await? {
+            custom.push((format!("apis/{group}/{version}"), document.hash.clone()));
+        }
+    }
+    let index = tokio::task::spawn_blocking(move || openapi::v3_index(&custom))
+        .await
+        .map_err(Status::internal)?;
+    Ok(respond::bytes(StatusCode::OK, "application/json", index))
 }
 
 /// One group and version: `path` is `api/v1` or `apis/apps/v1`.
@@ -66,9 +83,13 @@ pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
         [apis, group, version] if apis == "apis" => (group.clone(), version.clone()),
         _ => return Ok(respond::not_found_text()),
     };
-    let found = tokio::task::spawn_blocking(move || openapi::v3(&group, &version))
-        .await
-        .map_err(Status::internal)?;
+    let name = Name::V3(group.clone(), version.clone());
+    let found = match custom::openapi::document(&call.server, name).await? {
+        Some(document) => Some(document),
+        None => tokio::task::spawn_blocking(move || openapi::v3(&group, &version))
+            .await
+            .map_err(Status::internal)?,
+    };
     let Some(document) = found else {
         return Ok(respond::not_found_text());
     };

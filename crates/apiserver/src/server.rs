@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authn::Authenticator;
 use crate::body::{BoxError, request_body};
 use crate::catalog::Catalog;
+use crate::custom;
 use crate::connect::Backends;
 use crate::health::{Health, Kind};
 use crate::inflight::InFlight;
@@ -82,6 +83,8 @@ pub struct Inner {
     pub in_flight: InFlight,
     /// Cancelled when the server goes down: watches end, readiness fails.
     pub stop: CancellationToken,
+    /// OpenAPI documents with custom kinds in them.
+    pub openapi: custom::openapi::Kept,
     backends: ArcSwapOption<Backends>,
 }
 
@@ -113,6 +116,7 @@ impl ApiServer {
             in_flight: InFlight::new(metrics.clone()),
             metrics,
             stop: stop.clone(),
+            openapi: custom::openapi::Kept::default(),
             backends: ArcSwapOption::empty(),
         };
         inner.health.add("ping", Kind::All, || Ok(()));

@@ -32,7 +32,15 @@ fn gvk() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
-/// The Scale of an object.
+/// The Scale of an object; a custom kind says where its counts are.
+fn scale_in(served: &Served, of: &Value) -> Result<Value, Status> {
+    match &served.custom {
+        Some(kind) => kind.version.scale_of(of),
+        None => Ok(scale_of(of)),
+    }
+}
+
+/// The Scale of a built-in object.
 fn scale_of(of: &Value) -> Value {
     let mut metadata = Map::new();
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -75,7 +83,7 @@ async fn get(call: &Call, served: &Served) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let object = call.server.registry.get(served.stored()?, ns, name, "").await?;
-    respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+    respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
 }
 
 async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
@@ -94,7 +102,7 @@ async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
 }
 
 async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
-    let kind = PatchType::read(&call)?;
+    let kind = PatchType::read_for(&call, served)?;
     let body = call.read_body().await?;
     let purpose = if kind == PatchType::Apply {
         For::Apply
@@ -104,7 +112,7 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
     change(&call, served, &options, |current| {
-        patch.apply(&call, &gvk(), current, &options)
+        patch.apply(&call, &gvk(), None, current, &options)
     })
     .await
 }
@@ -121,10 +129,13 @@ async fn change(
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let apply = |current: &Value| {
-        let scale = wanted(scale_of(current))?;
+        let scale = wanted(scale_in(served, current)?)?;
         validate(&scale, name)?;
         let mut out = current.clone();
-        out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0));
+        match &served.custom {
+            Some(kind) => kind.version.apply_scale(&mut out, &scale)?,
+            None => out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0)),
+        }
         let version = object::resource_version(&scale).to_owned();
         object::set_resource_version(&mut out, &version);
         ownership.record("scale", current, &mut out);
@@ -145,7 +156,7 @@ async fn change(
         .await;
     call.take_warnings(&ctx);
     let object: Arc<Object> = updated?.object;
-    respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+    respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
 }
 
 fn validate(scale: &Value, name: &str) -> Result<(), Status> {

@@ -1,0 +1,323 @@
+//! Follows the definitions in the registry: gives each its status, serves it, and takes it away. One task; nothing runs
+//! while no definition changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use corten_meta::time::{self, Timestamp};
+use corten_meta::{GroupVersionKind, Result, Status, object};
+use corten_registry::strategy::definition::CLEANUP_FINALIZER;
+use corten_registry::{
+    Registry, Resource, Subresource, UpdateOptions, VersionMatch, WatchEvent, WatchOptions, WriteContext,
+};
+use corten_schema::apply;
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::cleanup;
+use super::conditions::{Taken, holds, settle};
+use super::conversion::Reviewer;
+use super::served::{Definition, Kinds};
+use crate::server::Inner;
+
+/// Who writes the status of definitions.
+const MANAGER: &str = "kube-apiserver";
+
+/// A definition as it was last seen, with the status it should have.
+struct Known {
+    object: Value,
+    serving: Option<Definition>,
+    /// The end of its instances has begun.
+    ending: bool,
+}
+
+struct Follower {
+    server: Arc<Inner>,
+    definitions: Resource,
+    reviewer: Arc<dyn Reviewer>,
+    known: BTreeMap<String, Known>,
+    number: u64,
+    /// Until everything stored is taken in, nothing is published.
+    loading: bool,
+    /// Handles that others have replaced, to be closed once that is published.
+    replaced: Vec<Resource>,
+}
+
+/// Serves every stored definition, then follows them until the server stops. Returns when the stored ones are served.
+///
+/// # Errors
+/// Where definitions cannot be watched.
+pub async fn start(server: &Arc<Inner>, reviewer: Arc<dyn Reviewer>) -> Result<()> {
+    let definitions = server.stored(super::GROUP, super::PLURAL)?;
+    let follower = Follower {
+        server: server.clone(),
+        definitions,
+        reviewer,
+        known: BTreeMap::new(),
+        number: 0,
+        loading: true,
+        replaced: Vec::new(),
+    };
+    let (synced, wait) = oneshot::channel();
+    let stop = server.stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = follower.follow(synced) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    wait.await
+        .map_err(|_| Status::internal("the watch of definitions ended before it began"))
+}
+
+/// RFC 3339, whole seconds.
+pub(super) fn now() -> String {
+    time::format(Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+impl Follower {
+    async fn follow(mut self, synced: oneshot::Sender<()>) {
+        let mut synced = Some(synced);
+        loop {
+            let options = WatchOptions {
+                version_match: Some(VersionMatch::NotOlderThan),
+                bookmarks: true,
+                send_initial_events: Some(true),
+                ..WatchOptions::default()
+            };
+            let registry = self.server.registry.clone();
+            let mut events = match registry.watch(&self.definitions, None, &options).await {
+                Ok(events) => events,
+                Err(error) => return tracing::error!(%error, "definitions cannot be watched"),
+            };
+            let mut seen = Some(Vec::new());
+            while let Some(event) = events.next().await {
+                match event {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                        seen.iter_mut().for_each(|seen| seen.push(object.name().to_owned()));
+                        match object.value() {
+                            Ok(value) => self.upsert(value).await,
+                            Err(error) => tracing::error!(%error, "a definition cannot be read"),
+                        }
+                    }
+                    WatchEvent::Deleted(object) => self.remove(object.name()).await,
+                    WatchEvent::Bookmark(_) => {
+                        if let Some(seen) = seen.take() {
+                            self.loaded(&seen, &mut synced).await;
+                        }
+                    }
+                    WatchEvent::Error(error) => {
+                        tracing::debug!(%error, "the watch of definitions ended, starting again");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything that is stored has been seen: what else was known has gone.
+    async fn loaded(&mut self, seen: &[String], synced: &mut Option<oneshot::Sender<()>>) {
+        let gone: Vec<String> = self
+            .known
+            .keys()
+            .filter(|name| !seen.contains(name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.remove(&name).await;
+        }
+        self.loading = false;
+        self.publish();
+        if let Some(synced) = synced.take() {
+            let _ = synced.send(());
+        }
+    }
+
+    async fn upsert(&mut self, object: Value) {
+        let name = object::name(&object).to_owned();
+        let group = object["spec"]["group"].clone();
+        let before = self.known.get(&name).map(|known| known.object.clone());
+        self.settle(&name, object).await;
+        // A name that was let go may be what another waits for.
+        let names = |object: Option<&Value>| object.map(|o| o["status"]["acceptedNames"].clone());
+        let after = self.known.get(&name).map(|known| &known.object);
+        if before.is_some() && names(before.as_ref()) != names(after) {
+            self.settle_conflicts(&group).await;
+        }
+        self.publish();
+    }
+
+    async fn remove(&mut self, name: &str) {
+        let Some(known) = self.known.remove(name) else { return };
+        if let Some(serving) = &known.serving {
+            self.server.registry.unregister(&serving.stored);
+        }
+        self.settle_conflicts(&known.object["spec"]["group"]).await;
+        self.publish();
+    }
+
+    /// Definitions of a group that do not have all their names try again.
+    async fn settle_conflicts(&mut self, group: &Value) {
+        let waiting: Vec<Value> = self
+            .known
+            .values()
+            .map(|known| &known.object)
+            .filter(|o| o["spec"]["group"] == *group && !holds(o, "NamesAccepted", "True"))
+            .cloned()
+            .collect();
+        for object in waiting {
+            let name = object::name(&object).to_owned();
+            self.settle(&name, object).await;
+        }
+    }
+
+    fn taken(&self, name: &str, group: &Value) -> Taken {
+        let mut taken = Taken::default();
+        let others = self.known.iter().filter(|(other, _)| *other != name);
+        for (_, known) in others.filter(|(_, known)| known.object["spec"]["group"] == *group) {
+            taken.add(&known.object);
+        }
+        taken
+    }
+
+    /// Serves a definition as it should be, and writes the status that says so.
+    async fn settle(&mut self, name: &str, object: Value) {
+        let taken = self.taken(name, &object["spec"]["group"]);
+        let wanted = settle(&object, &taken, &now());
+        let old = self.known.remove(name);
+        let ending = old.as_ref().is_some_and(|old| old.ending && same_uid(&old.object, &wanted));
+        let (before, serving) = old.map_or((Value::Null, None), |old| (old.object, old.serving));
+        let serving = self.serve(&before, serving, &wanted).await;
+        let write = wanted["status"] != object["status"];
+        let mut known = Known {
+            object: wanted,
+            serving,
+            ending,
+        };
+        self.end_instances(&mut known);
+        self.known.insert(name.to_owned(), known);
+        self.publish();
+        if write {
+            let (server, definitions) = (self.server.clone(), self.definitions.clone());
+            let name = name.to_owned();
+            tokio::spawn(async move {
+                let change = |live: &Value| Ok(settle(live, &taken, &now()));
+                if let Err(error) = write_status(&server.registry, &definitions, &name, change).await
+                    && !error.is_not_found()
+                {
+                    tracing::error!(%error, name, "the status of a definition cannot be written");
+                }
+            });
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        before: &Value,
+        serving: Option<Definition>,
+        wanted: &Value,
+    ) -> Option<Definition> {
+        if !holds(wanted, "Established", "True") {
+            if let Some(serving) = serving {
+                self.server.registry.unregister(&serving.stored);
+            }
+            return None;
+        }
+        let names = |o: &Value| o["status"]["acceptedNames"].clone();
+        let same = same_uid(before, wanted) && before["spec"] == wanted["spec"] && names(before) == names(wanted);
+        let outcome = match &serving {
+            Some(serving) if same => serving.with_status(wanted),
+            old => {
+                let made =
+                    Definition::register(&self.server.registry, wanted, &self.reviewer, old.as_ref()).await;
+                if made.is_ok() {
+                    self.replaced.extend(serving.as_ref().map(|old| old.stored.clone()));
+                }
+                made
+            }
+        };
+        match outcome {
+            Ok(made) => Some(made),
+            Err(error) => {
+                tracing::error!(%error, name = object::name(wanted), "a definition cannot be served");
+                serving
+            }
+        }
+    }
+
+    /// Begins to delete the instances of a definition that is being deleted.
+    fn end_instances(&self, known: &mut Known) {
+        let held = object::finalizers(&known.object).iter().any(|f| f == CLEANUP_FINALIZER);
+        if known.ending || !held || object::deletion_timestamp(&known.object).is_none() {
+            return;
+        }
+        known.ending = true;
+        let ending = cleanup::Ending {
+            server: self.server.clone(),
+            definitions: self.definitions.clone(),
+            name: object::name(&known.object).to_owned(),
+            uid: object::uid(&known.object).to_owned(),
+            instances: known.serving.as_ref().map(|serving| serving.stored.clone()),
+        };
+        let stop = self.server.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ending.run() => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Shows requests what is served now. Old handles close after it, so that their watchers find the new ones.
+    fn publish(&mut self) {
+        if self.loading {
+            return;
+        }
+        self.number += 1;
+        let served = self.known.values().filter_map(|known| known.serving.as_ref());
+        self.server.catalog.set_custom(Kinds::new(served, self.number));
+        for old in self.replaced.drain(..) {
+            self.server.registry.close(&old);
+        }
+    }
+}
+
+fn same_uid(a: &Value, b: &Value) -> bool {
+    object::uid(a) == object::uid(b)
+}
+
+/// Writes what `change` makes of a definition, as its status.
+pub(super) async fn write_status(
+    registry: &Registry,
+    definitions: &Resource,
+    name: &str,
+    change: impl Fn(&Value) -> Result<Value> + Send + Sync,
+) -> Result<()> {
+    let user = corten_registry::User {
+        name: "system:apiserver".to_owned(),
+        groups: vec!["system:masters".to_owned()],
+        ..Default::default()
+    };
+    let ctx = WriteContext::new(user, SystemTime::now()).with_field_manager(MANAGER);
+    let gvk = GroupVersionKind::new(super::GROUP, "v1", "CustomResourceDefinition");
+    let now = now();
+    let change = |live: &Value| {
+        let mut wanted = change(live)?;
+        let write = apply::Write {
+            gvk: &gvk,
+            manager: MANAGER,
+            subresource: "status",
+            now: &now,
+            reset: apply::reset_fields("status", true),
+        };
+        apply::update(&write, Some(live), &mut wanted);
+        Ok(wanted)
+    };
+    let options = UpdateOptions::default();
+    registry
+        .update(&ctx, definitions, "", name, Subresource::STATUS, change, &options)
+        .await
+        .map(drop)
+}
