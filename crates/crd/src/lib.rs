@@ -34,9 +34,16 @@
 //! openapi::v2(&Value, version) -> Fragment { definitions, paths };  openapi::v3(&Value, version) -> Fragment
 //! ```
 
+pub mod definition;
 pub(crate) mod format;
+pub mod jsonpath;
+pub(crate) mod number;
 pub mod object;
 mod place;
+pub mod resource;
+pub mod rules;
 pub mod structural;
+pub mod validate;
 
+pub use resource::Version;
 pub use structural::Structural;

@@ -8,6 +8,7 @@ mod prune;
 
 pub use default::{default, drop_nulls};
 pub use embedded::validate as validate_embedded;
+pub(crate) use embedded::validate_at as validate_embedded_at;
 pub use metadata::{CoerceError, coerce, coerce_embedded};
 pub use prune::prune;
 

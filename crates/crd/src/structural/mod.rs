@@ -5,6 +5,7 @@ mod parse;
 mod pattern;
 
 pub use parse::ParseError;
+pub(crate) use pattern::compile as compile_pattern;
 pub use pattern::{Pattern, PatternError};
 
 use serde_json::Value;

@@ -1,0 +1,272 @@
+//! Types, texts, numbers and enumerations.
+
+use serde_json::{Number, Value};
+
+use super::fault::{Fault, Outcome};
+use crate::number::{Num, is_whole, print_float};
+use crate::structural::{Check, Structural};
+
+/// A value's type and format in the validator's words.
+fn type_of(value: &Value) -> (&'static str, &'static str) {
+    match value {
+        Value::Null => ("null", ""),
+        Value::Bool(_) => ("boolean", ""),
+        Value::Number(number) => match Num::of(number) {
+            Num::Int(_) => ("integer", "int64"),
+            Num::Float(_) => ("number", "float64"),
+        },
+        Value::String(_) => ("string", ""),
+        Value::Array(_) => ("array", ""),
+        Value::Object(_) => ("object", ""),
+    }
+}
+
+pub(super) fn kind(value: &Value, schema: &Structural, types: &[&str], path: &str) -> Outcome {
+    let mut out = Outcome::default();
+    let (found, found_format) = type_of(value);
+    let wanted = || types.join(",");
+    if value.is_null() {
+        if types.is_empty() || schema.nullable {
+            out.applied();
+        } else {
+            out.push(Fault::wrong_type(path, &wanted(), found));
+        }
+        return out;
+    }
+    let has = |name: &str| types.contains(&name);
+    let format = schema.format();
+    let whole_float = matches!(value, Value::Number(n) if found == "number" && is_whole(Num::of(n).float()));
+    let numeric = (whole_float && has("integer")) || (found == "integer" && has("number"));
+    let sequence = matches!(value, Value::String(_) | Value::Array(_));
+    let fits = has(found) || numeric;
+    if !sequence && !format.is_empty() && !(fits || found_format == format) {
+        out.push(Fault::wrong_type(path, format, found_format));
+    } else if !format.is_empty() && sequence && !has("number") && !has("integer") {
+        out.applied();
+    } else if !fits {
+        out.push(Fault::wrong_type(path, &wanted(), found));
+    } else {
+        out.applied();
+    }
+    out
+}
+
+/// The first of a text's checks that fails.
+pub(super) fn text(text: &str, schema: &Structural, path: &str) -> Option<Fault> {
+    let length = || text.chars().count() as i64;
+    for check in &schema.checks {
+        match check {
+            Check::MaxLength(limit) if length() > *limit => return Some(Fault::too_long(path, *limit, text)),
+            Check::MinLength(limit) if length() < *limit => {
+                let message = format!("{path} in body should be at least {limit} chars long");
+                return Some(Fault::other(path, Some(text.into()), message));
+            }
+            Check::Pattern(pattern) => {
+                let source = pattern.source();
+                let wanted = match pattern.is_match(text) {
+                    Some(true) => continue,
+                    Some(false) => source.to_owned(),
+                    None => format!("{source}, but pattern is invalid"),
+                };
+                let message = format!("{path} in body should match '{wanted}'");
+                return Some(Fault::other(path, Some(text.into()), message));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A value that is none of an enumeration's.
+pub(super) fn one_of(value: &Value, schema: &Structural, path: &str) -> Option<Fault> {
+    let values = schema.find(|check| match check {
+        Check::Enum(values) => Some(values),
+        _ => None,
+    })?;
+    let found = values.iter().any(|allowed| is_same(value, allowed));
+    (!found).then(|| Fault::not_one_of(path, value, values))
+}
+
+/// Upstream converts a number to the type that the enumeration has, and never finds null.
+fn is_same(value: &Value, allowed: &Value) -> bool {
+    match (value, allowed) {
+        (Value::Null, _) => false,
+        (Value::Number(value), Value::Number(allowed)) => match (Num::of(value), Num::of(allowed)) {
+            (Num::Int(a), Num::Int(b)) => a == b,
+            (Num::Float(a), Num::Int(b)) => a as i64 == b,
+            (a, Num::Float(b)) => a.float() == b,
+        },
+        (value, allowed) => value == allowed,
+    }
+}
+
+/// How a number's type limits it.
+struct Range<'s> {
+    /// `integer`, `number`, or empty where the schema is not clear.
+    kind: &'static str,
+    /// Empty for the type's own.
+    format: &'s str,
+}
+
+impl Range<'_> {
+    fn check(&self, value: Num, what: &str, path: &str) -> Option<Fault> {
+        let fits = match (self.kind, self.format, value) {
+            ("integer", "int32", Num::Int(int)) => i32::try_from(int).is_ok(),
+            ("integer", "int32", Num::Float(float)) => float.fract() == 0.0 && float.abs() < 2_147_483_648.0,
+            ("integer", _, Num::Float(float)) => {
+                float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0
+            }
+            ("number", "float", value) => value.float().abs() <= f64::from(f32::MAX),
+            _ => true,
+        };
+        let kind = self.kind;
+        let format = match self.format {
+            "" => "(default format)".to_owned(),
+            format => format!("with format {format}"),
+        };
+        (!fits).then(|| Fault::loose(format!("{what} value must be of type {kind} {format} in {path}")))
+    }
+}
+
+pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str], path: &str) -> Outcome {
+    let value = Num::of(number);
+    let range = match types {
+        ["integer"] => Range {
+            kind: "integer",
+            format: schema.format(),
+        },
+        ["number"] => Range {
+            kind: "number",
+            format: schema.format(),
+        },
+        _ => Range { kind: "", format: "" },
+    };
+    let mut out = Outcome::default();
+    out.extend(range.check(value, "Checked", path));
+    let given = Value::Number(number.clone());
+    let fault = |words: String| {
+        Fault::other(
+            path,
+            Some(given.clone()),
+            format!("{path} in body should be {words}"),
+        )
+    };
+    let limit = |what: &str, limit: f64| range.check(Num::Float(limit), what, path);
+    // Multiples first, then the minimum.
+    for check in &schema.checks {
+        if let Check::MultipleOf(factor) = *check {
+            let native = limit("MultipleOf", factor);
+            let exact = native.is_none();
+            out.extend(native);
+            out.extend(multiple(value, factor, exact, path, &fault));
+        }
+    }
+    for check in &schema.checks {
+        if let Check::Minimum {
+            limit: least,
+            exclusive,
+        } = *check
+        {
+            let native = limit("Minimum boundary", least);
+            let (below, shown) = compare(
+                value,
+                least,
+                native.is_none(),
+                exclusive,
+                |a, b| a < b,
+                |a, b| a < b,
+            );
+            out.extend(native);
+            let words = if exclusive {
+                "greater than"
+            } else {
+                "greater than or equal to"
+            };
+            out.extend(below.then(|| fault(format!("{words} {shown}"))));
+        }
+    }
+    for check in &schema.checks {
+        if let Check::Maximum {
+            limit: most,
+            exclusive,
+        } = *check
+        {
+            let native = limit("Maximum boundary", most);
+            let (above, shown) = compare(
+                value,
+                most,
+                native.is_none(),
+                exclusive,
+                |a, b| a > b,
+                |a, b| a > b,
+            );
+            out.extend(native);
+            let words = if exclusive {
+                "less than"
+            } else {
+                "less than or equal to"
+            };
+            out.extend(above.then(|| fault(format!("{words} {shown}"))));
+        }
+    }
+    out.applied();
+    out
+}
+
+/// Whether a value is beyond a limit, or at it where that is out; and the limit as shown. Integers are compared as such.
+fn compare(
+    value: Num,
+    limit: f64,
+    native: bool,
+    exclusive: bool,
+    ints: fn(i64, i64) -> bool,
+    floats: fn(f64, f64) -> bool,
+) -> (bool, String) {
+    match value {
+        Num::Int(int) if native => {
+            let limit = limit as i64;
+            (ints(int, limit) || (exclusive && int == limit), limit.to_string())
+        }
+        value => {
+            let float = value.float();
+            (
+                floats(float, limit) || (exclusive && float == limit),
+                print_float(limit),
+            )
+        }
+    }
+}
+
+fn multiple(
+    value: Num,
+    factor: f64,
+    native: bool,
+    path: &str,
+    fault: &dyn Fn(String) -> Fault,
+) -> Option<Fault> {
+    let positive = |shown: String| {
+        let message = format!("factor MultipleOf declared for {path} must be positive: {shown}");
+        let value = serde_json::Number::from_f64(factor).map(Value::Number);
+        Fault::other(path, value, message)
+    };
+    match value {
+        Num::Int(int) if native => {
+            let factor = factor as i64;
+            if factor <= 0 {
+                return Some(positive(factor.to_string()));
+            }
+            (int % factor != 0).then(|| fault(format!("a multiple of {factor}")))
+        }
+        value => {
+            if factor <= 0.0 {
+                return Some(positive(print_float(factor)));
+            }
+            let times = if factor < 1.0 {
+                1.0 / factor * value.float()
+            } else {
+                value.float() / factor
+            };
+            (!is_whole(times)).then(|| fault(format!("a multiple of {}", print_float(factor))))
+        }
+    }
+}
