@@ -6,11 +6,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use corten_auth::UserInfo;
 use corten_meta::Status;
-use corten_registry::WriteContext;
+use corten_registry::admission::Request;
+use corten_registry::{Operation, Resource, Subresource, WriteContext};
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use http_body_util::LengthLimitError;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use crate::body::{RequestBody, read_whole};
 use crate::limits::MAX_BODY_BYTES;
@@ -108,9 +110,45 @@ impl Call {
             groups: self.user.groups.clone(),
             extra: self.user.extra.clone(),
         };
+        let form = corten_registry::RequestForm {
+            group: self.info.group.clone(),
+            version: self.info.version.clone(),
+            field_manager: self.query.text("fieldManager").to_owned(),
+            field_validation: self.query.text("fieldValidation").to_owned(),
+        };
         WriteContext::new(user, SystemTime::now())
+            .with_form(form)
             .with_dry_run(dry_run)
             .with_field_manager(field_manager)
+    }
+
+    /// Dynamic admission of a request that is no write of the object its path names; may change what is asked.
+    ///
+    /// # Errors
+    /// What webhooks and policies refuse.
+    pub async fn admit(
+        &self,
+        ctx: &WriteContext,
+        operation: Operation,
+        resource: &Resource,
+        asked: &mut Value,
+    ) -> Result<(), Status> {
+        let subresource =
+            corten_schema::resources::lookup(&self.info.group, &self.info.version, &self.info.resource)
+                .and_then(|row| row.subresource(&self.info.subresource))
+                .map_or(Subresource::MAIN, |sub| Subresource(sub.name));
+        let request = Request {
+            operation,
+            resource,
+            subresource,
+            namespace: &self.info.namespace,
+            name: &self.info.name,
+        };
+        let admitted = self.server.registry.admit_request(ctx, request, asked).await;
+        if admitted.is_err() {
+            self.take_warnings(ctx);
+        }
+        admitted
     }
 
     /// Moves what the write gathered into the answer's warnings.

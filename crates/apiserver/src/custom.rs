@@ -12,12 +12,10 @@ mod conversion;
 mod follow;
 pub mod openapi;
 mod served;
-mod versions;
 
 pub use conversion::Reviewer;
 pub use follow::start;
 pub use served::{CustomKind, Kinds};
-pub use versions::compare;
 
 /// The group of definitions.
 pub const GROUP: &str = "apiextensions.k8s.io";

@@ -50,6 +50,7 @@ mod standard;
 mod subresources;
 pub mod tls;
 mod verbs;
+mod webhooks;
 
 pub use body::Body;
 pub use connect::{Backends, BoxIo, DirectDialer, KubeletDialer, KubeletTls, Target};

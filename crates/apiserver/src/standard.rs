@@ -81,6 +81,10 @@ impl Standard {
             dialer: self.dialer,
             tls: kubelet_tls,
         });
+        let conversions = crate::webhooks::conversions(server.inner());
+        crate::custom::start(server.inner(), conversions).await?;
+        // Last: a webhook that cannot be reached does not keep the server from starting.
+        crate::webhooks::install(server.inner());
         Ok((server, tls))
     }
 }

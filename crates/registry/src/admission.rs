@@ -3,6 +3,7 @@
 mod certificate_subject;
 mod claim_resize;
 mod default_class;
+mod dynamic;
 mod limit_ranger;
 mod node_restriction;
 mod node_taint;
@@ -21,7 +22,10 @@ use async_trait::async_trait;
 use corten_meta::Result;
 use serde_json::Value;
 
+pub use dynamic::{Reinvocation, Request};
+
 use crate::context::WriteContext;
+use crate::options::DeleteOptions;
 use crate::registry::Registry;
 use crate::resource::{Resource, Subresource};
 
@@ -46,8 +50,16 @@ impl Operation {
     }
 }
 
+/// A subresource's own kind, made of the object and put back into it (`autoscaling/v1` Scale): what dynamic admission
+/// sees instead of the object.
+pub trait View: Send + Sync {
+    fn of(&self, object: &Value) -> Value;
+
+    /// Takes over what admission changed.
+    fn put(&self, view: &Value, object: &mut Value);
+}
+
 /// What is being done to what.
-#[derive(Debug)]
 pub struct Attributes<'a> {
     pub operation: Operation,
     pub resource: &'a Resource,
@@ -58,6 +70,14 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The stored object (update and delete).
     pub old: Option<&'a Value>,
+    /// Of a delete.
+    pub delete: Option<&'a DeleteOptions>,
+    /// The form dynamic admission sees the object in, where it is another.
+    pub view: Option<&'a dyn View>,
+    /// What plug-ins remember between the two rounds of mutating admission.
+    pub reinvocation: &'a Reinvocation,
+    /// Dynamic admission has nothing to say: see [`WriteContext::nested`].
+    pub nested: bool,
 }
 
 /// One admission plug-in. The chain is given when the registry opens and runs in that order.
@@ -111,6 +131,7 @@ pub fn standard() -> Vec<Arc<dyn Admission>> {
         Arc::new(runtime_class::RuntimeClass),
         Arc::new(certificate_subject::CertificateSubjectRestriction),
         Arc::new(default_class::DefaultIngressClass),
+        Arc::new(dynamic::Dynamic),
         Arc::new(quota::ResourceQuota::default()),
     ]
 }

@@ -14,6 +14,19 @@ pub struct User {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
+/// How a request was put, as dynamic admission repeats it to webhooks and policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestForm {
+    /// Group of the request's path: another one than the stored resource's for `events.k8s.io`.
+    pub group: String,
+    /// Version of the request's path; empty for the stored one (writes of the server itself).
+    pub version: String,
+    /// `fieldManager` as it was sent.
+    pub field_manager: String,
+    /// `fieldValidation` as it was sent.
+    pub field_validation: String,
+}
+
 /// Everything about a write that is not the object.
 #[derive(Debug)]
 pub struct WriteContext {
@@ -22,13 +35,20 @@ pub struct WriteContext {
     pub field_manager: String,
     /// Do everything but write.
     pub dry_run: bool,
+    /// See [`RequestForm`].
+    pub form: RequestForm,
+    /// A part of another request, which dynamic admission has seen: an eviction's delete, a binding's update.
+    pub nested: bool,
     /// The moment of the request: creation and deletion timestamps come from here.
     pub now: SystemTime,
     warnings: Mutex<Vec<String>>,
+    annotations: Mutex<BTreeMap<String, String>>,
 }
 
 /// Warnings kept for one request; further ones are dropped (upstream truncates by size).
 const WARNINGS_MAX: usize = 64;
+/// Audit annotations kept for one request; further ones are dropped.
+const ANNOTATIONS_MAX: usize = 128;
 
 impl WriteContext {
     pub fn new(user: User, now: SystemTime) -> Self {
@@ -36,13 +56,27 @@ impl WriteContext {
             user,
             field_manager: String::new(),
             dry_run: false,
+            form: RequestForm::default(),
+            nested: false,
             now,
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
         }
     }
 
     pub fn with_dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
+        self
+    }
+
+    pub fn with_form(mut self, form: RequestForm) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// See [`WriteContext::nested`].
+    pub fn as_nested(mut self) -> Self {
+        self.nested = true;
         self
     }
 
@@ -63,6 +97,19 @@ impl WriteContext {
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }
+    }
+
+    /// Adds an annotation to the request's audit event; the first value of a key stays.
+    pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+        let mut annotations = self.annotations.lock();
+        if annotations.len() < ANNOTATIONS_MAX {
+            annotations.entry(key.into()).or_insert_with(|| value.into());
+        }
+    }
+
+    /// What admission wants in the request's audit event.
+    pub fn take_annotations(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.annotations.lock())
     }
 
     /// The warnings gathered so far.

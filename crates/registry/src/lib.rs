@@ -28,7 +28,7 @@ mod write;
 use corten_meta::metadata;
 
 pub use admission::{Admission, Attributes, Operation};
-pub use context::{User, WriteContext};
+pub use context::{RequestForm, User, WriteContext};
 pub use lifecycle::NamespaceLifecycle;
 pub use object::Object;
 pub use options::{

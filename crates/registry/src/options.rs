@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use corten_meta::{fields, labels};
 
+use crate::admission::View;
 use crate::object::Object;
 
 /// `CreateOptions`; dry run and field manager are in the `WriteContext`.
@@ -12,12 +13,14 @@ use crate::object::Object;
 pub struct CreateOptions {}
 
 /// `UpdateOptions` plus what the handlers above add.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct UpdateOptions {
     /// Create when absent even if the strategy does not allow it (server-side apply).
     pub force_allow_create: bool,
     /// The object must have this uid (PUT with a uid in its body).
     pub uid: Option<String>,
+    /// What dynamic admission sees of an update through a subresource of another kind.
+    pub view: Option<Arc<dyn View>>,
 }
 
 /// `DeleteOptions.preconditions`.

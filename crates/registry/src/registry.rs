@@ -1,7 +1,7 @@
 //! The registry: what it is opened with, which resources it serves, how far it has followed the store.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -68,6 +68,8 @@ pub struct Registry {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: SharedClock,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
+    /// Webhooks and policies, which need more than the registry: given later.
+    pub(crate) dynamic: OnceLock<Vec<Arc<dyn Admission>>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) leases: LeasePool,
     routes: Arc<ArcSwap<Routes>>,
@@ -110,6 +112,7 @@ impl Registry {
             store,
             clock: options.clock,
             admission: options.admission,
+            dynamic: OnceLock::new(),
             metrics,
             leases: LeasePool::default(),
             routes,
@@ -193,6 +196,21 @@ impl Registry {
 
     pub fn resources(&self) -> Vec<Resource> {
         self.routes.load().values().cloned().collect()
+    }
+
+    /// The revision of the last change of a resource that its cache has: one load, for what is made of its objects.
+    pub fn changed(&self, resource: &Resource) -> u64 {
+        resource.cache().changed()
+    }
+
+    /// Every object of a resource as the cache has it now.
+    pub fn cached(&self, resource: &Resource) -> Vec<Arc<Object>> {
+        resource.cache().snapshot().objects.values().cloned().collect()
+    }
+
+    /// An object as the cache has it now.
+    pub fn peek(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        resource.cache().get(&resource.key(namespace, name))
     }
 
     pub fn metrics(&self) -> &Metrics {

@@ -15,7 +15,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["stdx"]),
     ("registry", &["stdx", "meta", "schema", "crd", "store"]),
     ("auth", &["stdx", "meta"]),
-    ("apiserver", &["stdx", "meta", "schema", "crd", "registry", "auth"]),
+    ("webhook", &[]),
+    (
+        "admission",
+        &["stdx", "meta", "schema", "registry", "auth", "webhook", "cel"],
+    ),
+    (
+        "apiserver",
+        &[
+            "stdx", "meta", "schema", "crd", "registry", "auth", "webhook", "admission",
+        ],
+    ),
     ("client", &["stdx", "meta"]),
     ("scheduler", &["stdx", "meta", "client"]),
     ("controllers", &["stdx", "meta", "client"]),

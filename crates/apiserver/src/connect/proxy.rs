@@ -5,10 +5,10 @@ use corten_meta::object::str_at;
 use corten_meta::{GroupResource, Status};
 use http::header::{HeaderValue, LOCATION};
 use http::{StatusCode, Uri};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::backend::{Outgoing, Security, Target, wants_upgrade};
-use super::streaming::kubelet_address;
+use super::streaming::{connected, kubelet_address};
 use crate::body::{Body, empty_body};
 use crate::call::Call;
 use crate::respond::{self, Answer};
@@ -29,6 +29,7 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
     if call.info.parts.len() == 3 && !call.uri.path().ends_with('/') && call.method == http::Method::GET {
         return Ok(redirect(&call));
     }
+    admit(&call).await?;
     let (target, security) = match call.info.resource.as_str() {
         "pods" => pod(&call, &id).await?,
         "services" => service(&call, &id).await?,
@@ -49,6 +50,19 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
         upgrade,
     };
     call.server.backends()?.send(outgoing).await
+}
+
+/// Admission sees the path that is asked for; what it would change of it is not taken over, as upstream's proxy has parsed
+/// the request before.
+async fn admit(call: &Call) -> Result<(), Status> {
+    let kind = match call.info.resource.as_str() {
+        "pods" => "PodProxyOptions",
+        "services" => "ServiceProxyOptions",
+        _ => "NodeProxyOptions",
+    };
+    let path = backend_path(call)?;
+    let mut options = json!({"kind": kind, "apiVersion": "v1", "path": path.path()});
+    connected(call, &mut options).await
 }
 
 fn redirect(call: &Call) -> Answer {

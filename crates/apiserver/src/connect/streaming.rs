@@ -4,13 +4,14 @@
 use corten_auth::authz::Attributes;
 use corten_meta::object::str_at;
 use corten_meta::{GroupResource, Status};
+use corten_registry::Operation;
 use http::Uri;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::backend::{Outgoing, Security, Target, wants_upgrade};
 use crate::body::empty_body;
 use crate::call::Call;
-use crate::query::{Query, escape};
+use crate::query::escape;
 use crate::respond::Answer;
 
 /// `exec`, `attach` and `portforward`, by GET (WebSocket) or POST (SPDY).
@@ -19,19 +20,20 @@ use crate::respond::Answer;
 /// 400 without upgrade headers or for a bad container, 404 without pod, 500 where the kubelet cannot be reached.
 pub async fn stream(mut call: Call) -> Result<Answer, Status> {
     may_create(&call)?;
-    let pod = pod_of(&call).await?;
     let what = call.info.subresource.clone();
+    let options = admitted_options(&call, &what).await?;
+    let pod = pod_of(&call).await?;
     let (ns, name) = (&call.info.namespace, &call.info.name);
     let path = if what == "portforward" {
-        format!("/portForward/{ns}/{name}{}", ports(&call.query))
+        format!("/portForward/{ns}/{name}{}", ports(&options))
     } else {
         let phase = str_at(&pod, &["status", "phase"]);
         if what == "exec" && matches!(phase, "Succeeded" | "Failed") {
             let text = format!("cannot exec into a container in a completed pod; current phase is {phase}");
             return Err(Status::bad_request(text));
         }
-        let container = container_of(&pod, call.query.text("container"))?;
-        format!("/{what}/{ns}/{name}/{container}{}", stream_query(&call.query))
+        let container = container_of(&pod, str_at(&options, &["container"]))?;
+        format!("/{what}/{ns}/{name}/{container}{}", stream_query(&options))
     };
     if str_at(&pod, &["spec", "nodeName"]).is_empty() {
         return Err(Status::bad_request(format!(
@@ -181,8 +183,59 @@ pub(super) fn container_of<'a>(pod: &'a Value, wanted: &str) -> Result<&'a str, 
     }
 }
 
+/// What the client asks for, as admission leaves it: `PodExecOptions`, `PodAttachOptions` or `PodPortForwardOptions`.
+async fn admitted_options(call: &Call, what: &str) -> Result<Value, Status> {
+    let query = &call.query;
+    let kind = match what {
+        "exec" => "PodExecOptions",
+        "attach" => "PodAttachOptions",
+        _ => "PodPortForwardOptions",
+    };
+    let mut options = json!({"kind": kind, "apiVersion": "v1"});
+    if what == "portforward" {
+        let ports: Vec<u64> = query
+            .all("ports")
+            .flat_map(|ports| ports.split(','))
+            .filter_map(|port| port.parse().ok())
+            .collect();
+        if !ports.is_empty() {
+            options["ports"] = json!(ports);
+        }
+    } else {
+        for flag in ["stdin", "stdout", "stderr", "tty"] {
+            if query.flag(flag).unwrap_or(false) {
+                options[flag] = json!(true);
+            }
+        }
+        let container = query.text("container");
+        if !container.is_empty() {
+            options["container"] = json!(container);
+        }
+        if what == "exec" {
+            options["command"] = json!(query.all("command").collect::<Vec<_>>());
+        }
+    }
+    connected(call, &mut options).await?;
+    Ok(options)
+}
+
+/// Admission of a connection.
+pub(super) async fn connected(call: &Call, options: &mut Value) -> Result<(), Status> {
+    let Some(resource) = call
+        .server
+        .registry
+        .resource(&call.info.group, &call.info.resource)
+    else {
+        return Err(Status::unknown_path());
+    };
+    let ctx = call.write_context(false, "");
+    call.admit(&ctx, Operation::Connect, &resource, options).await?;
+    call.take_warnings(&ctx);
+    Ok(())
+}
+
 /// The kubelet's names for the stream options.
-fn stream_query(query: &Query) -> String {
+fn stream_query(options: &Value) -> String {
     let mut out = String::new();
     for (ours, kubelets) in [
         ("stdin", "input"),
@@ -190,19 +243,24 @@ fn stream_query(query: &Query) -> String {
         ("stderr", "error"),
         ("tty", "tty"),
     ] {
-        if query.flag(ours).unwrap_or(false) {
+        if options[ours] == true {
             push(&mut out, kubelets, "1");
         }
     }
-    for word in query.all("command") {
+    let words = options["command"].as_array().into_iter().flatten();
+    for word in words.filter_map(Value::as_str) {
         push(&mut out, "command", word);
     }
     out
 }
 
-fn ports(query: &Query) -> String {
+fn ports(options: &Value) -> String {
     let mut out = String::new();
-    let all: Vec<&str> = query.all("ports").collect();
+    let ports = options["ports"].as_array().into_iter().flatten();
+    let all: Vec<String> = ports
+        .filter_map(Value::as_u64)
+        .map(|port| port.to_string())
+        .collect();
     if !all.is_empty() {
         push(&mut out, "port", &all.join(","));
     }

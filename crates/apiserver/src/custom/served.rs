@@ -58,9 +58,11 @@ impl Kinds {
             }
             kinds.by_path.insert(key, served.clone());
         }
-        let newest_first =
-            |a: &(String, String), b: &(String, String)| a.0.cmp(&b.0).then_with(|| super::compare(&b.1, &a.1));
-        kinds.versions.sort_by(newest_first);
+        let rank = |version: &(String, String)| {
+            let newest_first = std::cmp::Reverse(corten_crd::definition::priority(&version.1));
+            (version.0.clone(), newest_first)
+        };
+        kinds.versions.sort_by_cached_key(rank);
         kinds
     }
 

@@ -3,7 +3,7 @@
 use corten_meta::field::{Error, Path};
 use corten_meta::object::{self, child_mut, metadata_mut, object_mut, str_at};
 use corten_meta::{GroupResource, GroupVersionKind, Status};
-use corten_registry::{Subresource, UpdateOptions};
+use corten_registry::{Operation, Subresource, UpdateOptions};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -31,7 +31,12 @@ pub async fn bind(mut call: Call) -> Result<Answer, Status> {
         ));
     }
     validate(&binding)?;
-    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let ctx = call
+        .write_context(options.dry_run, &options.field_manager)
+        .as_nested();
+    let pods = call.server.stored("", "pods")?;
+    call.admit(&ctx, Operation::Create, &pods, &mut binding).await?;
+    validate(&binding)?;
     let uid = Some(object::uid(&binding))
         .filter(|u| !u.is_empty())
         .map(str::to_owned);
@@ -41,7 +46,6 @@ pub async fn bind(mut call: Call) -> Result<Answer, Status> {
     };
     let now = corten_meta::time::format(jiff::Timestamp::now());
     let change = |pod: &Value| assigned(pod, &binding, &now);
-    let pods = call.server.stored("", "pods")?;
     let ns = &call.info.namespace;
     let registry = &call.server.registry;
     registry

@@ -4,7 +4,7 @@
 use corten_meta::object::{self, child_mut, object_mut, str_at};
 use corten_meta::status::{Cause, Details};
 use corten_meta::{GroupResource, GroupVersionKind, Status, labels};
-use corten_registry::{Subresource, UpdateOptions, WriteContext};
+use corten_registry::{Operation, Subresource, UpdateOptions, WriteContext};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -33,12 +33,17 @@ pub async fn evict(mut call: Call) -> Result<Answer, Status> {
             "name in URL does not match name in Eviction object",
         ));
     }
+    let ctx = call
+        .write_context(options.dry_run, &options.field_manager)
+        .as_nested();
+    let pods = call.server.stored("", "pods")?;
+    call.admit(&ctx, Operation::Create, &pods, &mut eviction).await?;
     let mut deletion = match &eviction["deleteOptions"] {
         Value::Null => Deletion::default(),
         given => Deletion::from_body(given)?,
     };
     deletion.dry_run |= options.dry_run;
-    let ctx = call.write_context(deletion.dry_run, &options.field_manager);
+    let ctx = ctx.with_dry_run(deletion.dry_run);
     let pod = call
         .server
         .fetch("", "pods", &call.info.namespace, &call.info.name)

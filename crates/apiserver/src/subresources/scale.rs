@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::{GroupKind, GroupVersionKind, Status, labels, object};
+use corten_registry::admission::View;
+use corten_crd::resource::UNSET_REPLICAS;
 use corten_registry::{Object, Subresource, UpdateOptions};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -34,8 +36,22 @@ fn gvk() -> GroupVersionKind {
 
 /// The Scale of an object; a custom kind says where its counts are.
 fn scale_in(served: &Served, of: &Value) -> Result<Value, Status> {
-    match &served.custom {
-        Some(kind) => kind.version.scale_of(of),
+    match served.custom.as_ref().and_then(|kind| kind.version.scale.as_ref()) {
+        Some(paths) => paths.get(of),
+        None => Ok(scale_of(of)),
+    }
+}
+
+/// The Scale that a change starts from: an object without a count has one all the same.
+fn scale_before(served: &Served, of: &Value) -> Result<Value, Status> {
+    match served.custom.as_ref().and_then(|kind| kind.version.scale.as_ref()) {
+        Some(paths) => {
+            let (mut scale, counted) = paths.scale(of).map_err(Status::bad_request)?;
+            if !counted {
+                scale["spec"]["replicas"] = json!(UNSET_REPLICAS);
+            }
+            Ok(scale)
+        }
         None => Ok(scale_of(of)),
     }
 }
@@ -129,11 +145,11 @@ async fn change(
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let apply = |current: &Value| {
-        let scale = wanted(scale_in(served, current)?)?;
+        let scale = wanted(scale_before(served, current)?)?;
         validate(&scale, name)?;
         let mut out = current.clone();
-        match &served.custom {
-            Some(kind) => kind.version.apply_scale(&mut out, &scale)?,
+        match served.custom.as_ref().and_then(|kind| kind.version.scale.as_ref()) {
+            Some(paths) => paths.set(&mut out, &scale)?,
             None => out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0)),
         }
         let version = object::resource_version(&scale).to_owned();
@@ -141,7 +157,10 @@ async fn change(
         ownership.record("scale", current, &mut out);
         Ok(out)
     };
-    let update = UpdateOptions::default();
+    let update = UpdateOptions {
+        view: Some(Arc::new(ScaleView)),
+        ..UpdateOptions::default()
+    };
     let registry = &call.server.registry;
     let updated = registry
         .update(
@@ -157,6 +176,19 @@ async fn change(
     call.take_warnings(&ctx);
     let object: Arc<Object> = updated?.object;
     respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
+}
+
+/// Webhooks and policies see the Scale.
+struct ScaleView;
+
+impl View for ScaleView {
+    fn of(&self, object: &Value) -> Value {
+        scale_of(object)
+    }
+
+    fn put(&self, view: &Value, object: &mut Value) {
+        object["spec"]["replicas"] = json!(view["spec"]["replicas"].as_i64().unwrap_or(0));
+    }
 }
 
 fn validate(scale: &Value, name: &str) -> Result<(), Status> {

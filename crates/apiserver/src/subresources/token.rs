@@ -4,6 +4,7 @@ use corten_auth::token::{Bound, Reference, TokenSpec};
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::object::{self, str_at};
 use corten_meta::{GroupKind, GroupResource, GroupVersionKind, Status};
+use corten_registry::Operation;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -32,6 +33,11 @@ pub async fn request(mut call: Call) -> Result<Answer, Status> {
     let mut review = codec::decode(&call, &gvk, &body, format, options.validation)?;
     let (ns, name) = (call.info.namespace.clone(), call.info.name.clone());
     matches_path(&review, &ns, &name)?;
+    let ctx = call.write_context(options.dry_run, &options.field_manager);
+    let accounts = call.server.stored("", "serviceaccounts")?;
+    call.admit(&ctx, Operation::Create, &accounts, &mut review)
+        .await?;
+    call.take_warnings(&ctx);
     let account = call.server.fetch("", "serviceaccounts", &ns, &name).await?;
     let asked = object::uid(&review).to_owned();
     if !asked.is_empty() && asked != object::uid(&account) {

@@ -86,6 +86,11 @@ impl Cache {
         self.snapshot.load_full()
     }
 
+    /// The revision of the last change.
+    pub fn changed(&self) -> u64 {
+        self.snapshot.load().changed
+    }
+
     /// One object of the newest snapshot.
     pub fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.snapshot.load().get(key).cloned()

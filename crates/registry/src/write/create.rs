@@ -6,8 +6,7 @@ use corten_meta::field::ErrorList;
 use corten_meta::{Result, Status, object};
 use serde_json::{Value, json};
 
-use super::Write;
-use crate::admission::Operation;
+use super::{Act, Write};
 use crate::context::WriteContext;
 use crate::metadata;
 use crate::object::Object;
@@ -47,7 +46,7 @@ impl Registry {
         write.check_namespace(&mut object)?;
         wipe_system_fields(&mut object);
         let name = object::name(&object).to_owned();
-        write.admit(Operation::Create, &name, None, &mut object).await?;
+        write.admit(Act::create(&name), &mut object).await?;
         let generates = object::name(&object).is_empty() && !object::generate_name(&object).is_empty();
         if !generates {
             return resource.in_version(write.create_once(object).await?).await;
@@ -128,7 +127,7 @@ impl Write<'_> {
             self.ctx.warn(warning);
         }
         strategy.canonicalize(object);
-        self.validate_admission(Operation::Create, object::name(object), None, object)
+        self.validate_admission(Act::create(object::name(object)), object)
             .await?;
         self.insert(object).await
     }

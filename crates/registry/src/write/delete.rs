@@ -5,9 +5,8 @@ use std::sync::Arc;
 use corten_meta::{Result, Status, object};
 use serde_json::Value;
 
-use super::Write;
 use super::deletion::{self, Grace};
-use crate::admission::Operation;
+use super::{Act, Write};
 use crate::context::WriteContext;
 use crate::errors::MODIFIED;
 use crate::object::Object;
@@ -40,6 +39,19 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted> {
+        self.delete_as(ctx, resource, (namespace, name), name, options)
+            .await
+    }
+
+    /// `shown` is the name admission sees: none for the objects of a collection.
+    async fn delete_as(
+        &self,
+        ctx: &WriteContext,
+        resource: &Resource,
+        (namespace, name): (&str, &str),
+        shown: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted> {
         deletion::check_options(options)?;
         let write = Write {
             registry: self,
@@ -53,7 +65,7 @@ impl Registry {
         for _ in 0..ATTEMPTS_MAX {
             let (existing, newest) = write.existing(&key, fresh).await?;
             let attempt = match existing {
-                Some(existing) => write.delete_once(name, &existing, options).await,
+                Some(existing) => write.delete_once(shown, &existing, options).await,
                 None => Err(Status::not_found(&resource.group_resource(), name)),
             };
             match attempt {
@@ -87,10 +99,8 @@ impl Registry {
         loop {
             let page = self.list(resource, namespace, &selection).await?;
             for item in &page.items {
-                match self
-                    .delete(ctx, resource, item.namespace(), item.name(), options)
-                    .await
-                {
+                let at = (item.namespace(), item.name());
+                match self.delete_as(ctx, resource, at, "", options).await {
                     Ok(_) => {}
                     Err(status) if status.is_not_found() => {}
                     Err(status) => return Err(status),
@@ -116,10 +126,9 @@ impl Write<'_> {
     ) -> Result<Attempt> {
         let old = self.resource.value_of(existing).await?;
         let mut nothing = Value::Null;
-        self.admit(Operation::Delete, name, Some(&old), &mut nothing)
-            .await?;
-        self.validate_admission(Operation::Delete, name, Some(&old), &nothing)
-            .await?;
+        let act = Act::delete(name, &old, options);
+        self.admit(act, &mut nothing).await?;
+        self.validate_admission(act, &nothing).await?;
         deletion::check_preconditions(self.resource, options, &old)?;
         let mut object = old;
         let context = self.strategy_context();

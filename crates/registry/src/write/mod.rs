@@ -14,11 +14,12 @@ use corten_meta::{Result, object};
 use corten_store::{Compare, Op, Txn, TxnResponse};
 use serde_json::Value;
 
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Reinvocation, View};
 use crate::context::WriteContext;
 use crate::encode::Prepared;
 use crate::errors::store_error;
 use crate::object::Object;
+use crate::options::{DeleteOptions, UpdateOptions};
 use crate::registry::Registry;
 use crate::resource::{Resource, Subresource};
 use crate::strategy::StrategyContext;
@@ -32,6 +33,46 @@ pub(crate) const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 pub(crate) fn time_text(time: SystemTime) -> String {
     let time = corten_meta::time::Timestamp::try_from(time).unwrap_or_default();
     corten_meta::time::format(time)
+}
+
+/// What admission is asked about.
+#[derive(Clone, Copy)]
+struct Act<'a> {
+    operation: Operation,
+    name: &'a str,
+    old: Option<&'a Value>,
+    delete: Option<&'a DeleteOptions>,
+    view: Option<&'a dyn View>,
+}
+
+impl<'a> Act<'a> {
+    fn create(name: &'a str) -> Self {
+        Self {
+            operation: Operation::Create,
+            name,
+            old: None,
+            delete: None,
+            view: None,
+        }
+    }
+
+    fn update(name: &'a str, old: &'a Value, options: &'a UpdateOptions) -> Self {
+        Self {
+            operation: Operation::Update,
+            old: Some(old),
+            view: options.view.as_deref(),
+            ..Self::create(name)
+        }
+    }
+
+    fn delete(name: &'a str, old: &'a Value, options: &'a DeleteOptions) -> Self {
+        Self {
+            operation: Operation::Delete,
+            old: Some(old),
+            delete: Some(options),
+            ..Self::create(name)
+        }
+    }
 }
 
 /// One request's way through the write path.
@@ -54,62 +95,51 @@ impl<'a> Write<'a> {
         }
     }
 
-    fn attributes<'b>(
-        &'b self,
-        operation: Operation,
-        name: &'b str,
-        old: Option<&'b Value>,
-    ) -> Attributes<'b> {
-        Attributes {
-            operation,
-            resource: self.resource,
-            subresource: self.subresource,
-            namespace: self.namespace,
-            name,
-            old,
+    /// Mutating admission: before the strategy sees the object. A plug-in may ask for one more round.
+    async fn admit(&self, act: Act<'_>, object: &mut Value) -> Result<()> {
+        let reinvocation = Reinvocation::default();
+        let attributes = self.attributes(&act, &reinvocation);
+        self.admit_round(&attributes, object).await?;
+        if reinvocation.begin_second() {
+            self.admit_round(&attributes, object).await?;
         }
+        Ok(())
     }
 
-    /// Mutating admission: before the strategy sees the object.
-    async fn admit(
-        &self,
-        operation: Operation,
-        name: &str,
-        old: Option<&Value>,
-        object: &mut Value,
-    ) -> Result<()> {
-        let attributes = self.attributes(operation, name, old);
-        for plugin in self
-            .registry
-            .admission
-            .iter()
-            .filter(|plugin| plugin.handles(operation))
-        {
-            plugin.admit(self.registry, self.ctx, &attributes, object).await?;
+    async fn admit_round(&self, attributes: &Attributes<'_>, object: &mut Value) -> Result<()> {
+        let chain = self.registry.admission.iter();
+        for plugin in chain.filter(|plugin| plugin.handles(attributes.operation)) {
+            plugin.admit(self.registry, self.ctx, attributes, object).await?;
         }
         Ok(())
     }
 
     /// Validating admission: on the final object.
-    async fn validate_admission(
-        &self,
-        operation: Operation,
-        name: &str,
-        old: Option<&Value>,
-        object: &Value,
-    ) -> Result<()> {
-        let attributes = self.attributes(operation, name, old);
-        for plugin in self
-            .registry
-            .admission
-            .iter()
-            .filter(|plugin| plugin.handles(operation))
-        {
+    async fn validate_admission(&self, act: Act<'_>, object: &Value) -> Result<()> {
+        let reinvocation = Reinvocation::default();
+        let attributes = self.attributes(&act, &reinvocation);
+        let chain = self.registry.admission.iter();
+        for plugin in chain.filter(|plugin| plugin.handles(act.operation)) {
             plugin
                 .validate(self.registry, self.ctx, &attributes, object)
                 .await?;
         }
         Ok(())
+    }
+
+    fn attributes<'b>(&'b self, act: &Act<'b>, reinvocation: &'b Reinvocation) -> Attributes<'b> {
+        Attributes {
+            operation: act.operation,
+            resource: self.resource,
+            subresource: self.subresource,
+            namespace: self.namespace,
+            name: act.name,
+            old: act.old,
+            delete: act.delete,
+            view: act.view,
+            reinvocation,
+            nested: self.ctx.nested,
+        }
     }
 
     /// The object in the version that is stored.

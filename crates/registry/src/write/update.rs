@@ -6,8 +6,7 @@ use corten_meta::field::{Error as FieldError, ErrorList, Path};
 use corten_meta::{GroupKind, Result, Status, object};
 use serde_json::Value;
 
-use super::Write;
-use crate::admission::Operation;
+use super::{Act, Write};
 use crate::context::WriteContext;
 use crate::errors::{MODIFIED, precondition_failed};
 use crate::metadata;
@@ -105,12 +104,13 @@ impl Write<'_> {
             ));
         }
         let mut new = change(&old)?;
-        self.admit(Operation::Update, name, Some(&old), &mut new).await?;
+        self.admit(Act::update(name, &old, options), &mut new).await?;
         self.check_version(name, &mut new, &old)?;
         let context = self.strategy_context();
         let strategy = &self.resource.strategy;
         let finish = strategy.begin_update(&context, &mut new, &old).await?;
-        let attempt = self.update_prepared(name, existing, &mut new, &old).await;
+        let act = Act::update(name, &old, options);
+        let attempt = self.update_prepared(act, existing, &mut new, &old).await;
         if let Some(finish) = finish {
             finish(matches!(attempt, Ok(Attempt::Done(_))));
         }
@@ -133,7 +133,7 @@ impl Write<'_> {
         object::set_resource_version(&mut new, "");
         self.check_namespace(&mut new)?;
         super::create::wipe_system_fields(&mut new);
-        self.admit(Operation::Create, name, None, &mut new).await?;
+        self.admit(Act::create(name), &mut new).await?;
         match self.create_once(new).await {
             Ok(object) => Ok(Attempt::Done(Updated {
                 object,
@@ -168,14 +168,13 @@ impl Write<'_> {
 
     async fn update_prepared(
         &self,
-        name: &str,
+        act: Act<'_>,
         existing: &Arc<Object>,
         new: &mut Value,
         old: &Value,
     ) -> Result<Attempt> {
         self.before_update(new, old)?;
-        self.validate_admission(Operation::Update, name, Some(old), new)
-            .await?;
+        self.validate_admission(act, new).await?;
         let strategy = &self.resource.strategy;
         if removes_last_finalizer(new, old) && strategy.should_delete_during_update(new, old) {
             return self.delete_instead(existing, new).await;

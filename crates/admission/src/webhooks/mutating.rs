@@ -1,0 +1,183 @@
+//! MutatingAdmissionWebhook: one after the other, each seeing what the one before made of the object.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use corten_meta::{Result, Status};
+use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
+use corten_webhook::Caller;
+use serde_json::Value;
+
+use super::call::{Failure, ask, concerns};
+use super::hook::{Hook, hooks};
+use super::review::Answer;
+use crate::Parts;
+use crate::configured::Configured;
+use crate::matching::Shown;
+use crate::request::Request;
+
+const NAME: &str = "MutatingAdmissionWebhook";
+
+/// See the module.
+pub(crate) struct Mutating {
+    configurations: Configured<Vec<Hook>>,
+    caller: Arc<Caller>,
+}
+
+/// What is kept from the first round to the second.
+#[derive(Default)]
+struct Memory {
+    /// Called with `IfNeeded`, and nothing has changed since.
+    called: HashSet<String>,
+    /// To be called again.
+    again: HashSet<String>,
+    /// The object as this plug-in left it.
+    left: Option<Value>,
+}
+
+impl Memory {
+    fn changed(&mut self) {
+        self.again.extend(self.called.drain());
+    }
+}
+
+impl Mutating {
+    /// None where webhook configurations are not served.
+    pub fn new(registry: &Registry, parts: &Parts) -> Option<Self> {
+        let configurations = Configured::new(registry, "mutatingwebhookconfigurations", hooks)?;
+        Some(Self {
+            configurations,
+            caller: Arc::clone(&parts.caller),
+        })
+    }
+
+    async fn round(
+        &self,
+        registry: &Registry,
+        request: &Request<'_>,
+        hooks: impl Iterator<Item = &Hook>,
+        object: &mut Value,
+    ) -> Result<()> {
+        let reinvocation = request.attributes.reinvocation;
+        let second = reinvocation.is_second();
+        for hook in hooks {
+            let Some(shown) = concerns(registry, hook, request, object).await? else {
+                continue;
+            };
+            // A webhook is not called for the first time in the second round.
+            if second && !reinvocation.with(NAME, |memory: &mut Memory| memory.again.contains(&hook.id)) {
+                continue;
+            }
+            let outcome = self.call(hook, request, &shown, object).await;
+            if matches!(outcome, Ok(true)) {
+                reinvocation.with(NAME, Memory::changed);
+                reinvocation.ask();
+            }
+            if hook.reinvoke {
+                reinvocation.with(NAME, |memory: &mut Memory| memory.called.insert(hook.id.clone()));
+            }
+            if let Err(status) = outcome.map_err(|failure| failure.outcome(hook)) {
+                status.map_or(Ok(()), Err)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True where the object was changed.
+    async fn call(
+        &self,
+        hook: &Hook,
+        request: &Request<'_>,
+        shown: &Shown,
+        object: &mut Value,
+    ) -> std::result::Result<bool, Failure> {
+        let seen = request.object_as(&shown.kind, object);
+        let answer = ask(&self.caller, hook, request, shown, &seen, true).await?;
+        let Some(patched) = patched(hook, &answer, &seen)? else {
+            return Ok(false);
+        };
+        let before = object.clone();
+        request
+            .take_back(&shown.kind, patched, object)
+            .map_err(Failure::Refused)?;
+        Ok(before != *object)
+    }
+}
+
+/// The object with the answer's patch applied; None without one.
+fn patched(hook: &Hook, answer: &Answer, seen: &Value) -> std::result::Result<Option<Value>, Failure> {
+    if answer.patch.is_empty() {
+        return Ok(None);
+    }
+    let undecodable =
+        |error: String| Failure::Calling(format!("received undecodable patch in webhook response: {error}"));
+    let patch: Value =
+        serde_json::from_slice(&answer.patch).map_err(|error| undecodable(error.to_string()))?;
+    match patch.as_array() {
+        None => return Err(undecodable("a JSON patch is an array".to_owned())),
+        Some(operations) if operations.is_empty() => return Ok(None),
+        Some(_) => {}
+    }
+    if seen.is_null() {
+        let text = format!(
+            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+            hook.name
+        );
+        return Err(Failure::Refused(Status::internal(text)));
+    }
+    if answer.patch_type != "JSONPatch" {
+        let text = format!("unsupported patch type {:?}", answer.patch_type);
+        return Err(Failure::Calling(text));
+    }
+    let mut changed = seen.clone();
+    corten_meta::patch::json_patch(&mut changed, &patch)
+        .map_err(|status| Failure::Refused(Status::internal(status.message)))?;
+    Ok(Some(changed))
+}
+
+#[async_trait]
+impl Admission for Mutating {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn handles(&self, _operation: Operation) -> bool {
+        true
+    }
+
+    async fn admit(
+        &self,
+        registry: &Registry,
+        ctx: &WriteContext,
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+    ) -> Result<()> {
+        let built = self.configurations.load(registry);
+        if built.items.is_empty() {
+            return Ok(());
+        }
+        let request = Request::new(ctx, attributes, object);
+        if request.is_exempt() {
+            return Ok(());
+        }
+        let reinvocation = attributes.reinvocation;
+        if reinvocation.is_second() {
+            // Plug-ins before this one have changed it once more.
+            reinvocation.with(NAME, |memory: &mut Memory| {
+                if memory.left.as_ref().is_some_and(|left| left != object) {
+                    memory.changed();
+                }
+            });
+        }
+        let hooks = built.items.iter().flat_map(|hooks| hooks.iter());
+        self.round(registry, &request, hooks, object).await?;
+        reinvocation.with(NAME, |memory: &mut Memory| {
+            // Only who was called with `IfNeeded` can be called again.
+            if !memory.called.is_empty() {
+                memory.left = Some(object.clone());
+            }
+        });
+        Ok(())
+    }
+}
