@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crud;
+mod custom;
 mod front;
 mod grants;
 mod harness;
