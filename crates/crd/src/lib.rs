@@ -34,11 +34,13 @@
 //! openapi::v2(&Value, version) -> Fragment { definitions, paths };  openapi::v3(&Value, version) -> Fragment
 //! ```
 
+pub mod apply;
 pub mod definition;
 pub(crate) mod format;
 pub mod jsonpath;
 pub(crate) mod number;
 pub mod object;
+pub mod openapi;
 mod place;
 pub mod resource;
 pub mod rules;

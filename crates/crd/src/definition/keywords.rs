@@ -210,6 +210,6 @@ fn rule_path(schema: &Value, given: &str, at: &Path, errors: &mut ErrorList) {
 }
 
 /// Some node has a type that there is not.
-pub(super) fn has_unknown_type(schema: &Value) -> bool {
+pub(crate) fn has_unknown_type(schema: &Value) -> bool {
     super::walk::any(schema, &mut |node| Type::parse(text(node, "type")).is_none())
 }

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 pub use validate::{name_problem, validate, validate_status_update, validate_update};
 
+pub(crate) use keywords::has_unknown_type;
+
 use crate::structural::Structural;
 
 const APPROVED: &str = "api-approved.kubernetes.io";
@@ -38,6 +40,11 @@ fn versions(definition: &Value) -> &[Value] {
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The schema is structural as a whole.
+pub(crate) fn is_structural(schema: &Value) -> bool {
+    structure::validate(schema, &Path::root()).is_empty()
 }
 
 /// The version's schema, where it has one.

@@ -66,6 +66,14 @@ pub(super) fn validate(spec: &Value, judge: Judge<'_>, path: &Path) -> ErrorList
         );
     }
     version_list(versions, shared, &path.child("versions"), &mut errors);
+    // The internal form has the first version's name once more.
+    if let Some(first) = versions.first() {
+        let name = text(first, "name");
+        let messages = names::is_dns1035_label(name);
+        if !name.is_empty() && !messages.is_empty() {
+            errors.push(Error::invalid(&path.child("version"), name, messages.join(",")));
+        }
+    }
     required_names(&spec["names"], &path.child("names"), &mut errors);
     self::names(&spec["names"], &path.child("names"), &mut errors);
     if let Some(first) = versions.first() {

@@ -164,6 +164,11 @@ impl Version {
         self.selectable_paths.iter().map(value).collect()
     }
 
+    /// The objects as server-side apply sees them, for `corten_schema::apply::{apply_custom, update_custom}`.
+    pub fn apply_type(&self) -> crate::apply::Resource<'_> {
+        crate::apply::Resource(self.schema.as_deref().filter(|_| !self.preserve_unknown_fields))
+    }
+
     /// Fields whose owners a write does not change (see `corten_schema::apply::Write`).
     pub fn reset_fields(&self, subresource: &str) -> &'static [FieldPath] {
         match subresource {

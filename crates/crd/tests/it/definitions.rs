@@ -369,3 +369,34 @@ fn a_status_subresource_limits_the_root() {
             .ends_with("fields are allowed at the root of the schema if the status subresource is enabled")
     );
 }
+
+/// A definition that upstream answered, wrong in every part.
+#[test]
+fn all_faults_come_at_once_and_in_order() {
+    let mut crd = definition(json!({"type": "object", "properties": {
+        "a": {"type": "blob"}, "b": {"type": "array"}, "c": {"additionalProperties": false, "type": "object"},
+    }}));
+    crd["metadata"]["name"] = json!("x");
+    crd["spec"]["group"] = json!("o.dev");
+    crd["spec"]["scope"] = json!("Nowhere");
+    crd["spec"]["versions"][0]["name"] = json!("1");
+    crd["spec"]["versions"][0]["storage"] = json!(false);
+    definition::prepare_for_create(&mut crd);
+    let fields: Vec<String> = definition::validate(&crd, None)
+        .iter()
+        .map(|e| e.field.clone())
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "metadata.name",
+            "spec.scope",
+            "spec.versions[0].name",
+            "spec.versions",
+            "spec.version",
+            "spec.validation.openAPIV3Schema.properties[b].items",
+            "spec.validation.openAPIV3Schema.properties[a].type",
+            "status.storedVersions",
+        ]
+    );
+}

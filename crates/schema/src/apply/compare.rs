@@ -13,14 +13,14 @@ pub(super) struct Comparison {
     pub removed: Set,
 }
 
-pub(super) fn values(node: Node, before: &Value, after: &Value) -> Comparison {
+pub(super) fn values(node: Node<'_>, before: &Value, after: &Value) -> Comparison {
     let mut out = Comparison::default();
     walk(node, Some(before), Some(after), &mut Vec::new(), &mut out);
     out
 }
 
 fn walk(
-    node: Node,
+    node: Node<'_>,
     before: Option<&Value>,
     after: Option<&Value>,
     path: &mut Vec<String>,
@@ -29,6 +29,7 @@ fn walk(
     if before == after {
         return;
     }
+    let node = node.settle([before, after]);
     // Where both sides are empty, empty and null are told apart as leaves.
     let void = before.is_none_or(is_void) && after.is_none_or(is_void);
     let leaf = void || matches!(node, Node::Leaf(_));
@@ -41,14 +42,15 @@ fn walk(
     if leaf {
         return;
     }
-    match node {
-        Node::Struct(_) | Node::Map(_) => maps(node, before, after, path, out),
-        _ => lists(node, before, after, path, out),
+    if node.is_map() {
+        maps(node, before, after, path, out);
+    } else {
+        lists(node, before, after, path, out);
     }
 }
 
 fn maps(
-    node: Node,
+    node: Node<'_>,
     before: Option<&Value>,
     after: Option<&Value>,
     path: &mut Vec<String>,
@@ -78,7 +80,7 @@ fn maps(
 }
 
 fn lists(
-    node: Node,
+    node: Node<'_>,
     before: Option<&Value>,
     after: Option<&Value>,
     path: &mut Vec<String>,
@@ -86,7 +88,8 @@ fn lists(
 ) {
     let old = before.map(|v| members(&node, v)).unwrap_or_default();
     let new = after.map(|v| members(&node, v)).unwrap_or_default();
-    let find = |list: &[(String, Node, &Value)], element: &str| list.iter().position(|(e, ..)| e == element);
+    let find =
+        |list: &[(String, Node<'_>, &Value)], element: &str| list.iter().position(|(e, ..)| e == element);
     for (element, child, value) in &old {
         let other = find(&new, element).map(|at| new[at].2);
         path.push(element.clone());

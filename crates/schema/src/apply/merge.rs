@@ -7,28 +7,29 @@ use serde_json::{Map, Value};
 use super::shape::{Node, UNKNOWN, element_of, is_void};
 
 /// The merged value; `None` when neither side has one.
-pub(super) fn values(node: Node, live: Option<&Value>, config: Option<&Value>) -> Option<Value> {
+pub(super) fn values(node: Node<'_>, live: Option<&Value>, config: Option<&Value>) -> Option<Value> {
     let (Some(before), Some(after)) = (live, config) else {
         return config.or(live).cloned();
     };
+    let node = node.settle([Some(before), Some(after)]);
     let void = is_void(before) && is_void(after);
     if void || matches!(node, Node::Leaf(_)) {
         return Some(after.clone());
     }
-    Some(match (node, before, after) {
-        (Node::Struct(_) | Node::Map(_), Value::Object(before), Value::Object(after)) => {
+    Some(match (before, after) {
+        (Value::Object(before), Value::Object(after)) if node.is_map() => {
             Value::Object(maps(node, before, after))
         }
-        (Node::Keyed(..) | Node::Values, Value::Array(before), Value::Array(after)) => {
+        (Value::Array(before), Value::Array(after)) if node.is_list() => {
             Value::Array(lists(node, before, after))
         }
         // One side is null: the other's content stays.
-        (_, before, Value::Null) => before.clone(),
-        (_, _, after) => after.clone(),
+        (before, Value::Null) => before.clone(),
+        (_, after) => after.clone(),
     })
 }
 
-fn maps(node: Node, before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+fn maps(node: Node<'_>, before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let mut out = before.clone();
     for (name, value) in after {
         let child = node.child(&format!("f:{name}")).unwrap_or(UNKNOWN);
@@ -39,7 +40,7 @@ fn maps(node: Node, before: &Map<String, Value>, after: &Map<String, Value>) -> 
     out
 }
 
-fn elements<'v>(node: &Node, items: &'v [Value]) -> Vec<(String, &'v Value)> {
+fn elements<'v>(node: &Node<'_>, items: &'v [Value]) -> Vec<(String, &'v Value)> {
     items
         .iter()
         .filter_map(|item| Some((element_of(node, item).ok()?, item)))
@@ -47,7 +48,7 @@ fn elements<'v>(node: &Node, items: &'v [Value]) -> Vec<(String, &'v Value)> {
 }
 
 /// Items of both, in the configuration's order, with the live list's own items where they stood between shared ones.
-fn lists(node: Node, before: &[Value], after: &[Value]) -> Vec<Value> {
+fn lists(node: Node<'_>, before: &[Value], after: &[Value]) -> Vec<Value> {
     let (live, config) = (elements(&node, before), elements(&node, after));
     let find = |list: &[(String, &Value)], element: &str| {
         list.iter().find(|(e, _)| e == element).map(|(_, v)| (*v).clone())

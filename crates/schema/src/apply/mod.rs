@@ -2,6 +2,7 @@
 //! ownership; an apply merges a configuration into the live object and drops what its manager no longer says.
 
 mod compare;
+pub mod custom;
 mod managed;
 mod merge;
 mod remove;
@@ -12,10 +13,11 @@ mod validate;
 use std::sync::{LazyLock, OnceLock};
 
 use corten_meta::{GroupVersionKind, Status, object};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::types::{TypeId, type_of};
 use compare::Comparison;
+use custom::CustomType;
 use managed::{Entry, Id, Operation};
 pub use managed::{Managers, manager_name};
 pub use set::Set;
@@ -63,10 +65,13 @@ impl Write<'_> {
         }
     }
 
-    /// The type, and the paths no manager owns.
-    fn context(&self) -> corten_meta::Result<(TypeId, Set)> {
-        let id = type_of(self.gvk).ok_or_else(|| Status::internal(format!("no type for {}", self.gvk)))?;
-        Ok((id, Set::of_paths(self.reset)))
+    fn type_id(&self) -> corten_meta::Result<TypeId> {
+        type_of(self.gvk).ok_or_else(|| Status::internal(format!("no type for {}", self.gvk)))
+    }
+
+    /// What a new custom object has from the start.
+    fn custom_zero(&self) -> Value {
+        json!({"apiVersion": self.gvk.api_version(), "kind": self.gvk.kind})
     }
 }
 
@@ -114,11 +119,25 @@ fn nothing_live(id: TypeId) -> &'static Value {
 /// Records in `new.metadata.managedFields` what this create or update changed. `live` is the object as it was, `None` on
 /// create; both in Go's form. Never fails: managed fields that cannot be read start anew, as upstream.
 pub fn update(write: &Write<'_>, live: Option<&Value>, new: &mut Value) {
-    let Ok((id, reset)) = write.context() else { return };
-    let live = live.unwrap_or_else(|| nothing_live(id));
+    if let Ok(id) = write.type_id() {
+        record(write, Node::of(id), live.unwrap_or_else(|| nothing_live(id)), new);
+    }
+}
+
+/// [`update`] for a custom resource with this schema.
+pub fn update_custom(write: &Write<'_>, schema: &dyn CustomType, live: Option<&Value>, new: &mut Value) {
+    let node = Node::of_custom(schema, false);
+    match live {
+        Some(live) => record(write, node, live, new),
+        None => record(write, node, &write.custom_zero(), new),
+    }
+}
+
+fn record(write: &Write<'_>, node: Node<'_>, live: &Value, new: &mut Value) {
+    let reset = Set::of_paths(write.reset);
     let mut managers = starting_managers(write, live, new);
     // Managed fields are among what is stripped, so they need not be taken out first.
-    let comparison = compare::values(Node::of(id), live, new).without(&reset);
+    let comparison = compare::values(node, live, new).without(&reset);
     managers.lose(None, &comparison);
     let mut gained = comparison
         .modified
@@ -169,8 +188,31 @@ pub fn apply(
     config: &Value,
     force: bool,
 ) -> corten_meta::Result<Value> {
-    let (id, reset) = write.context()?;
-    let node = Node::of(id);
+    let id = write.type_id()?;
+    apply_to(write, Node::of(id), nothing_live(id), live, config, force)
+}
+
+/// [`apply`] for a custom resource with this schema.
+pub fn apply_custom(
+    write: &Write<'_>,
+    schema: &dyn CustomType,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> corten_meta::Result<Value> {
+    let node = Node::of_custom(schema, false);
+    apply_to(write, node, &write.custom_zero(), live, config, force)
+}
+
+fn apply_to(
+    write: &Write<'_>,
+    node: Node<'_>,
+    zero: &Value,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> corten_meta::Result<Value> {
+    let reset = Set::of_paths(write.reset);
     if object::metadata(config)
         .get("managedFields")
         .is_some_and(|m| !m.is_null())
@@ -184,7 +226,6 @@ pub fn apply(
         )));
     }
     check(write, node, config)?;
-    let zero = nothing_live(id);
     let live = live.unwrap_or(zero);
     let mut managers = object::metadata(live)
         .get("managedFields")
@@ -226,7 +267,13 @@ pub fn apply(
 }
 
 /// An object from before anyone applied: what it has belongs to `before-first-apply`.
-fn own_what_was_there(write: &Write<'_>, node: Node, zero: &Value, before: &Value, managers: &mut Managers) {
+fn own_what_was_there(
+    write: &Write<'_>,
+    node: Node<'_>,
+    zero: &Value,
+    before: &Value,
+    managers: &mut Managers,
+) {
     let comparison = compare::values(node, zero, before);
     let set = comparison
         .modified
@@ -243,7 +290,7 @@ fn own_what_was_there(write: &Write<'_>, node: Node, zero: &Value, before: &Valu
     }
 }
 
-fn check(write: &Write<'_>, node: Node, config: &Value) -> corten_meta::Result<()> {
+fn check(write: &Write<'_>, node: Node<'_>, config: &Value) -> corten_meta::Result<()> {
     let errors = validate::errors(node, config);
     if errors.is_empty() {
         return Ok(());
@@ -262,7 +309,7 @@ fn check(write: &Write<'_>, node: Node, config: &Value) -> corten_meta::Result<(
 }
 
 /// Removes what the manager applied last time and does not now, where no one else has it.
-fn prune(node: Node, merged: Value, last: Option<&Entry>, others: &Managers, now: &Set) -> Value {
+fn prune(node: Node<'_>, merged: Value, last: Option<&Entry>, others: &Managers, now: &Set) -> Value {
     let Some(last) = last.filter(|l| !l.set.is_empty()) else {
         return merged;
     };

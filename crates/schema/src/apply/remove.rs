@@ -6,7 +6,7 @@ use super::set::Set;
 use super::shape::{Node, UNKNOWN, element_of};
 
 /// The value without the paths of the set. What a removal empties stays, empty.
-pub(super) fn items(node: Node, value: &Value, gone: &Set) -> Value {
+pub(super) fn items(node: Node<'_>, value: &Value, gone: &Set) -> Value {
     without(node, value, gone).unwrap_or_else(|| empty_like(value))
 }
 
@@ -19,10 +19,10 @@ fn empty_like(value: &Value) -> Value {
 }
 
 /// `None` when nothing is left and nothing within was removed.
-fn without(node: Node, value: &Value, gone: &Set) -> Option<Value> {
-    match (node, value) {
-        (Node::Leaf(_), _) => None,
-        (Node::Struct(_) | Node::Map(_), Value::Object(map)) => {
+fn without(node: Node<'_>, value: &Value, gone: &Set) -> Option<Value> {
+    let node = node.settle([Some(value), None]);
+    match value {
+        Value::Object(map) if node.is_map() => {
             let (mut out, mut within) = (Map::new(), false);
             for (name, value) in map {
                 let element = format!("f:{name}");
@@ -34,7 +34,7 @@ fn without(node: Node, value: &Value, gone: &Set) -> Option<Value> {
             }
             (!out.is_empty() || within).then_some(Value::Object(out))
         }
-        (Node::Keyed(..) | Node::Values, Value::Array(list)) => {
+        Value::Array(list) if node.is_list() => {
             let (mut out, mut within) = (Vec::new(), false);
             for item in list {
                 let element = element_of(&node, item).unwrap_or_default();
@@ -48,7 +48,7 @@ fn without(node: Node, value: &Value, gone: &Set) -> Option<Value> {
     }
 }
 
-fn part(node: Node, element: &str, value: &Value, gone: &Set, within: &mut bool) -> Value {
+fn part(node: Node<'_>, element: &str, value: &Value, gone: &Set, within: &mut bool) -> Value {
     match gone.under(element) {
         None => value.clone(),
         Some(under) => {

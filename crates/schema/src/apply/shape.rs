@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value};
 
+use super::custom::{CustomType, Member, Role, Scalar};
 use super::set::{Set, key_element};
-use crate::types::{Field, Kind, ListType, Rules, Shape, TypeId};
+use crate::types::{Field, Kind, ListType, Rules, Shape, Special, TypeId, named};
 
 /// What a value is to apply.
 #[derive(Clone, Copy)]
-pub(super) enum Node {
+pub(super) enum Node<'s> {
     /// One value: scalars, and structs, maps and lists that are owned whole.
-    Leaf(Leaf),
+    Leaf(Leaf<'s>),
     Struct(TypeId),
     /// Entries owned one by one.
     Map(Shape),
@@ -17,14 +18,20 @@ pub(super) enum Node {
     Keyed(Shape, &'static [&'static str]),
     /// Items found by their value.
     Values,
+    /// An object, set or keyed list of a custom schema; and whether unknown members stay in it.
+    Custom(&'s dyn CustomType, bool),
+    /// Of no known type: what it is, its value tells.
+    Deduced,
 }
 
 /// The kinds of leaf, for the check of a configuration.
 #[derive(Clone, Copy)]
-pub(super) enum Leaf {
+pub(super) enum Leaf<'s> {
     Scalar(Shape),
     /// A struct, map or list that is replaced as a whole.
     Whole(Shape),
+    /// The same of a custom schema.
+    Custom(&'s dyn CustomType, bool),
 }
 
 /// Member types of a struct that stand for no fixed type.
@@ -42,7 +49,7 @@ pub(super) static PLAIN: Rules = Rules {
     feature_gates: "",
 };
 
-impl Node {
+impl<'s> Node<'s> {
     pub(super) fn of(id: TypeId) -> Self {
         Self::Struct(id)
     }
@@ -73,9 +80,68 @@ impl Node {
         }
     }
 
+    /// A node of a custom schema, below one that lets unknown members stay or not.
+    pub(super) fn of_custom(custom: &'s dyn CustomType, preserve: bool) -> Self {
+        let preserve = preserve || custom.preserves_unknown();
+        let scalar = |kind| Self::Leaf(Leaf::Scalar(Shape { kind, ..STRING }));
+        match custom.role() {
+            Role::Scalar(Scalar::Text) => scalar(Kind::String),
+            Role::Scalar(Scalar::Number) => scalar(Kind::Float64),
+            Role::Scalar(Scalar::Flag) => scalar(Kind::Bool),
+            Role::Scalar(Scalar::Any) => scalar(ANY),
+            Role::WholeObject | Role::WholeList => Self::Leaf(Leaf::Custom(custom, preserve)),
+            Role::Granular | Role::Set | Role::Keyed(_) | Role::Untyped => Self::Custom(custom, preserve),
+        }
+    }
+
+    fn of_member(member: Member<'s>, preserve: bool) -> Option<Self> {
+        Some(match member {
+            Member::Type(custom) => Self::of_custom(custom, preserve),
+            Member::Metadata => {
+                named("apimachinery/pkg/apis/meta/v1", "ObjectMeta").map_or(Self::Deduced, Self::Struct)
+            }
+            Member::Text => UNKNOWN,
+            Member::Deduced => Self::Deduced,
+            Member::Unknown => return None,
+        })
+    }
+
+    /// Where the schema leaves it to the value, what the values at hand make of it.
+    pub(super) fn settle(self, values: [Option<&Value>; 2]) -> Self {
+        let open = match self {
+            Self::Deduced => true,
+            Self::Custom(custom, _) => matches!(custom.role(), Role::Untyped),
+            _ => false,
+        };
+        let mut given = values.into_iter().flatten().filter(|v| !v.is_null()).peekable();
+        if !open || (given.peek().is_some() && given.all(Value::is_object)) {
+            return self;
+        }
+        Self::Leaf(Leaf::Scalar(Shape { kind: ANY, ..STRING }))
+    }
+
+    /// Members are found by name.
+    pub(super) fn is_map(&self) -> bool {
+        match self {
+            Self::Struct(_) | Self::Map(_) | Self::Deduced => true,
+            Self::Custom(custom, _) => matches!(custom.role(), Role::Granular | Role::Untyped),
+            _ => false,
+        }
+    }
+
+    /// Items are found by key or value.
+    pub(super) fn is_list(&self) -> bool {
+        !self.is_map() && !matches!(self, Self::Leaf(_))
+    }
+
     /// What a member or item is; `None` for a member the type does not have.
     pub(super) fn child(&self, element: &str) -> Option<Self> {
         match self {
+            Self::Deduced => Some(Self::Deduced),
+            Self::Custom(custom, preserve) => match element.strip_prefix("f:") {
+                Some(name) => Self::of_member(custom.member(name, *preserve), *preserve),
+                None => Self::of_member(custom.item(), *preserve),
+            },
             Self::Struct(id) => id.get().field(element.strip_prefix("f:")?).map(Self::of_field),
             Self::Map(shape) | Self::Keyed(shape, _) => Some(Self::resolve(*shape, &PLAIN)),
             Self::Values => Some(Self::Leaf(Leaf::Scalar(STRING))),
@@ -85,7 +151,11 @@ impl Node {
 
     /// A named member of a struct, as against an entry of a map.
     fn is_named(&self, element: &str) -> bool {
-        matches!((self, element.strip_prefix("f:")), (Self::Struct(id), Some(name)) if id.get().field(name).is_some())
+        match (self, element.strip_prefix("f:")) {
+            (Self::Struct(id), Some(name)) => id.get().field(name).is_some(),
+            (Self::Custom(custom, _), Some(name)) => custom.declares(name),
+            _ => false,
+        }
     }
 }
 
@@ -95,32 +165,51 @@ const STRING: Shape = Shape {
     expr: "string",
 };
 
+/// Scalars of any kind.
+const ANY: Kind = Kind::Special(Special::Json);
+
 /// A member or item of unknown type: one value.
-pub(super) const UNKNOWN: Node = Node::Leaf(Leaf::Scalar(STRING));
+pub(super) const UNKNOWN: Node<'static> = Node::Leaf(Leaf::Scalar(STRING));
 
 /// The path element of a list item; an error in upstream's words where it has none.
-pub(super) fn element_of(node: &Node, item: &Value) -> Result<String, String> {
-    match (node, item) {
-        (Node::Keyed(..), Value::Null) => {
-            Err("associative list with keys may not have a null element".to_owned())
-        }
-        (Node::Keyed(shape, keys), Value::Object(members)) => keyed(shape, keys, members),
-        (Node::Keyed(..), _) => Err("associative list with keys may not have non-map elements".to_owned()),
-        (_, Value::Object(_)) => {
-            Err("associative list without keys has an element that's a map type".to_owned())
-        }
-        (_, Value::Array(_)) => Err("not supported: associative list with lists as elements".to_owned()),
-        (_, Value::Null) => {
-            Err("associative list without keys has an element that's an explicit null".to_owned())
-        }
-        (_, scalar) => Ok(format!("v:{scalar}")),
+pub(super) fn element_of(node: &Node<'_>, item: &Value) -> Result<String, String> {
+    if let Node::Custom(custom, _) = node
+        && let Role::Keyed(keys) = custom.role()
+    {
+        let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+        return keyed_item(item, &keys, &|key| custom.key_default(key).cloned());
+    }
+    if let Node::Keyed(shape, keys) = node {
+        return keyed_item(item, keys, &|key| key_default(shape, key));
+    }
+    match item {
+        Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
+        Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
+        Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
+        scalar => Ok(format!("v:{scalar}")),
     }
 }
 
-fn keyed(shape: &Shape, keys: &[&str], members: &Map<String, Value>) -> Result<String, String> {
+fn keyed_item(
+    item: &Value,
+    keys: &[&str],
+    default: &dyn Fn(&str) -> Option<Value>,
+) -> Result<String, String> {
+    match item {
+        Value::Null => Err("associative list with keys may not have a null element".to_owned()),
+        Value::Object(members) => keyed(keys, members, default),
+        _ => Err("associative list with keys may not have non-map elements".to_owned()),
+    }
+}
+
+fn keyed(
+    keys: &[&str],
+    members: &Map<String, Value>,
+    default: &dyn Fn(&str) -> Option<Value>,
+) -> Result<String, String> {
     let mut found = Map::new();
     for key in keys {
-        let value = members.get(*key).cloned().or_else(|| key_default(shape, key));
+        let value = members.get(*key).cloned().or_else(|| default(key));
         found.extend(value.map(|v| ((*key).to_owned(), v)));
     }
     if found.is_empty() {
@@ -140,9 +229,9 @@ fn key_default(shape: &Shape, key: &str) -> Option<Value> {
 }
 
 /// The members of a value by path element, with their nodes. Empty for leaves and nulls.
-pub(super) fn members<'v>(node: &Node, value: &'v Value) -> Vec<(String, Node, &'v Value)> {
-    match (node, value) {
-        (Node::Struct(_) | Node::Map(_), Value::Object(map)) => map
+pub(super) fn members<'s, 'v>(node: &Node<'s>, value: &'v Value) -> Vec<(String, Node<'s>, &'v Value)> {
+    match value {
+        Value::Object(map) if node.is_map() => map
             .iter()
             .map(|(name, value)| {
                 let element = format!("f:{name}");
@@ -150,7 +239,7 @@ pub(super) fn members<'v>(node: &Node, value: &'v Value) -> Vec<(String, Node, &
                 (element, child, value)
             })
             .collect(),
-        (Node::Keyed(..) | Node::Values, Value::Array(items)) => items
+        Value::Array(items) if node.is_list() => items
             .iter()
             .filter_map(|item| {
                 let element = element_of(node, item).ok()?;
@@ -172,13 +261,14 @@ pub(super) fn is_void(value: &Value) -> bool {
 }
 
 /// The paths a value sets: its leaves, list items, map entries and empty maps.
-pub(super) fn field_set(node: Node, value: &Value) -> Set {
+pub(super) fn field_set(node: Node<'_>, value: &Value) -> Set {
     let mut out = Set::default();
     collect(node, value, &mut Vec::new(), &mut out);
     out
 }
 
-fn collect(node: Node, value: &Value, path: &mut Vec<String>, out: &mut Set) {
+fn collect(node: Node<'_>, value: &Value, path: &mut Vec<String>, out: &mut Set) {
+    let node = node.settle([Some(value), None]);
     if matches!(node, Node::Leaf(_)) {
         out.insert(path);
         return;
@@ -196,7 +286,7 @@ fn collect(node: Node, value: &Value, path: &mut Vec<String>, out: &mut Set) {
 }
 
 /// The set, with each struct member that leads to a path in it.
-pub(super) fn with_named_fields(node: Node, set: &Set) -> Set {
+pub(super) fn with_named_fields(node: Node<'_>, set: &Set) -> Set {
     set.rebuild(|element, member, children| {
         let named = !children.is_empty() && node.is_named(element);
         let below = match node.child(element) {

@@ -4,23 +4,28 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::custom::Role;
 use super::set::show;
 use super::shape::{Leaf, Node, PLAIN, UNKNOWN, element_of};
 use crate::types::{Kind, Shape, Special};
 
 /// One text per fault, each with the path it is at.
-pub(super) fn errors(node: Node, config: &Value) -> Vec<String> {
+pub(super) fn errors(node: Node<'_>, config: &Value) -> Vec<String> {
     let mut out = Vec::new();
     check(node, config, "", &mut out);
     out
 }
 
-fn check(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
-    match node {
+fn check(node: Node<'_>, value: &Value, path: &str, out: &mut Vec<String>) {
+    match node.settle([Some(value), None]) {
         Node::Leaf(Leaf::Scalar(shape)) => out.extend(scalar(&shape, value).map(|e| at(path, &e))),
         Node::Leaf(Leaf::Whole(shape)) => whole(&shape, value, path, out),
-        Node::Struct(_) | Node::Map(_) => object(node, value, path, out),
-        Node::Keyed(..) | Node::Values => list(node, value, path, out),
+        Node::Leaf(Leaf::Custom(custom, preserve)) => match custom.role() {
+            Role::WholeList => items(Node::Custom(custom, preserve), value, path, out),
+            _ => object(Node::Custom(custom, preserve), value, path, out),
+        },
+        node if node.is_map() => object(node, value, path, out),
+        node => list(node, value, path, out),
     }
 }
 
@@ -55,7 +60,21 @@ fn whole(shape: &Shape, value: &Value, path: &str, out: &mut Vec<String>) {
     }
 }
 
-fn object(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
+/// The items of a list owned whole.
+fn items(node: Node<'_>, value: &Value, path: &str, out: &mut Vec<String>) {
+    match value {
+        Value::Null => {}
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let place = format!("{path}[{index}]");
+                check(node.child("i:").unwrap_or(UNKNOWN), item, &place, out);
+            }
+        }
+        other => out.push(at(path, &format!("expected list, got {}", shown(other)))),
+    }
+}
+
+fn object(node: Node<'_>, value: &Value, path: &str, out: &mut Vec<String>) {
     let map = match value {
         Value::Null => return,
         Value::Object(map) => map,
@@ -70,7 +89,7 @@ fn object(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
     }
 }
 
-fn list(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
+fn list(node: Node<'_>, value: &Value, path: &str, out: &mut Vec<String>) {
     let items = match value {
         Value::Null => return,
         Value::Array(items) => items,

@@ -3,9 +3,12 @@
 
 pub(crate) use definition::default as default_of;
 
+mod custom;
 mod definition;
 mod paths;
 mod proto;
+
+pub use custom::{Fragment, v2_with, v2_with_protobuf, v3_of};
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -223,6 +226,15 @@ fn definitions(
             }
         }
     }
+    let mut out = reached(pending, dialect, served);
+    if resources.iter().any(|r| r.has_verb("patch")) {
+        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
+    }
+    out
+}
+
+/// The definitions of types and of all they refer to.
+fn reached(mut pending: Vec<TypeId>, dialect: Dialect, served: Option<ServedVersion>) -> Map<String, Value> {
     let (mut out, mut seen) = (Map::new(), BTreeSet::new());
     while let Some(id) = pending.pop() {
         if seen.insert(id) {
@@ -235,9 +247,6 @@ fn definitions(
                     .or_insert_with(|| definition::special(special, dialect));
             }
         }
-    }
-    if resources.iter().any(|r| r.has_verb("patch")) {
-        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
     }
     out
 }

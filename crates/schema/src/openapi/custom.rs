@@ -1,0 +1,66 @@
+//! Documents with custom resources in them: the definitions and paths that others bring, and the machinery's types that
+//! those refer to.
+
+use corten_meta::GroupVersionKind;
+use serde_json::{Map, Value, json};
+
+use super::{Dialect, Document, info, paths, proto, reached, v2_value};
+use crate::types::{TypeId, named, type_of};
+
+/// What a kind adds to a document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fragment {
+    /// By name.
+    pub definitions: Map<String, Value>,
+    /// By path.
+    pub paths: Map<String, Value>,
+}
+
+fn merged(fragments: &[Fragment]) -> Value {
+    let mut all = v2_value();
+    for (key, part) in [("definitions", 0), ("paths", 1)] {
+        let Some(known) = all[key].as_object_mut() else {
+            continue;
+        };
+        for fragment in fragments {
+            let added = if part == 0 {
+                &fragment.definitions
+            } else {
+                &fragment.paths
+            };
+            for (name, value) in added {
+                // What is built in stays as it is.
+                known.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    all
+}
+
+/// The whole API with these fragments as OpenAPI v2 JSON.
+pub fn v2_with(fragments: &[Fragment]) -> Document {
+    Document::new(merged(fragments).to_string().as_bytes())
+}
+
+/// The whole API with these fragments as OpenAPI v2 in protobuf.
+pub fn v2_with_protobuf(fragments: &[Fragment]) -> Document {
+    Document::new(&proto::document(&merged(fragments)))
+}
+
+/// One group and version that only has custom resources, as OpenAPI v3 JSON.
+pub fn v3_of(fragments: &[Fragment]) -> Document {
+    let meta = |name: &str| named("apimachinery/pkg/apis/meta/v1", name);
+    let types = ["ObjectMeta", "ListMeta", "DeleteOptions", "Status"].map(meta);
+    let mut pending: Vec<TypeId> = types.into_iter().flatten().collect();
+    pending.extend(type_of(&GroupVersionKind::new("autoscaling", "v1", "Scale")));
+    let mut schemas = reached(pending, Dialect::V3, None);
+    schemas.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
+    let mut paths = Map::new();
+    for fragment in fragments {
+        schemas.extend(fragment.definitions.clone());
+        paths.extend(fragment.paths.clone());
+    }
+    let document =
+        json!({"openapi": "3.0.0", "info": info(), "paths": paths, "components": {"schemas": schemas}});
+    Document::new(document.to_string().as_bytes())
+}
