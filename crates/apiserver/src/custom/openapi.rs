@@ -7,11 +7,12 @@ use std::sync::Arc;
 use corten_crd::openapi as fragments;
 use corten_meta::Status;
 use corten_registry::{ListOptions, Registry};
-use corten_schema::openapi::{self, Document};
+use corten_schema::openapi::{self, Document, Fragment};
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::served::Kinds;
+use crate::catalog::Served;
 use crate::server::Inner;
 
 /// Documents kept; at the bound all are made anew.
@@ -87,40 +88,36 @@ async fn definitions(registry: &Registry) -> Result<Vec<Value>, Status> {
 }
 
 fn make(kinds: &Kinds, definitions: &[Value], name: &Name) -> Arc<Document> {
-    match name {
+    let of_all = || {
+        let versions = kinds.versions().iter();
+        let each = versions.flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
+        each.collect::<Vec<Fragment>>()
+    };
+    Arc::new(match name {
         Name::V3(group, version) => {
-            let (schemas, paths) = merged(kinds, definitions, group, version, fragments::v3);
-            openapi::custom_v3(schemas, paths)
+            openapi::v3_of(&fragments_of(kinds, definitions, group, version, fragments::v3))
         }
-        Name::V2 | Name::V2Protobuf => {
-            let (mut schemas, mut paths) = (Map::new(), Map::new());
-            for (group, version) in kinds.versions() {
-                let (more, ways) = merged(kinds, definitions, group, version, fragments::v2);
-                schemas.extend(more);
-                paths.extend(ways);
-            }
-            openapi::custom_v2(schemas, paths, *name == Name::V2Protobuf)
-        }
-    }
+        Name::V2 => openapi::v2_with(&of_all()),
+        Name::V2Protobuf => openapi::v2_with_protobuf(&of_all()),
+    })
 }
 
-/// Schemas and paths of a version's kinds, with `/apis/GROUP/` and `/apis/GROUP/VERSION/`.
-fn merged(
+/// What each kind of a version adds.
+fn fragments_of(
     kinds: &Kinds,
     definitions: &[Value],
     group: &str,
     version: &str,
-    fragment: impl Fn(&Value, &str) -> fragments::Fragment,
-) -> (Map<String, Value>, Map<String, Value>) {
-    let (mut schemas, mut paths) = (Map::new(), Map::new());
-    for served in kinds.of_version(group, version) {
+    fragment: impl Fn(&Value, &str) -> Option<Fragment>,
+) -> Vec<Fragment> {
+    let kinds = kinds.of_version(group, version);
+    let of = |served: &&Arc<Served>| {
         let name = format!("{}.{group}", served.schema.plural);
-        let of = |definition: &&Value| definition["metadata"]["name"] == json!(name);
-        if let Some(definition) = definitions.iter().find(of) {
-            let fragment = fragment(definition, version);
-            schemas.extend(fragment.definitions);
-            paths.extend(fragment.paths);
-        }
-    }
-    (schemas, paths)
+        definitions.iter().find(|d| d["metadata"]["name"] == name.as_str())
+    };
+    kinds
+        .iter()
+        .filter_map(of)
+        .filter_map(|definition| fragment(definition, version))
+        .collect()
 }

@@ -134,45 +134,6 @@ pub fn v3_index(custom: &[(String, String)]) -> Vec<u8> {
     json!({ "paths": entries }).to_string().into_bytes()
 }
 
-/// A group and version of custom kinds: their schemas and paths, with what these refer to of the built-in types.
-pub fn custom_v3(schemas: Map<String, Value>, paths: Map<String, Value>) -> Arc<Document> {
-    let mut all = machinery(Dialect::V3);
-    all.extend(schemas);
-    let value = json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"},
-        "paths": paths,
-        "components": {"schemas": all},
-    });
-    Arc::new(Document::new(value.to_string().as_bytes()))
-}
-
-/// The whole API with custom kinds in it.
-pub fn custom_v2(schemas: Map<String, Value>, paths: Map<String, Value>, protobuf: bool) -> Arc<Document> {
-    let mut value = v2_value();
-    for (member, more) in [("definitions", schemas), ("paths", paths)] {
-        if let Some(map) = value.get_mut(member).and_then(Value::as_object_mut) {
-            map.extend(more);
-        }
-    }
-    let content = if protobuf {
-        proto::document(&value)
-    } else {
-        value.to_string().into_bytes()
-    };
-    Arc::new(Document::new(&content))
-}
-
-/// What every kind's document refers to: metadata, options, Status, Scale.
-fn machinery(dialect: Dialect) -> Map<String, Value> {
-    let scale = resources::all()
-        .iter()
-        .filter(|r| (r.group, r.plural) == ("apps", "deployments"));
-    let whole = definitions(&scale.collect::<Vec<_>>(), dialect, None);
-    let shared = |name: &String| name.starts_with("io.k8s.apimachinery.") || name.starts_with("io.k8s.api.autoscaling.");
-    whole.into_iter().filter(|(name, _)| shared(name)).collect()
-}
-
 fn info() -> Value {
     json!({"title": "Kubernetes", "version": API_VERSION})
 }
