@@ -122,7 +122,10 @@ pub fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accept
 fn columns(served: &Served) -> Value {
     if let Some(kind) = &served.custom {
         let one = |c: &corten_crd::resource::Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority});
-        return kind.version.columns.iter().map(one).collect();
+        let name = json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0});
+        return std::iter::once(name)
+            .chain(kind.version.columns.iter().map(one))
+            .collect();
     }
     let one = |c: &Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": "", "priority": c.priority});
     table::columns(served.schema).iter().map(one).collect()
@@ -145,7 +148,11 @@ pub fn rows(
     let mut rows = Vec::with_capacity(values.len());
     for value in values {
         let cells = match &served.custom {
-            Some(kind) => kind.version.cells(&value, now),
+            Some(kind) => {
+                let mut cells = kind.version.cells(&value, now);
+                cells.insert(0, json!(object::name(&value)));
+                cells
+            }
             None => table::cells(served.schema, &value, now),
         };
         let mut row = json!({"cells": cells});

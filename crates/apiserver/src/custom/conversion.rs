@@ -88,7 +88,14 @@ impl Versions for Between {
             .conversion
             .convert(vec![object], &self.conversion.stored)
             .await?;
-        converted.pop().ok_or_else(|| Status::internal("nothing was converted"))
+        let mut stored = converted
+            .pop()
+            .ok_or_else(|| Status::internal("nothing was converted"))?;
+        // What a read of the store would make of it: the cache shows the same.
+        if let Some(version) = self.conversion.versions.get(&self.conversion.stored) {
+            version.default(&mut stored);
+        }
+        Ok(stored)
     }
 }
 

@@ -14,12 +14,13 @@ use corten_registry::{
 use corten_schema::apply;
 use futures::StreamExt;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use super::cleanup;
 use super::conditions::{Taken, holds, settle};
 use super::conversion::Reviewer;
 use super::served::{Definition, Kinds};
+use crate::bootstrap::local_services;
 use crate::server::Inner;
 
 /// Who writes the status of definitions.
@@ -41,6 +42,8 @@ struct Follower {
     number: u64,
     /// Until everything stored is taken in, nothing is published.
     loading: bool,
+    /// One at a time writes the APIServices of what is served.
+    services: Arc<Mutex<()>>,
     /// Handles that others have replaced, to be closed once that is published.
     replaced: Vec<Resource>,
 }
@@ -58,6 +61,7 @@ pub async fn start(server: &Arc<Inner>, reviewer: Arc<dyn Reviewer>) -> Result<(
         known: BTreeMap::new(),
         number: 0,
         loading: true,
+        services: Arc::default(),
         replaced: Vec::new(),
     };
     let (synced, wait) = oneshot::channel();
@@ -277,10 +281,29 @@ impl Follower {
         }
         self.number += 1;
         let served = self.known.values().filter_map(|known| known.serving.as_ref());
-        self.server.catalog.set_custom(Kinds::new(served, self.number));
+        let kinds = Kinds::new(served, self.number);
+        let same_versions = kinds.versions() == self.server.catalog.custom().versions();
+        self.server.catalog.set_custom(kinds);
+        if !same_versions {
+            self.register_services();
+        }
         for old in self.replaced.drain(..) {
             self.server.registry.close(&old);
         }
+    }
+}
+
+impl Follower {
+    /// Keeps the APIServices as what is served; whoever comes last writes what is true then.
+    fn register_services(&self) {
+        let (server, turn) = (self.server.clone(), self.services.clone());
+        tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            let kinds = server.catalog.custom();
+            if let Err(error) = local_services::sync(&server.registry, kinds.versions()).await {
+                tracing::error!(%error, "APIServices of custom kinds cannot be written");
+            }
+        });
     }
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{ADMIN, Harness, Reply};
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+pub const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 
 fn spec_schema() -> Value {
     json!({"openAPIV3Schema": {"type": "object", "properties": {
@@ -29,7 +29,7 @@ fn spec_schema() -> Value {
     }}})
 }
 
-fn version(name: &str, storage: bool) -> Value {
+pub fn version(name: &str, storage: bool) -> Value {
     json!({
         "name": name, "served": true, "storage": storage, "schema": spec_schema(),
         "subresources": {"status": {}, "scale": {
@@ -44,7 +44,7 @@ fn version(name: &str, storage: bool) -> Value {
     })
 }
 
-fn crd(plural: &str, kind: &str, versions: Vec<Value>) -> Value {
+pub fn crd(plural: &str, kind: &str, versions: Vec<Value>) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.example.com")},
@@ -55,7 +55,7 @@ fn crd(plural: &str, kind: &str, versions: Vec<Value>) -> Value {
     })
 }
 
-fn widget(name: &str, spec: Value) -> Value {
+pub fn widget(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec})
 }
 
@@ -89,7 +89,7 @@ fn holds(definition: &Value, kind: &str) -> bool {
     conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True")
 }
 
-async fn define(h: &Harness, definition: Value) -> Value {
+pub async fn define(h: &Harness, definition: Value) -> Value {
     let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
     let made = h.post(CRDS, definition).await;
     assert_eq!(made.code, 201, "{}", made.text());
@@ -104,7 +104,7 @@ async fn with_widgets() -> Harness {
 }
 
 #[track_caller]
-fn refused(reply: &Reply, code: u16, text: &str) {
+pub fn refused(reply: &Reply, code: u16, text: &str) {
     let message = reply.json()["message"].as_str().unwrap_or_default().to_owned();
     assert!(reply.code == code && message.contains(text), "{} {message}", reply.code);
 }
@@ -126,6 +126,9 @@ async fn a_definition_is_established_and_its_kind_served() {
     assert_eq!(resources["resources"][0]["shortNames"], json!(["wi"]));
     let group = h.get("/apis/example.com").await.ok();
     assert_eq!(group["preferredVersion"]["groupVersion"], "example.com/v1");
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices?watch=1";
+    let service = until(&h, services, |_, s| s["metadata"]["name"] == "v1.example.com" && holds(s, "Available")).await;
+    assert_eq!(service["spec"]["versionPriority"], 100);
     let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let groups = h.get_as("/apis", aggregated).await.ok();
     let own = groups["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "example.com");
@@ -184,7 +187,7 @@ async fn every_verb_works() {
     let status = h.merge(&format!("{path}/status"), json!({"status": {"phase": "Up"}, "spec": {"size": 9}})).await.ok();
     assert_eq!((&status["status"]["phase"], &status["spec"]["size"]), (&json!("Up"), &json!(5)));
     assert_eq!(status["metadata"]["generation"], put["metadata"]["generation"]);
-    let yaml = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: y}\nspec: {size: 1}\n";
+    let yaml = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: yaml}\nspec: {size: 1}\n";
     assert_eq!(h.body("POST", WIDGETS, "application/yaml", yaml).await.code, 201);
     let proto = h.body("POST", WIDGETS, "application/vnd.kubernetes.protobuf", "k8s\0").await;
     assert_eq!(proto.code, 400, "{}", proto.text());
@@ -306,9 +309,10 @@ async fn versions_live_side_by_side() {
     let old = h.get(&format!("{WIDGETS}/a")).await.ok();
     assert_eq!((&old["apiVersion"], &old["spec"]["size"]), (&json!("example.com/v1"), &json!(5)));
     // A version that is served no longer is not there.
-    h.merge(&name, json!({"spec": {"versions": [
-        {"name": "v1", "served": false, "storage": false, "schema": spec_schema()}, version("v2", true),
-    ]}})).await.ok();
+    let mut unserved = version("v1", false);
+    unserved["served"] = json!(false);
+    let versions = json!({"spec": {"versions": [unserved, version("v2", true)]}});
+    h.merge(&name, versions).await.ok();
     let gone = async {
         while h.get(WIDGETS).await.code != 404 {
             tokio::task::yield_now().await;

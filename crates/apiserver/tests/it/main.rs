@@ -1,6 +1,7 @@
 //! The server over real TLS on loopback, with a store of its own in a temporary directory.
 #![allow(clippy::unwrap_used)]
 
+mod conversion;
 mod crud;
 mod custom;
 mod front;
