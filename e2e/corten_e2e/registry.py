@@ -1,4 +1,4 @@
-"""Debian's docker-registry on loopback, with or without basic authentication, and a push by hand."""
+"""Debian's docker-registry on loopback, open, with basic authentication or with bearer tokens, and a push by hand."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import urllib.request
 
-from . import images
+from . import images, tokens
 
 USER, PASSWORD = "puller", "corten-e2e"
 # bcrypt of PASSWORD at cost 4, as `htpasswd -B` writes it.
@@ -22,7 +22,7 @@ def free_port():
 
 
 class Registry:
-    def __init__(self, htpasswd=None):
+    def __init__(self, htpasswd=None, bearer=False):
         self.directory = tempfile.TemporaryDirectory(prefix="corten-registry-")
         self.address = f"127.0.0.1:{free_port()}"
         self.credentials = htpasswd is not None
@@ -33,6 +33,10 @@ class Registry:
             with open(path, "w", encoding="ascii") as handle:
                 handle.write(htpasswd + "\n")
             config += f"auth: {{htpasswd: {{realm: corten, path: {path}}}}}\n"
+        self.tokens = tokens.TokenServer(self.directory.name, USER, PASSWORD) if bearer else None
+        if bearer:
+            config += (f"auth: {{token: {{realm: '{self.tokens.realm}', service: {tokens.SERVICE}, issuer: {tokens.ISSUER}, "
+                       f"rootcertbundle: {self.tokens.certificate}}}}}\n")
         path = os.path.join(self.directory.name, "config.yml")
         with open(path, "w", encoding="ascii") as handle:
             handle.write(config)
@@ -51,12 +55,17 @@ class Registry:
     def close(self):
         self.process.terminate()
         self.process.communicate()
+        if self.tokens:
+            self.tokens.close()
         self.directory.cleanup()
 
     def request(self, method, url, data=None, kind="application/octet-stream"):
         headers = {"Content-Type": kind}
         if self.credentials:
             headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if self.tokens:
+            name = url.split("/v2/")[1].rsplit("/blobs/")[0].rsplit("/manifests/")[0]
+            headers["Authorization"] = "Bearer " + self.tokens.token([f"repository:{name}:pull,push"])
         request = urllib.request.Request(url, data=data, method=method, headers=headers)
         with urllib.request.urlopen(request) as answer:
             return answer.headers

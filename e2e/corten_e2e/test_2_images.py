@@ -67,17 +67,30 @@ class Images(unittest.TestCase):
         self.assertIn(f'Pulling image "{reference}"', events)
         self.assertRegex(events, f'Successfully pulled image "{reference}" in ')
 
+    def refused_then_allowed(self, registry, reference, prefix):
+        """Pulls fail without a password and with a wrong one, and succeed with a secret that holds it."""
+        for login, password in ((f"{prefix}wrong", "nonsense"), (f"{prefix}login", PASSWORD)):
+            self.cluster.kubectl("create", "secret", "docker-registry", login, f"--docker-server={registry.address}",
+                                 f"--docker-username={USER}", f"--docker-password={password}")
+            self.addCleanup(self.cluster.kubectl, "delete", "secret", login)
+        for name, secrets in ((f"{prefix}refused", "[]"), (f"{prefix}mistaken", f"[{{name: {prefix}wrong}}]")):
+            self.pod(name, reference, policy="Always", secrets=secrets)
+            self.assertIn("waiting", self.state(name, "ErrImagePull"))
+        self.pod(f"{prefix}allowed", reference, policy="Always", secrets=f"[{{name: {prefix}login}}]")
+        self.succeeded(f"{prefix}allowed")
+
     def test_pull_with_a_secret(self):
         registry = Registry(HTPASSWD)
         self.addCleanup(registry.close)
         reference = registry.push("private/busybox", "1", [self.base], cmd=["true"])
-        self.pod("refused", reference, policy="Always")
-        self.assertIn("waiting", self.state("refused", "ErrImagePull"))
-        self.cluster.kubectl("create", "secret", "docker-registry", "login", f"--docker-server={registry.address}",
-                             f"--docker-username={USER}", f"--docker-password={PASSWORD}")
-        self.addCleanup(self.cluster.kubectl, "delete", "secret", "login")
-        self.pod("allowed", reference, policy="Always", secrets="[{name: login}]")
-        self.succeeded("allowed")
+        self.refused_then_allowed(registry, reference, "basic-")
+
+    def test_pull_with_a_bearer_token(self):
+        registry = Registry(bearer=True)
+        self.addCleanup(registry.close)
+        reference = registry.push("team/private/busybox", "1", [self.base], cmd=["true"])
+        self.refused_then_allowed(registry, reference, "bearer-")
+        self.assertIn("repository:team/private/busybox:pull", registry.tokens.scopes)
 
     def test_never_without_the_image(self):
         self.pod("never", "absent.test/nothing:1", policy="Never")

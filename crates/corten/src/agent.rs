@@ -83,7 +83,7 @@ pub(crate) fn run(args: &AgentArgs) -> anyhow::Result<()> {
         None => enter(&scope)?,
     }
     if args.destroy {
-        return machine::runtime()?.block_on(destroy(&file.cluster, &dir, &file.cluster.cgroup_root()));
+        return machine::runtime()?.block_on(destroy(&dir, &file.cluster.cgroup_root()));
     }
     std::fs::write(dir.join(PID), std::process::id().to_string())?;
     logging::init(&args.log)?;
@@ -109,6 +109,7 @@ async fn serve(file: AgentFile, dir: PathBuf) -> anyhow::Result<()> {
         dir: dir.clone(),
     };
     let node = node::start(config, stop.clone()).await?;
+    tokio::spawn(machine::settle());
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
@@ -119,7 +120,7 @@ async fn serve(file: AgentFile, dir: PathBuf) -> anyhow::Result<()> {
 }
 
 /// Removes containers, mounts, namespaces and control groups of a node. Images and logs stay.
-pub(crate) async fn destroy(cluster: &Cluster, dir: &Path, cgroup: &str) -> anyhow::Result<()> {
+pub(crate) async fn destroy(dir: &Path, cgroup: &str) -> anyhow::Result<()> {
     let config = RuntimeConfig {
         root: dir.to_owned(),
         state_dir: node::run_dir(dir),
@@ -128,7 +129,6 @@ pub(crate) async fn destroy(cluster: &Cluster, dir: &Path, cgroup: &str) -> anyh
         network: Arc::new(NoNetwork),
         pull: PullOptions::default(),
     };
-    let _ = cluster;
     let runtime = Runtime::open(config)
         .await
         .context("finding the node's containers")?;

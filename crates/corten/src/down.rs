@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<()> {
     } else {
         let dir = paths.node(&cluster.node_name);
         if dir.is_dir() {
-            machine::runtime()?.block_on(agent::destroy(&cluster, &dir, &cluster.cgroup_root()))?;
+            machine::runtime()?.block_on(agent::destroy(&dir, &cluster.cgroup_root()))?;
         }
         corten_net::node::sweep(ClusterId::from_seed(&cluster.id), None)
             .context("removing the pod network")?;

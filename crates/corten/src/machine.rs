@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 /// More threads than this only cost memory: the server waits, it does not compute.
 const WORKERS_MAX: usize = 8;
@@ -13,6 +14,19 @@ const BLOCKING_MAX: usize = 64;
 pub(crate) fn stay_small() {
     if let Err(error) = corten_sys::process::use_huge_pages(false) {
         tracing::warn!(%error, "the heap may take more memory than it needs");
+    }
+}
+
+/// A start is over this long after it.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// For processes that run long: once the start is over, gives back the pages of code that only it needed, which are half
+/// of an idle server.
+pub(crate) async fn settle() {
+    tokio::time::sleep(SETTLED).await;
+    match corten_sys::memory::forget_code() {
+        Ok(bytes) => tracing::debug!(bytes, "gave back the pages of the program's code"),
+        Err(error) => tracing::warn!(%error, "the program's code stays in memory"),
     }
 }
 

@@ -38,7 +38,7 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
     logging::init(&args.log)?;
     machine::stay_small();
     let _lock = lock::take(paths)?;
-    let cluster = Cluster::load_or_choose(args, || free_ranges(paths))?;
+    let cluster = Cluster::load_or_choose(args, free_ranges)?;
     machine::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let ended = ends()?;
@@ -57,6 +57,7 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
         if args.detached {
             detach::release()?;
         }
+        tokio::spawn(machine::settle());
         ended.await;
         tracing::info!("stopping; containers keep running");
         running.stop(&stop).await;
@@ -160,9 +161,8 @@ async fn start_many(
     })
 }
 
-/// Ranges that nothing on the machine uses, nor any other cluster whose data lies beside this one's.
-fn free_ranges(paths: &Paths) -> anyhow::Result<Ranges> {
-    let _ = paths;
+/// Ranges that nothing on the machine uses. Another cluster shows by its routes, also where only its containers run.
+fn free_ranges() -> anyhow::Result<Ranges> {
     let ranges = corten_net::cidr::pick(None, &[]).context("choosing address ranges")?;
     Ok(Ranges {
         pods: IpNet::V4(ranges.pods),

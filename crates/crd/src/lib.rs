@@ -35,6 +35,7 @@
 //! ```
 
 pub mod apply;
+pub mod cel;
 pub mod definition;
 pub(crate) mod format;
 pub mod jsonpath;

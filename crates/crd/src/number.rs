@@ -1,5 +1,6 @@
 //! Numbers as Go prints and converts them.
 
+pub(crate) use corten_meta::print_float;
 use serde_json::{Number, Value};
 
 /// A JSON number as Go's decoder leaves it: what fits an int64 is one.
@@ -23,21 +24,6 @@ impl Num {
             Self::Float(float) => float,
         }
     }
-}
-
-/// A float as `%v` prints it: the shortest digits, with an exponent from 1e21 and under 1e-4.
-pub(crate) fn print_float(float: f64) -> String {
-    if float == 0.0 {
-        return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
-    }
-    let scientific = format!("{float:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    if (-4..21).contains(&exponent) {
-        return format!("{float}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
 /// A whole number that JSON carries without loss, give or take rounding.
@@ -70,20 +56,10 @@ pub(crate) fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_whole, print_float};
+    use super::is_whole;
 
     #[test]
-    fn floats_print_as_in_go() {
-        let cases = [
-            (1.5, "1.5"),
-            (1e20, "100000000000000000000"),
-            (1e21, "1e+21"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-        ];
-        for (float, text) in cases {
-            assert_eq!(print_float(float), text);
-        }
+    fn whole_numbers() {
         assert!(is_whole(3.0) && !is_whole(3.5) && !is_whole(0.5));
     }
 }

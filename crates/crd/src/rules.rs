@@ -7,8 +7,8 @@ use crate::structural::Structural;
 
 /// Makes the rules of a schema executable.
 pub trait Compiler: Send + Sync {
-    /// The rules of a served schema; `None` when it has none.
-    fn compile(&self, schema: &Structural) -> Option<Box<dyn Rules>>;
+    /// The rules of a schema; `None` when it has none. `resource_root` says that it is of whole resources.
+    fn compile(&self, schema: &Structural, resource_root: bool) -> Option<Box<dyn Rules>>;
 
     /// Faults of the rules in a definition's schema, which is structural: expressions that do not compile, that cost too
     /// much, or that use `oldSelf` where there is none. `path` is where the schema is in the definition; `old` is the

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 
 use serde_json::Value;
 
-use crate::quote::quote;
+use crate::quote::{html_safe, print_float, quote};
 
 /// Where in an object an error is: `spec.containers[0].name`. Cheap enough to clone per child: paths are built
 /// only as deep as validation goes, and rendered only in errors.
@@ -228,6 +228,8 @@ impl Error {
         if let (false, Some(value)) = (self.error_type.hides_value(), &self.bad_value) {
             let shown = match value {
                 Value::String(s) => quote(s),
+                Value::Number(n) if n.is_f64() => print_float(n.as_f64().unwrap_or_default()),
+                Value::Array(_) | Value::Object(_) => html_safe(&value.to_string()),
                 other => other.to_string(),
             };
             let _ = write!(out, ": {shown}");

@@ -23,5 +23,5 @@ pub mod time;
 pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, api_version};
 pub use intstr::IntOrString;
 pub use quantity::Quantity;
-pub use quote::quote;
+pub use quote::{html_safe, print_float, quote};
 pub use status::{Result, Status};

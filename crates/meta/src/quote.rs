@@ -38,12 +38,54 @@ fn is_hidden(c: char) -> bool {
         || matches!(c as u32, 0xad | 0x200b..=0x200f | 0xfeff | 0xe000..=0xf8ff)
 }
 
+/// A float as Go's `%v` prints it: the shortest digits, with an exponent from 1e21 and under 1e-4.
+pub fn print_float(float: f64) -> String {
+    if float == 0.0 {
+        return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
+    }
+    let scientific = format!("{float:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if (-4..21).contains(&exponent) {
+        return format!("{float}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+/// JSON text with the characters escaped that Go's encoder escapes for HTML.
+pub fn html_safe(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => drop(write!(out, "\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{html_safe, print_float, quote};
 
     #[test]
     fn quotes_as_go() {
         assert_eq!(quote("a\"b\\\n\u{1}é\u{85}"), "\"a\\\"b\\\\\\n\\x01é\\u0085\"");
+    }
+
+    #[test]
+    fn floats_and_json_as_go() {
+        let cases = [
+            (1.5, "1.5"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+        ];
+        for (float, text) in cases {
+            assert_eq!(print_float(float), text);
+        }
+        assert_eq!(html_safe("\"a<b\""), "\"a\\u003cb\"");
     }
 }

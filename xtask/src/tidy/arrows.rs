@@ -11,9 +11,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &["stdx"]),
     ("meta", &["stdx"]),
     ("schema", &["stdx", "meta"]),
+    ("cel", &["stdx", "meta"]),
     ("crd", &["stdx", "meta", "schema", "cel"]),
     ("store", &["stdx"]),
-    ("registry", &["stdx", "meta", "schema", "crd", "store"]),
+    ("registry", &["stdx", "meta", "schema", "cel", "crd", "store"]),
     ("auth", &["stdx", "meta"]),
     ("webhook", &[]),
     (
@@ -23,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "apiserver",
         &[
-            "stdx", "meta", "schema", "crd", "registry", "auth", "webhook", "admission",
+            "stdx", "meta", "schema", "cel", "crd", "registry", "auth", "webhook", "admission",
         ],
     ),
     ("client", &["stdx", "meta"]),

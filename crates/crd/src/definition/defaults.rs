@@ -145,7 +145,9 @@ impl<'s> Check<'s> {
     fn schema(&self, schema: &Structural, default: &Value, path: &Path) -> ErrorList {
         let mut errors = validate::default_value(default, schema, path);
         if errors.is_empty()
-            && let Some(rules) = self.rules.and_then(|rules| rules.compile(schema))
+            && let Some(rules) = self
+                .rules
+                .and_then(|rules| rules.compile(schema, std::ptr::eq(schema, self.root)))
         {
             // Both as if it had always been there and as if it came now.
             errors = rules.validate(schema, default, Some(default));

@@ -4,14 +4,14 @@ use crate::structural::{Additional, Structural};
 
 /// A path that leads somewhere.
 #[derive(Debug)]
-pub(super) struct Found<'s> {
+pub(crate) struct Found<'s> {
     pub path: String,
     pub root: String,
     pub schema: &'s Structural,
 }
 
 /// Follows a path. Errors are upstream's texts.
-pub(super) fn follow<'s>(text: &str, schema: &'s Structural, brackets: bool) -> Result<Found<'s>, String> {
+pub(crate) fn follow<'s>(text: &str, schema: &'s Structural, brackets: bool) -> Result<Found<'s>, String> {
     let mut found = Found {
         path: String::new(),
         root: String::new(),

@@ -1,8 +1,10 @@
 //! Parts of a definition as Go prints its internal structs: some messages show them whole.
 
-use serde_json::Value;
+use corten_meta::html_safe;
+use serde_json::{Value, json};
 
 use super::{entries, text};
+use crate::structural::Rule;
 
 /// How a field of the internal struct is written.
 #[derive(Clone, Copy)]
@@ -130,7 +132,20 @@ fn list(items: &[Value], item: fn(&Value) -> String) -> String {
 }
 
 /// A schema as the JSON of Go's internal struct.
-pub(super) fn schema(value: &Value) -> String {
+pub(super) fn shown_schema(value: &Value) -> String {
+    html_safe(&schema(value))
+}
+
+/// A rule as the JSON of Go's internal struct.
+pub(crate) fn shown_rule(rule: &Rule) -> String {
+    let or_null = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+    html_safe(&self::rule(&json!({
+        "rule": rule.rule, "message": rule.message, "messageExpression": rule.message_expression,
+        "reason": or_null(&rule.reason), "fieldPath": rule.field_path, "optionalOldSelf": rule.optional_old_self,
+    })))
+}
+
+fn schema(value: &Value) -> String {
     let fields = FIELDS
         .iter()
         .map(|(name, key, form)| ((*name).to_owned(), field(&value[*key], *form)));
@@ -213,7 +228,7 @@ pub(super) fn versions(versions: &[Value], shared: Shared) -> String {
         ];
         object(parts.into_iter().map(|(name, value)| (name.to_owned(), value)))
     });
-    format!("[{}]", each.collect::<Vec<_>>().join(","))
+    html_safe(&format!("[{}]", each.collect::<Vec<_>>().join(",")))
 }
 
 fn validation(value: &Value) -> String {

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 pub use validate::{name_problem, validate, validate_status_update, validate_update};
 
+pub(crate) use field_path::follow as follow_field_path;
+pub(crate) use go_form::shown_rule;
 pub(crate) use keywords::has_unknown_type;
 
 use crate::structural::Structural;

@@ -375,7 +375,7 @@ fn beside_status(schema: &Value, path: &Path) -> Option<Error> {
         } else if !go_form::ALLOWED_AT_ROOT.contains(&field) {
             let detail = format!(
                 "{}: only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
-                go_form::schema(schema),
+                go_form::shown_schema(schema),
                 go_form::ALLOWED_AT_ROOT.join(" ")
             );
             let mut error = Error::invalid(&path.child("openAPIV3Schema"), Value::Null, detail);

@@ -238,7 +238,9 @@ fn restriction(nested: &Value, skip_any: bool, path: &Path, errors: &mut ErrorLi
     for (key, wanted) in FORBIDDEN {
         let value = &nested[key];
         let given = match wanted {
-            "undefined" => !value.is_null() && !(key == "additionalProperties" && value == false),
+            // `additionalProperties: false` is not told from none.
+            "undefined" if key == "additionalProperties" => !is_zero(value) || value.is_object(),
+            "undefined" => !value.is_null(),
             _ => !is_zero(value),
         };
         if given {

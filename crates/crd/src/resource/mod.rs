@@ -90,7 +90,7 @@ impl Version {
                 .collect(),
             rules: rules
                 .zip(schema.as_deref())
-                .and_then(|(rules, schema)| rules.compile(schema)),
+                .and_then(|(rules, schema)| rules.compile(schema, true)),
             preserve_unknown_fields: spec["preserveUnknownFields"] == true,
             schema,
         })

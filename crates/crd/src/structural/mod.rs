@@ -130,6 +130,9 @@ pub enum Check {
     Rules(Box<[Rule]>),
 }
 
+/// Properties by name, sorted.
+pub type Properties = Box<[(Box<str>, Structural)]>;
+
 /// One node of a schema.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Structural {
@@ -141,8 +144,7 @@ pub struct Structural {
     pub embedded_resource: bool,
     pub int_or_string: bool,
     pub additional: Additional,
-    /// By name, sorted.
-    pub properties: Box<[(Box<str>, Structural)]>,
+    pub properties: Properties,
     pub items: Option<Box<Structural>>,
     /// Never JSON null: upstream takes that as no default.
     pub default: Option<Box<Value>>,

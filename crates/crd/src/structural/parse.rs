@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Additional, Check, ListType, MapType, Pattern, Rule, Structural, Type};
+use super::{Additional, Check, ListType, MapType, Pattern, Properties, Rule, Structural, Type};
 use crate::format;
 
 /// Deepest schema that is read; deeper ones are refused.
@@ -120,7 +120,7 @@ fn preserves(map: &Map<String, Value>) -> Result<bool, ParseError> {
     }
 }
 
-fn properties(value: Option<&Value>, depth: usize) -> Result<Box<[(Box<str>, Structural)]>, ParseError> {
+fn properties(value: Option<&Value>, depth: usize) -> Result<Properties, ParseError> {
     let map = value.and_then(Value::as_object).into_iter().flatten();
     let mut out = map
         .map(|(name, schema)| Ok((name.as_str().into(), node(schema, depth + 1)?)))

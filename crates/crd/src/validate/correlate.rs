@@ -70,9 +70,9 @@ fn key_of<'v>(item: &'v Value, schema: &'v Structural, keys: &[Box<str>]) -> Opt
     if let [key] = keys {
         return Some(vec![Some(map.get(&**key).filter(scalar)?)]);
     }
-    let value = |key: &Box<str>| {
+    let value = |key: &str| {
         let default = || schema.property(key).and_then(|s| s.default.as_deref());
-        map.get(&**key).or_else(default)
+        map.get(key).or_else(default)
     };
-    Some(keys.iter().map(value).collect())
+    Some(keys.iter().map(|key| value(key)).collect())
 }

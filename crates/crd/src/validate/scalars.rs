@@ -39,14 +39,19 @@ pub(super) fn kind(value: &Value, schema: &Structural, types: &[&str], path: &st
     let numeric = (whole_float && has("integer")) || (found == "integer" && has("number"));
     let sequence = matches!(value, Value::String(_) | Value::Array(_));
     let fits = has(found) || numeric;
-    if !sequence && !format.is_empty() && !(fits || found_format == format) {
+    if format.is_empty() || (sequence && (has("number") || has("integer"))) {
+        // The type alone decides.
+    } else if sequence {
+        out.applied();
+        return out;
+    } else if !fits && found_format != format {
         out.push(Fault::wrong_type(path, format, found_format));
-    } else if !format.is_empty() && sequence && !has("number") && !has("integer") {
+        return out;
+    }
+    if fits {
         out.applied();
-    } else if !fits {
-        out.push(Fault::wrong_type(path, &wanted(), found));
     } else {
-        out.applied();
+        out.push(Fault::wrong_type(path, &wanted(), found));
     }
     out
 }

@@ -6,4 +6,5 @@ mod definitions;
 mod objects;
 mod openapi;
 mod properties;
+mod rules;
 mod versions;

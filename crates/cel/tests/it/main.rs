@@ -1,0 +1,5 @@
+//! The engine against upstream's answers.
+
+mod hostile;
+mod structural;
+mod table;

@@ -1,0 +1,72 @@
+//! Memory of this process that it can do without.
+
+use crate::error::{Attempt, Result};
+use std::path::Path;
+
+/// A part of `/proc/self/maps`: `begin-end permissions offset device inode path`.
+struct Mapping<'a> {
+    begin: usize,
+    end: usize,
+    permissions: &'a str,
+    path: &'a str,
+}
+
+fn parse(line: &str) -> Option<Mapping<'_>> {
+    let mut words = line.split_ascii_whitespace();
+    let (begin, end) = words.next()?.split_once('-')?;
+    Some(Mapping {
+        begin: usize::from_str_radix(begin, 16).ok()?,
+        end: usize::from_str_radix(end, 16).ok()?,
+        permissions: words.next()?,
+        path: words.nth(3)?,
+    })
+}
+
+/// Gives back the pages of the program's code: what runs again comes back from the file, page by page. Most of what a
+/// start or a rare request has touched never does. Returns the bytes that were mapped.
+pub fn forget_code() -> Result<usize> {
+    let program = std::env::current_exe().attempt(|| "find the program".into())?;
+    let maps = std::fs::read_to_string("/proc/self/maps").attempt(|| "read own mappings".into())?;
+    let mut bytes = 0;
+    for code in code_of(&maps, &program) {
+        release(&code)?;
+        bytes += code.end - code.begin;
+    }
+    Ok(bytes)
+}
+
+/// Executable and never written: every page is the file's.
+fn code_of<'a>(maps: &'a str, program: &'a Path) -> impl Iterator<Item = Mapping<'a>> {
+    maps.lines()
+        .filter_map(parse)
+        .filter(move |m| m.permissions == "r-xp" && Path::new(m.path) == program)
+}
+
+#[allow(unsafe_code)]
+fn release(code: &Mapping<'_>) -> Result<()> {
+    let length = code.end - code.begin;
+    let start = std::ptr::with_exposed_provenance_mut(code.begin);
+    // SAFETY: a whole mapping of the program's file that cannot be written: the next access reads the same bytes again.
+    unsafe { rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontNeed) }
+        .attempt(|| "give back the program's pages".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_programs_code() {
+        let maps = "55d0-55e0 r--p 00000000 fe:00 7 /bin/a\n55e0-5600 r-xp 00010000 fe:00 7 /bin/a\n\
+                    7000-7100 r-xp 00000000 fe:00 8 /lib/b.so\n7f00-7f10 rw-p 00000000 00:00 0\nnonsense\n";
+        let found: Vec<_> = code_of(maps, Path::new("/bin/a"))
+            .map(|m| (m.begin, m.end))
+            .collect();
+        assert_eq!(found, [(0x55e0, 0x5600)]);
+    }
+
+    #[test]
+    fn the_program_goes_on() {
+        assert!(forget_code().is_ok_and(|bytes| bytes > 0));
+    }
+}
