@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use base64::Engine as _;
+use corten_crd::cel::Cel;
 use corten_crd::resource::Version;
 use corten_meta::{Status, api_version};
 use corten_registry::strategy::custom::CustomStrategy;
@@ -177,7 +178,7 @@ fn versions_of(definition: &Value) -> Result<Vec<Arc<Version>>, Status> {
     names
         .filter_map(|version| version["name"].as_str())
         .map(|name| {
-            Version::new(definition, name, None)
+            Version::new(definition, name, Some(&Cel))
                 .map(Arc::new)
                 .ok_or_else(|| Status::internal(format!("version {name} cannot be served")))
         })

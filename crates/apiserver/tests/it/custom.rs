@@ -164,6 +164,24 @@ async fn objects_are_pruned_defaulted_validated_and_printed() {
 }
 
 #[tokio::test]
+async fn rules_of_the_schema_hold() {
+    let h = Harness::start().await;
+    let mut version = version("v1", true);
+    let rules = json!([{"rule": "self.size < 10 || self.color == 'blue'", "message": "large ones are blue"}]);
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = rules;
+    let mut wrong = crd("gadgets", "Gadget", vec![version.clone()]);
+    wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"][0]["rule"] =
+        json!("self.nothing == 1");
+    refused(&h.post(CRDS, wrong).await, 422, "undefined field 'nothing'");
+    define(&h, crd("widgets", "Widget", vec![version])).await;
+    let large = h.post(WIDGETS, widget("a", json!({"size": 11}))).await;
+    refused(&large, 422, "spec: Invalid value: large ones are blue");
+    h.post(WIDGETS, widget("a", json!({"size": 11, "color": "blue"}))).await.ok();
+    let red = h.merge(&format!("{WIDGETS}/a"), json!({"spec": {"color": "red"}})).await;
+    refused(&red, 422, "large ones are blue");
+}
+
+#[tokio::test]
 async fn every_verb_works() {
     let h = with_widgets().await;
     let path = format!("{WIDGETS}/a");

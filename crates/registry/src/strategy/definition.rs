@@ -1,5 +1,6 @@
 //! CustomResourceDefinitions themselves (upstream's `registry/customresourcedefinition`). The rules are the `crd` crate's.
 
+use corten_crd::cel::Cel;
 use corten_crd::definition;
 use corten_meta::field::ErrorList;
 use corten_meta::object;
@@ -25,7 +26,7 @@ impl Strategy for DefinitionStrategy {
     }
 
     fn validate(&self, _ctx: &StrategyContext<'_>, object: &Value) -> ErrorList {
-        definition::validate(object, None)
+        definition::validate(object, Some(&Cel))
     }
 
     fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, object: &Value) -> Vec<String> {
@@ -44,7 +45,7 @@ impl Strategy for DefinitionStrategy {
         if ctx.subresource == Subresource::STATUS {
             definition::validate_status_update(object, old)
         } else {
-            definition::validate_update(object, old, None)
+            definition::validate_update(object, old, Some(&Cel))
         }
     }
 

@@ -71,7 +71,7 @@ async fn bookmarks_come_once_a_minute() {
     assert!(matches!(&event, WatchEvent::Bookmark(object) if object.revision == registry.revision()));
 }
 
-fn custom() -> ResourceInfo {
+pub fn custom() -> ResourceInfo {
     ResourceInfo {
         versions: None,
         group: "example.com".into(),
