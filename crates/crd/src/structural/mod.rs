@@ -3,6 +3,7 @@
 
 mod parse;
 mod pattern;
+mod translate;
 
 pub use parse::ParseError;
 pub(crate) use pattern::compile as compile_pattern;

@@ -1,5 +1,7 @@
 //! Types, texts, numbers and enumerations.
 
+use std::cmp::Ordering;
+
 use serde_json::{Number, Value};
 
 use super::fault::{Fault, Outcome};
@@ -156,89 +158,74 @@ pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str
             format!("{path} in body should be {words}"),
         )
     };
-    let limit = |what: &str, limit: f64| range.check(Num::Float(limit), what, path);
-    // Multiples first, then the minimum.
     for check in &schema.checks {
         if let Check::MultipleOf(factor) = *check {
-            let native = limit("MultipleOf", factor);
-            let exact = native.is_none();
-            out.extend(native);
+            let unfit = range.check(Num::Float(factor), "MultipleOf", path);
+            let exact = unfit.is_none();
+            out.extend(unfit);
             out.extend(multiple(value, factor, exact, path, &fault));
         }
     }
-    for check in &schema.checks {
-        if let Check::Minimum {
-            limit: least,
-            exclusive,
-        } = *check
-        {
-            let native = limit("Minimum boundary", least);
-            let (below, shown) = compare(
-                value,
-                least,
-                native.is_none(),
-                exclusive,
-                |a, b| a < b,
-                |a, b| a < b,
-            );
-            out.extend(native);
-            let words = if exclusive {
-                "greater than"
-            } else {
-                "greater than or equal to"
-            };
-            out.extend(below.then(|| fault(format!("{words} {shown}"))));
-        }
-    }
-    for check in &schema.checks {
-        if let Check::Maximum {
-            limit: most,
-            exclusive,
-        } = *check
-        {
-            let native = limit("Maximum boundary", most);
-            let (above, shown) = compare(
-                value,
-                most,
-                native.is_none(),
-                exclusive,
-                |a, b| a > b,
-                |a, b| a > b,
-            );
-            out.extend(native);
-            let words = if exclusive {
-                "less than"
-            } else {
-                "less than or equal to"
-            };
-            out.extend(above.then(|| fault(format!("{words} {shown}"))));
-        }
+    // The minimum comes first.
+    let mut bounds: Vec<Bound> = schema.checks.iter().filter_map(Bound::of).collect();
+    bounds.sort_by_key(|bound| bound.beyond);
+    for bound in bounds {
+        let unfit = range.check(Num::Float(bound.limit), bound.name(), path);
+        let words = bound.violated(value, unfit.is_none());
+        out.extend(unfit);
+        out.extend(words.map(&fault));
     }
     out.applied();
     out
 }
 
-/// Whether a value is beyond a limit, or at it where that is out; and the limit as shown. Integers are compared as such.
-fn compare(
-    value: Num,
+/// A least or greatest value.
+struct Bound {
     limit: f64,
-    native: bool,
+    /// The limit itself is out.
     exclusive: bool,
-    ints: fn(i64, i64) -> bool,
-    floats: fn(f64, f64) -> bool,
-) -> (bool, String) {
-    match value {
-        Num::Int(int) if native => {
-            let limit = limit as i64;
-            (ints(int, limit) || (exclusive && int == limit), limit.to_string())
+    /// How values that are out compare to it.
+    beyond: Ordering,
+}
+
+impl Bound {
+    fn of(check: &Check) -> Option<Self> {
+        let (limit, exclusive, beyond) = match *check {
+            Check::Minimum { limit, exclusive } => (limit, exclusive, Ordering::Less),
+            Check::Maximum { limit, exclusive } => (limit, exclusive, Ordering::Greater),
+            _ => return None,
+        };
+        Some(Self {
+            limit,
+            exclusive,
+            beyond,
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self.beyond {
+            Ordering::Less => "Minimum boundary",
+            _ => "Maximum boundary",
         }
-        value => {
-            let float = value.float();
-            (
-                floats(float, limit) || (exclusive && float == limit),
-                print_float(limit),
-            )
-        }
+    }
+
+    /// What a value that is out should be. Integers are compared as such where the limit fits their type.
+    fn violated(&self, value: Num, native: bool) -> Option<String> {
+        let (order, shown) = match value {
+            Num::Int(int) if native => {
+                let limit = self.limit as i64;
+                (int.cmp(&limit), limit.to_string())
+            }
+            value => (value.float().partial_cmp(&self.limit)?, print_float(self.limit)),
+        };
+        let out = order == self.beyond || (self.exclusive && order == Ordering::Equal);
+        let words = match (self.beyond, self.exclusive) {
+            (Ordering::Less, true) => "greater than",
+            (Ordering::Less, false) => "greater than or equal to",
+            (_, true) => "less than",
+            (_, false) => "less than or equal to",
+        };
+        out.then(|| format!("{words} {shown}"))
     }
 }
 

@@ -48,7 +48,7 @@ fn rules_hold_or_are_broken() {
         json!([
             {"rule": "self.min <= self.max"},
             {"rule": "!has(self.a__dash__b) || self.a__dash__b.startsWith('x')", "message": "must start with x", "fieldPath": ".a-b", "reason": "FieldValueForbidden"},
-            {"rule": "self.max < 100", "messageExpression": "'max is ' + string(self.max)"},
+            {"rule": "self.max < 100", "messageExpression": "self.max > 150 ? 'far too much' : 'too much'"},
         ]),
     );
     assert_eq!(created(&crd, json!({"min": 1, "max": 2, "a-b": "xy"})), [""; 0]);
@@ -57,9 +57,8 @@ fn rules_hold_or_are_broken() {
         [
             "spec: Invalid value: failed rule: self.min <= self.max",
             "spec.a-b: Forbidden: must start with x",
-            "spec: Invalid value: max is 200",
+            "spec: Invalid value: far too much",
         ]
-        .map(|text| text.replace("Invalid value: ", "Invalid value: "))
     );
     assert_eq!(
         created(&crd, json!({"max": 2})),
