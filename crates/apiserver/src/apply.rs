@@ -84,7 +84,13 @@ impl Ownership {
             Some(version) => apply::apply_custom(&write, &version.apply_type(), live, configuration, force)?,
             None => apply::apply(&write, live, configuration, force)?,
         };
-        codec::patched(call, &self.gvk, served.custom.as_ref(), merged, Validation::Ignore)
+        codec::patched(
+            call,
+            &self.gvk,
+            served.custom.as_ref(),
+            merged,
+            Validation::Ignore,
+        )
     }
 }
 

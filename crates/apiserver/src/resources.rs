@@ -53,7 +53,11 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
 
 /// No such resource. Built-in versions have a router of their own, which says so as an object.
 fn nowhere(call: &Call) -> Result<Answer, Status> {
-    if call.server.catalog.is_builtin(&call.info.group, &call.info.version) {
+    if call
+        .server
+        .catalog
+        .is_builtin(&call.info.group, &call.info.version)
+    {
         return Err(Status::unknown_path());
     }
     Ok(respond::not_found_text())
@@ -67,7 +71,11 @@ async fn custom(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     if namespaced == everywhere && !(namespaced && across) {
         return Ok(respond::not_found_text());
     }
-    if let Some(text) = served.custom.as_ref().and_then(|kind| kind.version.deprecated.as_deref()) {
+    if let Some(text) = served
+        .custom
+        .as_ref()
+        .and_then(|kind| kind.version.deprecated.as_deref())
+    {
         call.warn(text);
     }
     if !info.subresource.is_empty() {

@@ -112,11 +112,9 @@ fn check_field(resource: &Resource, field: &str) -> Result<()> {
         return Ok(());
     }
     // Kinds with selectable fields of their own have a conversion of their own, with another text.
-    Err(Status::bad_request(
-        if plain(resource) {
-            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
-        } else {
-            format!("field label not supported: {field}")
-        },
-    ))
+    Err(Status::bad_request(if plain(resource) {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
+    }))
 }

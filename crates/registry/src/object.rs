@@ -91,11 +91,7 @@ impl Object {
     /// The same object in another version.
     pub(crate) fn converted(&self, value: &Value) -> Result<Self> {
         let encoded = crate::encode::encode(value)?;
-        let (key, labels, fields) = (
-            Arc::clone(&self.key),
-            Labels::of(value),
-            Arc::clone(&self.fields),
-        );
+        let (key, labels, fields) = (Arc::clone(&self.key), Labels::of(value), Arc::clone(&self.fields));
         Ok(Self::new(key, &encoded, self.revision, labels, fields))
     }
 

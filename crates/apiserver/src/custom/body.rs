@@ -30,7 +30,8 @@ pub fn read(version: &Version, body: &[u8], format: Format, validation: Validati
     let kind = &version.gvk.kind;
     let unread = |error: String| Status::bad_request(unrecognized(kind, &error, body));
     let (value, mut warnings) = match format {
-        Format::Json => json(body).map_err(|error| unread(format!("couldn't get version/kind; json parse error: {error}")))?,
+        Format::Json => json(body)
+            .map_err(|error| unread(format!("couldn't get version/kind; json parse error: {error}")))?,
         Format::Yaml => {
             let value = decode::yaml_value(body).map_err(unread)?;
             (value, decode::repeated_key(body).into_iter().collect())
@@ -71,7 +72,9 @@ fn coerce(
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
     let unknown = version.decode(value, validation != Validation::Ignore)?;
-    let told = unknown.into_iter().map(|path| format!("unknown field {}", corten_meta::quote(&path)));
+    let told = unknown
+        .into_iter()
+        .map(|path| format!("unknown field {}", corten_meta::quote(&path)));
     warnings.extend(told);
     if validation == Validation::Strict && !warnings.is_empty() {
         let text = format!("strict decoding error: {}", warnings.join(", "));
@@ -93,7 +96,9 @@ fn check_version(version: &Version, value: &Value) -> Result<(), Status> {
 
 fn wrapped(version: &Version, error: &str) -> Status {
     let (name, kind) = (corten_meta::quote(&version.gvk.version), &version.gvk.kind);
-    Status::bad_request(format!("{kind} in version {name} cannot be handled as a {kind}: {error}"))
+    Status::bad_request(format!(
+        "{kind} in version {name} cannot be handled as a {kind}: {error}"
+    ))
 }
 
 /// Bytes shown of a body whose kind could not be read.

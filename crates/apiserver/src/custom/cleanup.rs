@@ -74,7 +74,8 @@ impl Ending {
             self.all_gone(instances).await?;
         }
         let text = "removed all instances".to_owned();
-        self.tell(("False", "InstanceDeletionCompleted", text), true).await
+        self.tell(("False", "InstanceDeletionCompleted", text), true)
+            .await
     }
 
     async fn delete_all(&self, instances: &Resource) -> Result<()> {

@@ -28,7 +28,9 @@ impl Taken {
 
 fn words(list: &Value) -> Vec<String> {
     let words = list.as_array().into_iter().flatten();
-    words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    words
+        .filter_map(|word| word.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// True where the status holds the condition with this status.
@@ -55,15 +57,28 @@ pub fn settle(definition: &Value, others: &Taken, now: &str) -> Value {
     }
     if !holds(&out, "Established", "True") {
         let established = if holds(&out, "NamesAccepted", "True") {
-            condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted")
+            condition(
+                "Established",
+                "True",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            )
         } else {
-            condition("Established", "False", "NotAccepted", "not all names are accepted")
+            condition(
+                "Established",
+                "False",
+                "NotAccepted",
+                "not all names are accepted",
+            )
         };
         change(&mut out, established, now);
     }
     for (kind, wanted) in [
         ("NonStructuralSchema", rules::non_structural(definition)),
-        ("KubernetesAPIApprovalPolicyConformant", rules::api_approved(definition)),
+        (
+            "KubernetesAPIApprovalPolicyConformant",
+            rules::api_approved(definition),
+        ),
     ] {
         match wanted {
             Some(wanted) => change(&mut out, wanted, now),
@@ -103,7 +118,10 @@ struct Named {
 
 /// Each name is taken over where it is free or its own already; the last conflict is what the condition tells.
 fn named(definition: &Value, others: &Taken) -> Named {
-    let (wanted, held) = (&definition["spec"]["names"], &definition["status"]["acceptedNames"]);
+    let (wanted, held) = (
+        &definition["spec"]["names"],
+        &definition["status"]["acceptedNames"],
+    );
     let mut accepted = held.as_object().cloned().unwrap_or_default();
     let mut conflict: Option<(&str, String)> = None;
     let mut take = |field: &str, reason: &'static str, taken: &HashSet<String>| {

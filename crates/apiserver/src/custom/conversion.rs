@@ -139,11 +139,15 @@ impl Conversion {
         let others: Vec<usize> = (0..objects.len())
             .filter(|at| object::api_version(&objects[*at]) != target)
             .collect();
-        let Some(first) = others.first() else { return Ok(()) };
+        let Some(first) = others.first() else {
+            return Ok(());
+        };
         let from = object::api_version(&objects[*first]).to_owned();
         let failed = |error: String| {
             let kind = &self.kind;
-            Status::internal(format!("conversion webhook for {from}, Kind={kind} failed: {error}"))
+            Status::internal(format!(
+                "conversion webhook for {from}, Kind={kind} failed: {error}"
+            ))
         };
         let Some(review) = review_version(webhook) else {
             return Err(Status::internal("no supported conversion review versions"));

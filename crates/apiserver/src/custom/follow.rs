@@ -13,7 +13,8 @@ use corten_registry::{
 };
 use corten_schema::apply;
 use futures::StreamExt;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, oneshot};
 
 use super::cleanup;
@@ -26,9 +27,12 @@ use crate::server::Inner;
 /// Who writes the status of definitions.
 const MANAGER: &str = "kube-apiserver";
 
-/// A definition as it was last seen, with the status it should have.
+/// A definition as it was last seen, with the status it should have, and of its spec only group and names: the schemas
+/// are in the registry's cache already, compactly.
 struct Known {
     object: Value,
+    /// Of the whole spec: another one is served anew.
+    spec: [u8; 32],
     serving: Option<Definition>,
     /// The end of its instances has begun.
     ending: bool,
@@ -42,6 +46,8 @@ struct Follower {
     number: u64,
     /// Until everything stored is taken in, nothing is published.
     loading: bool,
+    /// What is served has changed since it was published.
+    changed: bool,
     /// One at a time writes the APIServices of what is served.
     services: Arc<Mutex<()>>,
     /// Handles that others have replaced, to be closed once that is published.
@@ -61,6 +67,7 @@ pub async fn start(server: &Arc<Inner>, reviewer: Arc<dyn Reviewer>) -> Result<(
         known: BTreeMap::new(),
         number: 0,
         loading: true,
+        changed: true,
         services: Arc::default(),
         replaced: Vec::new(),
     };
@@ -100,7 +107,8 @@ impl Follower {
             while let Some(event) = events.next().await {
                 match event {
                     WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                        seen.iter_mut().for_each(|seen| seen.push(object.name().to_owned()));
+                        seen.iter_mut()
+                            .for_each(|seen| seen.push(object.name().to_owned()));
                         match object.value() {
                             Ok(value) => self.upsert(value).await,
                             Err(error) => tracing::error!(%error, "a definition cannot be read"),
@@ -154,9 +162,12 @@ impl Follower {
     }
 
     async fn remove(&mut self, name: &str) {
-        let Some(known) = self.known.remove(name) else { return };
+        let Some(known) = self.known.remove(name) else {
+            return;
+        };
         if let Some(serving) = &known.serving {
             self.server.registry.unregister(&serving.stored);
+            self.changed = true;
         }
         self.settle_conflicts(&known.object["spec"]["group"]).await;
         self.publish();
@@ -164,16 +175,21 @@ impl Follower {
 
     /// Definitions of a group that do not have all their names try again.
     async fn settle_conflicts(&mut self, group: &Value) {
-        let waiting: Vec<Value> = self
+        let waiting: Vec<String> = self
             .known
-            .values()
-            .map(|known| &known.object)
-            .filter(|o| o["spec"]["group"] == *group && !holds(o, "NamesAccepted", "True"))
-            .cloned()
+            .iter()
+            .filter(|(_, known)| known.object["spec"]["group"] == *group)
+            .filter(|(_, known)| !holds(&known.object, "NamesAccepted", "True"))
+            .map(|(name, _)| name.clone())
             .collect();
-        for object in waiting {
-            let name = object::name(&object).to_owned();
-            self.settle(&name, object).await;
+        for name in waiting {
+            let registry = self.server.registry.clone();
+            let found = registry.get(&self.definitions, "", &name, "0").await;
+            match found.and_then(|object| object.value()) {
+                Ok(object) => self.settle(&name, object).await,
+                // Its own event is on the way.
+                Err(error) => tracing::debug!(%error, name, "a definition is not there any more"),
+            }
         }
     }
 
@@ -191,12 +207,15 @@ impl Follower {
         let taken = self.taken(name, &object["spec"]["group"]);
         let wanted = settle(&object, &taken, &now());
         let old = self.known.remove(name);
-        let ending = old.as_ref().is_some_and(|old| old.ending && same_uid(&old.object, &wanted));
-        let (before, serving) = old.map_or((Value::Null, None), |old| (old.object, old.serving));
-        let serving = self.serve(&before, serving, &wanted).await;
+        let ending = old
+            .as_ref()
+            .is_some_and(|old| old.ending && same_uid(&old.object, &wanted));
+        let spec = digest(&wanted["spec"]);
+        let serving = self.serve(old, &spec, &wanted).await;
         let write = wanted["status"] != object["status"];
         let mut known = Known {
-            object: wanted,
+            object: trimmed(wanted),
+            spec,
             serving,
             ending,
         };
@@ -217,27 +236,33 @@ impl Follower {
         }
     }
 
-    async fn serve(
-        &mut self,
-        before: &Value,
-        serving: Option<Definition>,
-        wanted: &Value,
-    ) -> Option<Definition> {
+    async fn serve(&mut self, old: Option<Known>, spec: &[u8; 32], wanted: &Value) -> Option<Definition> {
+        let (before, same_spec, serving) = match old {
+            Some(old) => (old.object, old.spec == *spec, old.serving),
+            None => (Value::Null, false, None),
+        };
         if !holds(wanted, "Established", "True") {
             if let Some(serving) = serving {
                 self.server.registry.unregister(&serving.stored);
+                self.changed = true;
             }
             return None;
         }
         let names = |o: &Value| o["status"]["acceptedNames"].clone();
-        let same = same_uid(before, wanted) && before["spec"] == wanted["spec"] && names(before) == names(wanted);
+        let same = same_spec && same_uid(&before, wanted) && names(&before) == names(wanted);
+        let terminating = |o: &Value| holds(o, "Terminating", "True");
+        if same && serving.is_some() && terminating(&before) == terminating(wanted) {
+            return serving;
+        }
+        self.changed = true;
         let outcome = match &serving {
             Some(serving) if same => serving.with_status(wanted),
             old => {
                 let made =
                     Definition::register(&self.server.registry, wanted, &self.reviewer, old.as_ref()).await;
                 if made.is_ok() {
-                    self.replaced.extend(serving.as_ref().map(|old| old.stored.clone()));
+                    self.replaced
+                        .extend(serving.as_ref().map(|old| old.stored.clone()));
                 }
                 made
             }
@@ -253,7 +278,9 @@ impl Follower {
 
     /// Begins to delete the instances of a definition that is being deleted.
     fn end_instances(&self, known: &mut Known) {
-        let held = object::finalizers(&known.object).iter().any(|f| f == CLEANUP_FINALIZER);
+        let held = object::finalizers(&known.object)
+            .iter()
+            .any(|f| f == CLEANUP_FINALIZER);
         if known.ending || !held || object::deletion_timestamp(&known.object).is_none() {
             return;
         }
@@ -276,7 +303,7 @@ impl Follower {
 
     /// Shows requests what is served now. Old handles close after it, so that their watchers find the new ones.
     fn publish(&mut self) {
-        if self.loading {
+        if self.loading || !std::mem::take(&mut self.changed) {
             return;
         }
         self.number += 1;
@@ -309,6 +336,22 @@ impl Follower {
 
 fn same_uid(a: &Value, b: &Value) -> bool {
     object::uid(a) == object::uid(b)
+}
+
+fn digest(spec: &Value) -> [u8; 32] {
+    Sha256::digest(spec.to_string()).into()
+}
+
+fn trimmed(mut definition: Value) -> Value {
+    let spec = &mut definition["spec"];
+    *spec = json!({"group": spec["group"].take(), "names": spec["names"].take()});
+    object::metadata_mut(&mut definition).retain(|field, _| {
+        matches!(
+            field.as_str(),
+            "name" | "uid" | "finalizers" | "deletionTimestamp"
+        )
+    });
+    definition
 }
 
 /// Writes what `change` makes of a definition, as its status.

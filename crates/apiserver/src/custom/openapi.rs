@@ -90,7 +90,8 @@ async fn definitions(registry: &Registry) -> Result<Vec<Value>, Status> {
 fn make(kinds: &Kinds, definitions: &[Value], name: &Name) -> Arc<Document> {
     let of_all = || {
         let versions = kinds.versions().iter();
-        let each = versions.flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
+        let each = versions
+            .flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
         each.collect::<Vec<Fragment>>()
     };
     Arc::new(match name {
@@ -113,7 +114,9 @@ fn fragments_of(
     let kinds = kinds.of_version(group, version);
     let of = |served: &&Arc<Served>| {
         let name = format!("{}.{group}", served.schema.plural);
-        definitions.iter().find(|d| d["metadata"]["name"] == name.as_str())
+        definitions
+            .iter()
+            .find(|d| d["metadata"]["name"] == name.as_str())
     };
     kinds
         .iter()

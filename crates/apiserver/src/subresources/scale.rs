@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use corten_crd::resource::UNSET_REPLICAS;
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::{GroupKind, GroupVersionKind, Status, labels, object};
 use corten_registry::admission::View;
-use corten_crd::resource::UNSET_REPLICAS;
 use corten_registry::{Object, Subresource, UpdateOptions};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -36,7 +36,11 @@ fn gvk() -> GroupVersionKind {
 
 /// The Scale of an object; a custom kind says where its counts are.
 fn scale_in(served: &Served, of: &Value) -> Result<Value, Status> {
-    match served.custom.as_ref().and_then(|kind| kind.version.scale.as_ref()) {
+    match served
+        .custom
+        .as_ref()
+        .and_then(|kind| kind.version.scale.as_ref())
+    {
         Some(paths) => paths.get(of),
         None => Ok(scale_of(of)),
     }
@@ -44,7 +48,11 @@ fn scale_in(served: &Served, of: &Value) -> Result<Value, Status> {
 
 /// The Scale that a change starts from: an object without a count has one all the same.
 fn scale_before(served: &Served, of: &Value) -> Result<Value, Status> {
-    match served.custom.as_ref().and_then(|kind| kind.version.scale.as_ref()) {
+    match served
+        .custom
+        .as_ref()
+        .and_then(|kind| kind.version.scale.as_ref())
+    {
         Some(paths) => {
             let (mut scale, counted) = paths.scale(of).map_err(Status::bad_request)?;
             if !counted {
@@ -148,7 +156,11 @@ async fn change(
         let scale = wanted(scale_before(served, current)?)?;
         validate(&scale, name)?;
         let mut out = current.clone();
-        match served.custom.as_ref().and_then(|kind| kind.version.scale.as_ref()) {
+        match served
+            .custom
+            .as_ref()
+            .and_then(|kind| kind.version.scale.as_ref())
+        {
             Some(paths) => paths.set(&mut out, &scale)?,
             None => out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0)),
         }

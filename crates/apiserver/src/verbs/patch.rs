@@ -111,7 +111,13 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
                 if live.is_null() {
                     return Err(Status::not_found(&served.schema.group_resource(), name));
                 }
-                let mut wanted = patch.apply(&call, &served.schema.gvk(), served.custom.as_ref(), current.clone(), &options)?;
+                let mut wanted = patch.apply(
+                    &call,
+                    &served.schema.gvk(),
+                    served.custom.as_ref(),
+                    current.clone(),
+                    &options,
+                )?;
                 ownership.record(subresource.0, &current, &mut wanted);
                 wanted
             };

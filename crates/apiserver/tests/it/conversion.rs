@@ -10,7 +10,11 @@ use crate::hook_server::{Hook, Reply};
 fn convert(asked: &Value) -> Reply {
     let request = &asked["request"];
     let desired = request["desiredAPIVersion"].as_str().unwrap();
-    let (from, to) = if desired.ends_with("v2") { ("size", "length") } else { ("length", "size") };
+    let (from, to) = if desired.ends_with("v2") {
+        ("size", "length")
+    } else {
+        ("length", "size")
+    };
     let converted: Vec<Value> = request["objects"]
         .as_array()
         .unwrap()
@@ -24,8 +28,11 @@ fn convert(asked: &Value) -> Reply {
             object
         })
         .collect();
-    let response = json!({"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted});
-    Reply::Json(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}))
+    let response =
+        json!({"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted});
+    Reply::Json(
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}),
+    )
 }
 
 fn second_version() -> Value {
@@ -46,23 +53,47 @@ async fn a_webhook_converts_what_is_read_and_written() {
     }});
     define(&h, definition).await;
     h.post(WIDGETS, widget("a", json!({"size": 3}))).await.ok();
-    assert!(hook.requests().is_empty(), "the stored version needs no conversion");
+    assert!(
+        hook.requests().is_empty(),
+        "the stored version needs no conversion"
+    );
     let second = WIDGETS.replace("/v1/", "/v2/");
     let seen = h.get(&format!("{second}/a")).await.ok();
-    assert_eq!((&seen["apiVersion"], &seen["spec"]), (&json!("example.com/v2"), &json!({"length": 3, "color": "red"})));
+    assert_eq!(
+        (&seen["apiVersion"], &seen["spec"]),
+        (&json!("example.com/v2"), &json!({"length": 3, "color": "red"}))
+    );
     let mut other = widget("b", json!({"length": 4}));
     other["apiVersion"] = json!("example.com/v2");
     assert_eq!(h.post(&second, other.clone()).await.ok()["spec"]["length"], 4);
-    assert_eq!(h.get(&format!("{WIDGETS}/b")).await.ok()["spec"], json!({"size": 4, "color": "red"}));
+    assert_eq!(
+        h.get(&format!("{WIDGETS}/b")).await.ok()["spec"],
+        json!({"size": 4, "color": "red"})
+    );
     // Each version's own rules hold for what is written in it.
     other["spec"]["length"] = json!(10);
-    refused(&h.post(&second, other).await, 422, "spec.length: Invalid value: 10: spec.length in body should be less than or equal to 9");
-    let patched = h.merge(&format!("{second}/b"), json!({"spec": {"length": 5}})).await.ok();
+    refused(
+        &h.post(&second, other).await,
+        422,
+        "spec.length: Invalid value: 10: spec.length in body should be less than or equal to 9",
+    );
+    let patched = h
+        .merge(&format!("{second}/b"), json!({"spec": {"length": 5}}))
+        .await
+        .ok();
     assert_eq!(patched["spec"]["length"], 5);
     let before = hook.requests().len();
     let list = h.get(&second).await.ok();
-    let lengths: Vec<_> = list["items"].as_array().unwrap().iter().map(|w| w["spec"]["length"].clone()).collect();
-    assert_eq!((lengths, hook.requests().len()), (vec![json!(3), json!(5)], before + 1));
+    let lengths: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w["spec"]["length"].clone())
+        .collect();
+    assert_eq!(
+        (lengths, hook.requests().len()),
+        (vec![json!(3), json!(5)], before + 1)
+    );
 }
 
 #[tokio::test]
@@ -80,13 +111,21 @@ async fn a_failing_conversion_is_told() {
     define(&h, definition).await;
     h.post(WIDGETS, widget("a", json!({"size": 3}))).await.ok();
     let reply = h.get(&format!("{}/a", WIDGETS.replace("/v1/", "/v2/"))).await;
-    refused(&reply, 500, "conversion webhook for example.com/v1, Kind=Widget failed: no way");
+    refused(
+        &reply,
+        500,
+        "conversion webhook for example.com/v1, Kind=Widget failed: no way",
+    );
 }
 
 #[tokio::test]
 async fn documents_follow_the_definitions() {
     let h = Harness::start().await;
-    let hash = |index: &Value, path: &str| index["paths"][path]["serverRelativeURL"].as_str().map(str::to_owned);
+    let hash = |index: &Value, path: &str| {
+        index["paths"][path]["serverRelativeURL"]
+            .as_str()
+            .map(str::to_owned)
+    };
     let before = h.get("/openapi/v3").await.ok();
     assert_eq!(hash(&before, "apis/example.com/v1"), None);
     let tag = h.get("/openapi/v2").await.headers["etag"].clone();
@@ -96,7 +135,10 @@ async fn documents_follow_the_definitions() {
     assert_eq!(hash(&before, "apis/apps/v1"), hash(&after, "apis/apps/v1"));
     let document = h.get(&address).await.ok();
     let schema = &document["components"]["schemas"]["com.example.v1.Widget"];
-    assert_eq!(schema["properties"]["spec"]["properties"]["color"]["default"], "red");
+    assert_eq!(
+        schema["properties"]["spec"]["properties"]["color"]["default"],
+        "red"
+    );
     assert!(document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"].is_object());
     let second = h.get("/openapi/v2").await;
     assert_ne!(second.headers["etag"], tag);
@@ -113,5 +155,7 @@ async fn documents_follow_the_definitions() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), changed).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(10), changed)
+        .await
+        .unwrap();
 }

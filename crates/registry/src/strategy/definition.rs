@@ -91,7 +91,9 @@ pub fn set_condition(definition: &mut Value, mut condition: Value, now: &str) {
     if !conditions.is_array() {
         *conditions = json!([]);
     }
-    let Some(list) = conditions.as_array_mut() else { return };
+    let Some(list) = conditions.as_array_mut() else {
+        return;
+    };
     match list.iter_mut().find(|known| known["type"] == condition["type"]) {
         None => list.push(condition),
         Some(known) => {
@@ -112,11 +114,23 @@ mod tests {
     #[test]
     fn conditions_keep_their_time_while_their_status_does() {
         let mut crd = json!({});
-        set_condition(&mut crd, json!({"type": "A", "status": "True", "reason": "X"}), "1");
-        set_condition(&mut crd, json!({"type": "A", "status": "True", "reason": "Y"}), "2");
+        set_condition(
+            &mut crd,
+            json!({"type": "A", "status": "True", "reason": "X"}),
+            "1",
+        );
+        set_condition(
+            &mut crd,
+            json!({"type": "A", "status": "True", "reason": "Y"}),
+            "2",
+        );
         assert_eq!(crd["status"]["conditions"][0]["lastTransitionTime"], "1");
         assert_eq!(crd["status"]["conditions"][0]["reason"], "Y");
-        set_condition(&mut crd, json!({"type": "A", "status": "False", "reason": "Y"}), "3");
+        set_condition(
+            &mut crd,
+            json!({"type": "A", "status": "False", "reason": "Y"}),
+            "3",
+        );
         assert_eq!(crd["status"]["conditions"][0]["lastTransitionTime"], "3");
     }
 }

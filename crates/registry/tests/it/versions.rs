@@ -57,7 +57,8 @@ async fn listed(f: &Fixture, resource: &corten_registry::Resource) -> Vec<String
         .list(resource, None, &ListOptions::default())
         .await
         .unwrap();
-    let version = |o: &Arc<corten_registry::Object>| o.value().unwrap()["apiVersion"].as_str().unwrap().to_owned();
+    let version =
+        |o: &Arc<corten_registry::Object>| o.value().unwrap()["apiVersion"].as_str().unwrap().to_owned();
     page.items.iter().map(version).collect()
 }
 
@@ -67,7 +68,9 @@ async fn a_handle_shows_every_object_in_its_version() {
     let first = f.registry.register(info("v1", "v1")).await.unwrap();
     let second = first.view(info("v2", "v1"));
     let widget = json!({"kind": "Widget", "apiVersion": "example.com/v1", "metadata": {"name": "w"}});
-    f.create("example.com", "widgets", "default", widget).await.unwrap();
+    f.create("example.com", "widgets", "default", widget)
+        .await
+        .unwrap();
     assert_eq!(listed(&f, &first).await, ["example.com/v1"]);
     assert_eq!(listed(&f, &second).await, ["example.com/v2"]);
     // Another version is stored from now on; what was stored stays as it is and is seen in every version.
@@ -75,7 +78,9 @@ async fn a_handle_shows_every_object_in_its_version() {
     f.registry.close(&first);
     let old = stored.view(info("v1", "v2"));
     let widget = json!({"kind": "Widget", "apiVersion": "example.com/v2", "metadata": {"name": "x"}});
-    f.create("example.com", "widgets", "default", widget).await.unwrap();
+    f.create("example.com", "widgets", "default", widget)
+        .await
+        .unwrap();
     assert_eq!(listed(&f, &stored).await, ["example.com/v2", "example.com/v2"]);
     assert_eq!(listed(&f, &old).await, ["example.com/v1", "example.com/v1"]);
 }
