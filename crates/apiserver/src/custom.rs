@@ -12,6 +12,7 @@ mod conversion;
 mod follow;
 pub mod openapi;
 mod served;
+mod status;
 
 pub use conversion::Reviewer;
 pub use follow::start;

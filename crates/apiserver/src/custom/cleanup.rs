@@ -13,7 +13,7 @@ use corten_registry::{
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::follow::{now, write_status};
+use super::status::{now, write_status};
 use crate::server::Inner;
 
 /// How long the instances' own finalizers may take before the condition says that they do.

@@ -3,15 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use corten_meta::time::{self, Timestamp};
-use corten_meta::{GroupVersionKind, Result, Status, object};
+use corten_meta::{Result, Status, object};
 use corten_registry::strategy::definition::CLEANUP_FINALIZER;
-use corten_registry::{
-    Registry, Resource, Subresource, UpdateOptions, VersionMatch, WatchEvent, WatchOptions, WriteContext,
-};
-use corten_schema::apply;
+use corten_registry::{Resource, VersionMatch, WatchEvent, WatchOptions};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -21,11 +16,9 @@ use super::cleanup;
 use super::conditions::{Taken, holds, settle};
 use super::conversion::Reviewer;
 use super::served::{Definition, Kinds};
+use super::status::{now, write_status};
 use crate::bootstrap::local_services;
 use crate::server::Inner;
-
-/// Who writes the status of definitions.
-const MANAGER: &str = "kube-apiserver";
 
 /// A definition as it was last seen, with the status it should have, and of its spec only group and names: the schemas
 /// are in the registry's cache already, compactly.
@@ -81,11 +74,6 @@ pub async fn start(server: &Arc<Inner>, reviewer: Arc<dyn Reviewer>) -> Result<(
     });
     wait.await
         .map_err(|_| Status::internal("the watch of definitions ended before it began"))
-}
-
-/// RFC 3339, whole seconds.
-pub(super) fn now() -> String {
-    time::format(Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 impl Follower {
@@ -352,38 +340,4 @@ fn trimmed(mut definition: Value) -> Value {
         )
     });
     definition
-}
-
-/// Writes what `change` makes of a definition, as its status.
-pub(super) async fn write_status(
-    registry: &Registry,
-    definitions: &Resource,
-    name: &str,
-    change: impl Fn(&Value) -> Result<Value> + Send + Sync,
-) -> Result<()> {
-    let user = corten_registry::User {
-        name: "system:apiserver".to_owned(),
-        groups: vec!["system:masters".to_owned()],
-        ..Default::default()
-    };
-    let ctx = WriteContext::new(user, SystemTime::now()).with_field_manager(MANAGER);
-    let gvk = GroupVersionKind::new(super::GROUP, "v1", "CustomResourceDefinition");
-    let now = now();
-    let change = |live: &Value| {
-        let mut wanted = change(live)?;
-        let write = apply::Write {
-            gvk: &gvk,
-            manager: MANAGER,
-            subresource: "status",
-            now: &now,
-            reset: apply::reset_fields("status", true),
-        };
-        apply::update(&write, Some(live), &mut wanted);
-        Ok(wanted)
-    };
-    let options = UpdateOptions::default();
-    registry
-        .update(&ctx, definitions, "", name, Subresource::STATUS, change, &options)
-        .await
-        .map(drop)
 }

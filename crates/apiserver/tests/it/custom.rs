@@ -293,6 +293,21 @@ async fn every_verb_works() {
         (&json!("Up"), &json!(5))
     );
     assert_eq!(status["metadata"]["generation"], put["metadata"]["generation"]);
+    let gone = h.delete(&path).await.ok();
+    assert_eq!(
+        (&gone["status"], &gone["details"]["kind"]),
+        (&json!("Success"), &json!("widgets"))
+    );
+    h.post(WIDGETS, widget("b", json!({"size": 3}))).await.ok();
+    assert_eq!(h.delete(WIDGETS).await.ok()["items"].as_array().unwrap().len(), 1);
+    refused(&h.get(&path).await, 404, "widgets.example.com \"a\" not found");
+}
+
+#[tokio::test]
+async fn bodies_and_answers_are_json_or_yaml() {
+    let h = with_widgets().await;
+    let path = format!("{WIDGETS}/a");
+    h.post(WIDGETS, widget("a", json!({"size": 3}))).await.ok();
     let yaml = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: yaml}\nspec: {size: 1}\n";
     assert_eq!(h.body("POST", WIDGETS, "application/yaml", yaml).await.code, 201);
     let proto = h
@@ -318,13 +333,6 @@ async fn every_verb_works() {
         (&meta["kind"], meta.get("spec")),
         (&json!("PartialObjectMetadata"), None)
     );
-    let gone = h.delete(&path).await.ok();
-    assert_eq!(
-        (&gone["status"], &gone["details"]["kind"]),
-        (&json!("Success"), &json!("widgets"))
-    );
-    assert_eq!(h.delete(WIDGETS).await.ok()["items"].as_array().unwrap().len(), 1);
-    refused(&h.get(&path).await, 404, "widgets.example.com \"a\" not found");
 }
 
 #[tokio::test]
