@@ -1,6 +1,7 @@
-//! Development tasks: `cargo xtask tidy`, `cargo xtask codegen`.
+//! Development tasks: `cargo xtask tidy`, `cargo xtask codegen`, `cargo xtask conformance`.
 
 mod codegen;
+mod conformance;
 mod tidy;
 
 use std::path::Path;
@@ -12,7 +13,8 @@ fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("codegen") => codegen::run(),
+        Some("conformance") => conformance::run(root),
         Some("tidy") => tidy::run(root),
-        _ => anyhow::bail!("usage: cargo xtask tidy|codegen"),
+        _ => anyhow::bail!("usage: cargo xtask tidy|codegen|conformance"),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Finding {
 /// Runs every check over the workspace at `root`; an error lists all findings.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let mut findings = arrows::check(root)?;
+    findings.extend(crate::conformance::check(root)?);
     let files = rust_files(root);
     for path in &files {
         let text = std::fs::read_to_string(path)?;

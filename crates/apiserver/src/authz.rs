@@ -31,7 +31,13 @@ pub fn authorize(call: &Call) -> Result<(), Status> {
         path: &info.path,
         resource_request: info.is_resource,
     };
-    check(&call.server, &attributes)
+    let decision = call.server.authorizer.authorize(&attributes);
+    if let Some(audit) = call.audit() {
+        let word = if decision.is_allowed() { "allow" } else { "forbid" };
+        audit.annotate("authorization.k8s.io/decision", word);
+        audit.annotate("authorization.k8s.io/reason", decision.reason());
+    }
+    judge(&attributes, &decision)
 }
 
 /// Puts one question to the authorizer.
@@ -39,7 +45,10 @@ pub fn authorize(call: &Call) -> Result<(), Status> {
 /// # Errors
 /// 403 with upstream's text.
 pub fn check(server: &Inner, attributes: &Attributes<'_>) -> Result<(), Status> {
-    let decision = server.authorizer.authorize(attributes);
+    judge(attributes, &server.authorizer.authorize(attributes))
+}
+
+fn judge(attributes: &Attributes<'_>, decision: &Decision) -> Result<(), Status> {
     match decision {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(_) | Decision::NoOpinion(_) => {

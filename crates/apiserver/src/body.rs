@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{Stream, TryFutureExt};
+use futures::{Stream, StreamExt, TryFutureExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio_util::sync::CancellationToken;
 
 /// Any error a body or transport may give.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,6 +85,15 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         Self::stream(http_body_util::BodyDataStream::new(body.map_err(Into::into)))
+    }
+
+    /// Ends a stream early when `stop` is cancelled; other bodies have an end of their own.
+    pub fn until(self, stop: CancellationToken) -> Self {
+        match self {
+            Self::Stream(frames) => Self::stream(frames.take_until(stop.cancelled_owned())),
+            Self::Held(body, guard) => Self::Held(Box::new(body.until(stop)), guard),
+            other => other,
+        }
     }
 
     /// Keeps `guard` alive until the body is dropped.

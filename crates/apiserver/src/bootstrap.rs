@@ -19,6 +19,10 @@ use futures::future::try_join_all;
 use serde_json::Value;
 
 pub use feed::PolicyFeed;
+pub(crate) use objects::{flow_control, flow_control_is_touched, now, priorities};
+
+/// Common name of the certificate that this server shows to extension API servers, and which it believes as a proxy.
+pub(crate) const FRONT_PROXY_NAME: &str = "front-proxy-client";
 
 /// What the objects say about this cluster.
 #[derive(Debug, Clone)]
@@ -42,10 +46,7 @@ pub struct Config {
 /// # Errors
 /// Whatever a write gives; a start after an error goes on where this one stopped.
 pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
-    let writer = Writer {
-        registry,
-        ctx: context(),
-    };
+    let writer = Writer::new(registry);
     try_join_all(objects::namespaces().map(|o| writer.ensure("", "namespaces", "", o))).await?;
     let services = async {
         writer
@@ -77,7 +78,8 @@ pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn context() -> WriteContext {
+/// For what the server itself writes.
+pub(crate) fn context() -> WriteContext {
     let user = UserInfo::new(users::API_SERVER, [groups::MASTERS]);
     let user = User {
         name: user.username,
@@ -89,12 +91,19 @@ fn context() -> WriteContext {
 }
 
 /// Writes as the API server itself.
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     registry: &'a Arc<Registry>,
     ctx: WriteContext,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    pub(crate) fn new(registry: &'a Arc<Registry>) -> Self {
+        Self {
+            registry,
+            ctx: context(),
+        }
+    }
+
     fn resource(&self, group: &str, plural: &str) -> Result<Resource> {
         let missing = || Status::internal(format!("{plural}.{group} is not served"));
         self.registry.resource(group, plural).ok_or_else(missing)
@@ -113,7 +122,7 @@ impl Writer<'_> {
     }
 
     /// Creates an object unless it is there.
-    async fn ensure(&self, group: &str, plural: &str, ns: &str, mut wanted: Value) -> Result<()> {
+    pub(crate) async fn ensure(&self, group: &str, plural: &str, ns: &str, mut wanted: Value) -> Result<()> {
         let resource = self.resource(group, plural)?;
         if self
             .get(group, plural, ns, object::name(&wanted))
@@ -142,7 +151,7 @@ impl Writer<'_> {
     }
 
     /// Changes an object where `change` makes something else of it.
-    async fn update(
+    pub(crate) async fn update(
         &self,
         group: &str,
         plural: &str,

@@ -1,28 +1,41 @@
 //! One request on its way through the server: what handlers see.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use corten_auth::UserInfo;
 use corten_meta::Status;
 use corten_registry::admission::Request;
 use corten_registry::{Operation, Resource, Subresource, WriteContext};
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use http_body_util::LengthLimitError;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::audit::Record;
 use crate::body::{RequestBody, read_whole};
+use crate::flowcontrol::Classified;
 use crate::limits::MAX_BODY_BYTES;
 use crate::peer::Peer;
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
 
-/// Texts for `Warning` headers; shared with the front, which writes them.
-pub type Warnings = Arc<Mutex<Vec<String>>>;
+/// What goes with the answer whatever it is; shared with the front, which writes it.
+#[derive(Default)]
+pub struct Notes {
+    /// Texts for `Warning` headers.
+    pub warnings: Vec<String>,
+    /// The audit record, where there is one.
+    pub audit: Option<Record>,
+    /// What priority and fairness took the request for.
+    pub classified: Option<Classified>,
+}
+
+/// See [`Notes`].
+pub type SharedNotes = Arc<Mutex<Notes>>;
 
 /// A request after authentication and authorization.
 pub struct Call {
@@ -46,8 +59,12 @@ pub struct Call {
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// Unread body. Behind a lock only because bodies cannot be shared between threads and calls are.
     pub body: Mutex<Option<RequestBody>>,
-    /// Texts for `Warning` headers.
-    pub warnings: Warnings,
+    /// See [`Notes`].
+    pub notes: SharedNotes,
+    /// The client's name for this request, or one made for it.
+    pub audit_id: HeaderValue,
+    /// When its head had come.
+    pub started: Instant,
 }
 
 impl Call {
@@ -76,12 +93,18 @@ impl Call {
         crate::negotiate::pretty(self.query.get("pretty"), self.user_agent())
     }
 
+    /// The audit record, where there is one.
+    pub fn audit(&self) -> Option<Record> {
+        self.server.audit.as_ref()?;
+        self.notes.lock().audit.clone()
+    }
+
     /// Adds a text for a `Warning` header.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
-        let mut all = self.warnings.lock();
-        if !all.contains(&text) {
-            all.push(text);
+        let mut notes = self.notes.lock();
+        if !notes.warnings.contains(&text) {
+            notes.warnings.push(text);
         }
     }
 
@@ -94,7 +117,12 @@ impl Call {
             return Ok(Bytes::new());
         };
         match read_whole(body, MAX_BODY_BYTES).await {
-            Ok(whole) => Ok(whole),
+            Ok(whole) => {
+                if let Some(audit) = self.audit() {
+                    audit.request(&whole, self.content_type());
+                }
+                Ok(whole)
+            }
             Err(e) if e.is::<LengthLimitError>() => {
                 Err(Status::request_too_large(format!("limit is {MAX_BODY_BYTES}")))
             }

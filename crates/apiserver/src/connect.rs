@@ -7,6 +7,7 @@ mod streaming;
 mod tunnel;
 
 pub use backend::{Backends, BoxIo, DirectDialer, Io, KubeletDialer, KubeletTls, Target};
+pub(crate) use backend::{converse, forwarded_headers, passed_on, wants_upgrade};
 pub use log::log;
 pub use proxy::proxy;
 pub use streaming::stream;

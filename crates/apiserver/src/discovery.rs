@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::aggregator::{merged_aggregated, merged_group, merged_groups};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Served;
@@ -25,10 +26,11 @@ pub fn answer(call: &Call, path: &str) -> Result<Answer, Status> {
     }
     let kinds = call.server.catalog.custom();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let remote = &call.server.aggregator;
     let document = match parts[..] {
         ["api" | "apis"] => return root(call, parts[0] == "api"),
         ["api", version] => resource_list(&kinds, "", version),
-        ["apis", group] => group_document(&kinds, group).map(|mut g| {
+        ["apis", group] => merged_group(remote, group, group_document(&kinds, group)).map(|mut g| {
             g["kind"] = json!("APIGroup");
             g["apiVersion"] = json!("v1");
             g
@@ -60,6 +62,7 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
             .filter(|g| !g.is_empty())
             .filter_map(|group| group_document(&kinds, group))
             .collect();
+        let groups = merged_groups(&call.server.aggregator, groups);
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
     let mut answer = respond::object(StatusCode::OK, &value, call.plain_answer()?)?;
@@ -86,7 +89,7 @@ fn wants_aggregated(accept: Option<&str>) -> Option<&'static str> {
 }
 
 fn aggregated(call: &Call, core: bool, version: &'static str) -> Answer {
-    let text = aggregated_document(&call.server.catalog.custom(), core, version);
+    let text = aggregated_document(call, core, version);
     let tag = format!("\"{}\"", hex(&Sha256::digest(&text)));
     let content_type = if version == "v2" {
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -118,7 +121,9 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The document of `/api` or `/apis` for clients that take it whole.
-pub fn aggregated_document(kinds: &Kinds, core: bool, version: &str) -> Bytes {
+fn aggregated_document(call: &Call, core: bool, version: &str) -> Bytes {
+    let custom = call.server.catalog.custom();
+    let (remote, kinds) = (&call.server.aggregator, custom.as_ref());
     let items: Vec<Value> = groups(kinds)
         .into_iter()
         .filter(|g| g.is_empty() == core)
@@ -135,6 +140,11 @@ pub fn aggregated_document(kinds: &Kinds, core: bool, version: &str) -> Bytes {
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
+    let items = if core {
+        items
+    } else {
+        merged_aggregated(remote, items)
+    };
     let value = json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{version}"),

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use corten_auth::UserInfo;
 use corten_auth::authn::Credentials;
+use corten_auth::request_header;
 use corten_meta::Status;
 use futures::FutureExt;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, WARNING};
 use http::request::Parts;
 
 use crate::body::RequestBody;
-use crate::call::{Call, Warnings};
+use crate::call::{Call, SharedNotes};
 use crate::limits;
 use crate::peer::{Peer, Proof};
 use crate::query::Query;
@@ -21,6 +22,8 @@ use crate::request_info::RequestInfo;
 use crate::respond::{self, Answer};
 use crate::server::Inner;
 
+const FLOW_SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Serves one request from head to answer. Never fails: what goes wrong becomes a Status.
@@ -30,7 +33,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
     let accept = parts.headers.get(ACCEPT).cloned();
     let gzip = crate::gzip::accepted(&parts.headers);
     let query = Query::parse(parts.uri.query());
-    let warnings = Warnings::default();
+    let notes = SharedNotes::default();
     let mut answer = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
         Err(text) => respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n")),
         Ok(info) => {
@@ -46,11 +49,18 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 headers: parts.headers,
                 peer,
                 body: parking_lot::Mutex::new(Some(body)),
-                warnings: warnings.clone(),
+                notes: notes.clone(),
+                audit_id: audit_id.clone(),
+                started,
             };
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
             let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
+            let audit = notes.lock().audit.take();
+            let answer = match audit {
+                Some(record) => record.answered(answer),
+                None => answer,
+            };
             let answer = if gzip && !answer.status().is_informational() {
                 crate::gzip::compress(answer)
             } else {
@@ -64,7 +74,12 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-cache, private"));
-    for text in warnings.lock().drain(..) {
+    let mut notes = notes.lock();
+    if let Some(classified) = notes.classified.take() {
+        headers.insert(FLOW_SCHEMA_UID, classified.schema);
+        headers.insert(PRIORITY_LEVEL_UID, classified.level);
+    }
+    for text in notes.warnings.drain(..) {
         if let Ok(v) = HeaderValue::from_str(&warning_header(&text)) {
             headers.append(WARNING, v);
         }
@@ -98,7 +113,7 @@ fn audit_id(parts: &Parts) -> HeaderValue {
 /// Runs the rest behind a panic guard. Writes run on a task of their own: a client that hangs up cannot leave one half
 /// done.
 async fn guarded(call: Call) -> Result<Answer, Status> {
-    let server = call.server.clone();
+    let (server, notes) = (call.server.clone(), call.notes.clone());
     let outcome = if call.info.read_only() || call.info.long_running() {
         AssertUnwindSafe(admitted(call))
             .catch_unwind()
@@ -109,33 +124,83 @@ async fn guarded(call: Call) -> Result<Answer, Status> {
     };
     outcome.unwrap_or_else(|()| {
         server.metrics.terminations.inc();
+        if let Some(audit) = notes.lock().audit.take() {
+            audit.panicked();
+        }
         let text = "This request caused apiserver to panic. Look in the logs for details.";
         Err(Status::new(500, "InternalError", text))
     })
 }
 
 async fn admitted(mut call: Call) -> Result<Answer, Status> {
-    call.user = authenticate(&call).await?;
+    let authenticated = authenticate(&call).await;
+    if let Some(auditor) = &call.server.audit {
+        if let Ok(user) = &authenticated {
+            call.user = user.clone();
+            call.notes.lock().audit = auditor.begin(&call);
+        } else {
+            auditor.refused(&call);
+        }
+    }
+    call.user = authenticated?;
     crate::impersonate::apply(&mut call)?;
+    let watch = call.info.verb == "watch";
+    if call.info.long_running() && !watch {
+        crate::authz::authorize(&call)?;
+        let stop = call.server.stop.clone();
+        return Ok(crate::routes::dispatch(call).await?.map(|body| body.until(stop)));
+    }
+    let limit = if watch {
+        limits::REQUEST_TIMEOUT
+    } else {
+        deadline(&call)?
+    };
+    let (classified, turn) = call.server.flow_control.turn(&call, limit).await;
+    call.notes.lock().classified = classified;
+    let Ok(_turn) = turn else { return Ok(too_many()) };
     crate::authz::authorize(&call)?;
-    if call.info.long_running() {
+    // A watch has its seats until it is open.
+    if watch {
         return crate::routes::dispatch(call).await;
     }
-    let _turn = call.server.in_flight.turn(call.info.read_only()).await?;
-    let limit = deadline(&call)?;
     let server = call.server.clone();
-    match tokio::time::timeout(limit, crate::routes::dispatch(call)).await {
+    // Upstream's two timers word it differently: the one around writes, and the one around everything.
+    let text = if call.info.read_only() {
+        "request did not complete within the allotted timeout"
+    } else {
+        "request did not complete within requested timeout - context deadline exceeded"
+    };
+    let left = limit.saturating_sub(call.started.elapsed());
+    match tokio::time::timeout(left, crate::routes::dispatch(call)).await {
         Ok(answer) => answer,
         Err(_) => {
             server.metrics.terminations.inc();
-            let text = "request did not complete within requested timeout - context deadline exceeded";
             Err(Status::timeout(text, 0))
         }
     }
 }
 
-/// Certificate first, then bearer token; without either, anonymous. Wrong credentials are never taken for none.
+/// As upstream's filter writes it, in plain text.
+fn too_many() -> Answer {
+    let text = "Too many requests, please try again later.\n";
+    let mut answer = respond::text(http::StatusCode::TOO_MANY_REQUESTS, text);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(limits::RETRY_AFTER_SECONDS));
+    answer
+}
+
+/// What a trusted proxy says, then the certificate, then a bearer token; without either, anonymous. Wrong credentials are never taken for none.
 async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
+    if call.peer.front_proxy
+        && let Some(user) = request_header::user(
+            call.headers
+                .iter()
+                .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))),
+        )
+    {
+        return Ok(Arc::new(user));
+    }
     if let Proof::User(user) = &call.peer.proof {
         return Ok(user.clone());
     }
@@ -169,7 +234,8 @@ async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
 
 /// The time a request has: `?timeout=` where given (never more than the server's own), else the server's own.
 fn deadline(call: &Call) -> Result<Duration, Status> {
-    let most = if call.info.read_only() {
+    let elsewhere = call.server.aggregator.route(&call.info.path).is_some();
+    let most = if call.info.read_only() || elsewhere {
         limits::REQUEST_TIMEOUT
     } else {
         limits::WRITE_TIMEOUT

@@ -52,6 +52,9 @@ pub fn apply(call: &mut Call) -> Result<(), Status> {
     };
     permitted(call, &wanted)?;
     call.user = Arc::new(completed(wanted));
+    if let Some(audit) = call.audit() {
+        audit.impersonated(&call.user);
+    }
     Ok(())
 }
 

@@ -7,7 +7,9 @@
 //! Read first: `front.rs` (the filters, in order), then `resources.rs` (from path to verb).
 
 mod accept;
+mod aggregator;
 mod apply;
+pub mod audit;
 pub mod authn;
 mod authz;
 pub mod body;
@@ -19,12 +21,13 @@ pub mod connect;
 mod convert;
 pub mod custom;
 mod discovery;
+mod flowcontrol;
+mod follow;
 mod front;
 mod grants;
 mod gzip;
 pub mod health;
 mod impersonate;
-mod inflight;
 mod items;
 pub mod limits;
 mod listener;

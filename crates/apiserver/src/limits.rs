@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Longest request body; over it 413. Upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
-/// Non-mutating requests served at once; over it 429. Upstream's `--max-requests-inflight`.
+/// With the next, the seats that priority and fairness shares out. Upstream's `--max-requests-inflight`.
 pub const MAX_READS_IN_FLIGHT: usize = 400;
-/// Mutating requests served at once; over it 429. Upstream's `--max-mutating-requests-inflight`.
+/// Upstream's `--max-mutating-requests-inflight`.
 pub const MAX_WRITES_IN_FLIGHT: usize = 200;
 /// Seconds a rejected client is told to wait.
 pub const RETRY_AFTER_SECONDS: u32 = 1;

@@ -48,6 +48,9 @@ pub async fn serve(
     {
         tracing::info!("connections still open after the drain timeout; leaving them");
     }
+    if let Some(audit) = &server.inner().audit {
+        audit.close().await;
+    }
 }
 
 fn http_builder() -> auto::Builder<TokioExecutor> {
@@ -110,8 +113,9 @@ impl Front {
             Err(_) => return tracing::debug!(%remote, "TLS handshake timed out"),
         };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let authorities = &self.server.inner().authenticator.certificates;
-        let peer = Arc::new(Peer::from_connection(remote, certificates, authorities));
+        let authenticator = &self.server.inner().authenticator;
+        let (authorities, proxies) = (&authenticator.certificates, &authenticator.front_proxies);
+        let peer = Arc::new(Peer::from_connection(remote, certificates, authorities, proxies));
         let server = self.server.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer) = (server.clone(), peer.clone());

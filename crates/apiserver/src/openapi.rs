@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
+use crate::aggregator;
 use crate::body::Body;
 use crate::call::Call;
 use crate::custom::{self, openapi::Name};
@@ -35,10 +36,13 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let Some(content_type) = wanted else {
         return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
     };
-    let (make, name): (fn() -> Arc<Document>, _) = if content_type == types[0] {
-        (openapi::v2, Name::V2)
-    } else {
-        (openapi::v2_protobuf, Name::V2Protobuf)
+    let protobuf = content_type != types[0];
+    let name = if protobuf { Name::V2Protobuf } else { Name::V2 };
+    let server = call.server.clone();
+    let make = move || match server.aggregator.v2.document(&server.aggregator, protobuf) {
+        Some(merged) => merged,
+        None if protobuf => openapi::v2_protobuf(),
+        None => openapi::v2(),
     };
     let document = match custom::openapi::document(&call.server, name).await? {
         Some(document) => document,
@@ -69,24 +73,26 @@ pub async fn v3_index(call: &Call) -> Result<Answer, Status> {
     let index = tokio::task::spawn_blocking(move || openapi::v3_index(&custom))
         .await
         .map_err(Status::internal)?;
+    let index = aggregator::merged_v3_index(&call.server.aggregator, index);
     Ok(respond::bytes(StatusCode::OK, "application/json", index))
 }
 
-/// One group and version: `path` is `api/v1` or `apis/apps/v1`.
+/// One document: `path` is `api/v1`, `apis/apps/v1`, or one above resources such as `version`.
 ///
 /// # Errors
 /// Where making it fails.
 pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
-    let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
-    let (group, version) = match parts.as_slice() {
-        [api, version] if api == "api" => (String::new(), version.clone()),
-        [apis, group, version] if apis == "apis" => (group.clone(), version.clone()),
-        _ => return Ok(respond::not_found_text()),
+    let custom = match path.split('/').collect::<Vec<_>>()[..] {
+        ["apis", group, version] => {
+            let name = Name::V3(group.to_owned(), version.to_owned());
+            custom::openapi::document(&call.server, name).await?
+        }
+        _ => None,
     };
-    let name = Name::V3(group.clone(), version.clone());
-    let found = match custom::openapi::document(&call.server, name).await? {
+    let wanted = path.to_owned();
+    let found = match custom {
         Some(document) => Some(document),
-        None => tokio::task::spawn_blocking(move || openapi::v3(&group, &version))
+        None => tokio::task::spawn_blocking(move || openapi::v3_at(&wanted))
             .await
             .map_err(Status::internal)?,
     };

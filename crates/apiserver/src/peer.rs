@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use corten_auth::UserInfo;
 use corten_auth::authn::ClientCertificates;
+use corten_auth::request_header::FrontProxies;
 use rustls_pki_types::CertificateDer;
 
 use crate::authn::unix_seconds;
@@ -27,6 +28,8 @@ pub struct Peer {
     pub remote: Option<SocketAddr>,
     /// See [`Proof`].
     pub proof: Proof,
+    /// True where it is an authenticating proxy whose identity headers are believed.
+    pub front_proxy: bool,
 }
 
 impl Peer {
@@ -35,14 +38,17 @@ impl Peer {
         remote: SocketAddr,
         certificates: &[CertificateDer<'_>],
         authorities: &ClientCertificates,
+        proxies: &FrontProxies,
     ) -> Self {
-        let proof = match authorities.user(certificates, unix_seconds()) {
+        let now_s = unix_seconds();
+        let proof = match authorities.user(certificates, now_s) {
             Ok(Some(user)) => Proof::User(Arc::new(user)),
             Ok(None) => Proof::None,
             Err(e) => Proof::Refused(e.to_string()),
         };
         Self {
             remote: Some(remote),
+            front_proxy: proxies.trust(certificates, now_s),
             proof,
         }
     }
@@ -51,6 +57,7 @@ impl Peer {
     pub fn in_process(user: UserInfo) -> Self {
         Self {
             remote: None,
+            front_proxy: false,
             proof: Proof::User(Arc::new(user)),
         }
     }

@@ -4,6 +4,7 @@ use corten_meta::Status;
 use http::{Method, StatusCode};
 use serde_json::json;
 
+use crate::aggregator;
 use crate::call::Call;
 use crate::respond::{self, Answer};
 use crate::{discovery, metrics_page, oidc, openapi, resources};
@@ -13,6 +14,9 @@ use crate::{discovery, metrics_page, oidc, openapi, resources};
 /// # Errors
 /// Whatever the handler gives; 404 and 405 for paths and methods nothing serves.
 pub async fn dispatch(call: Call) -> Result<Answer, Status> {
+    if let Some(to) = call.server.aggregator.route(&call.info.path) {
+        return aggregator::proxy(call, to).await;
+    }
     if call.info.is_resource {
         return resources::dispatch(call).await;
     }
@@ -38,7 +42,13 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         "/openapi/v3" => openapi::v3_index(&call).await,
         "/.well-known/openid-configuration" => Ok(oidc::configuration(&call)),
         "/openid/v1/jwks" => Ok(oidc::keys(&call)),
-        p if p.starts_with("/openapi/v3/") => openapi::v3(&call, &p["/openapi/v3/".len()..]).await,
+        p if p.starts_with("/openapi/v3/") => {
+            let document = &p["/openapi/v3/".len()..];
+            match aggregator::v3_server(&call.server.aggregator, document) {
+                Some(to) => aggregator::proxy(call, to).await,
+                None => openapi::v3(&call, document).await,
+            }
+        }
         _ => Ok(respond::not_found_text()),
     }
 }
@@ -57,6 +67,10 @@ fn index(call: &Call) -> Answer {
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));
         }
+    }
+    for service in call.server.aggregator.services() {
+        paths.push(format!("/apis/{}", service.group));
+        paths.push(format!("/apis/{}/{}", service.group, service.version));
     }
     let plain = [
         "/healthz",

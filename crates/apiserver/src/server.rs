@@ -11,7 +11,9 @@ use bytes::Bytes;
 use corten_auth::UserInfo;
 use corten_auth::authn::ClientCertificates;
 use corten_auth::authz::Authorizer;
+use corten_auth::pki::Identity;
 use corten_auth::rbac::RbacAuthorizer;
+use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{Issuer, Verifier};
 use corten_meta::{GroupResource, Status, labels};
 use corten_registry::{ListOptions, Registry};
@@ -19,13 +21,15 @@ use http::Request;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregator::Aggregator;
+use crate::audit::Auditor;
 use crate::authn::Authenticator;
 use crate::body::{BoxError, request_body};
 use crate::catalog::Catalog;
 use crate::connect::Backends;
 use crate::custom;
+use crate::flowcontrol::FlowControl;
 use crate::health::{Health, Kind};
-use crate::inflight::InFlight;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::respond::Answer;
@@ -45,6 +49,10 @@ pub struct Config {
     pub registry: Arc<Registry>,
     /// Judges client certificates.
     pub certificates: ClientCertificates,
+    /// Judges authenticating proxies.
+    pub front_proxies: FrontProxies,
+    /// What this server shows to extension API servers.
+    pub proxy_client: Identity,
     /// Checks service-account tokens.
     pub verifier: Arc<Verifier>,
     /// Makes service-account tokens.
@@ -53,6 +61,8 @@ pub struct Config {
     pub authorizer: Arc<dyn Authorizer>,
     /// The RBAC member of `authorizer`: lists rules and guards against escalation.
     pub rbac: Arc<RbacAuthorizer>,
+    /// Records requests.
+    pub audit: Option<Arc<Auditor>>,
     /// Settings.
     pub options: Options,
 }
@@ -79,8 +89,12 @@ pub struct Inner {
     pub health: Health,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Bounds.
-    pub in_flight: InFlight,
+    /// Records requests, where that is wanted.
+    pub audit: Option<Arc<Auditor>>,
+    /// Priority and fairness.
+    pub flow_control: FlowControl,
+    /// What extension API servers serve.
+    pub aggregator: Aggregator,
     /// Cancelled when the server goes down: watches end, readiness fails.
     pub stop: CancellationToken,
     /// OpenAPI documents with custom kinds in them.
@@ -102,6 +116,7 @@ impl ApiServer {
             catalog: Catalog::builtin(&config.registry),
             authenticator: Authenticator::new(
                 config.certificates,
+                config.front_proxies,
                 fixed,
                 config.verifier,
                 config.registry.clone(),
@@ -111,16 +126,27 @@ impl ApiServer {
             authorizer: config.authorizer,
             rbac: config.rbac,
             options: config.options,
+            audit: config.audit,
             anonymous: Arc::new(UserInfo::anonymous()),
             health: Health::default(),
-            in_flight: InFlight::new(metrics.clone()),
+            flow_control: FlowControl::new(metrics.clone()),
             metrics,
+            aggregator: Aggregator::new(config.proxy_client),
             stop: stop.clone(),
             openapi: custom::openapi::Kept::default(),
             backends: ArcSwapOption::empty(),
         };
         inner.health.add("ping", Kind::All, || Ok(()));
-        inner.health.add("etcd", Kind::All, || Ok(()));
+        let (alive, ready) = (inner.registry.clone(), inner.registry.clone());
+        inner
+            .health
+            .add("etcd", Kind::All, move || match alive.store_health() {
+                Err(unhealthy) if !unhealthy.readable => Err(unhealthy.reason),
+                _ => Ok(()),
+            });
+        // A full disk takes no writes but does not make the server useless: it is alive, and not ready.
+        let store = move || ready.store_health().map_err(|unhealthy| unhealthy.reason);
+        inner.health.add("etcd-readiness", Kind::Ready, store);
         let stopping = move || {
             if stop.is_cancelled() {
                 Err("process is shutting down".to_owned())
@@ -265,6 +291,10 @@ impl Inner {
     /// The text of `/metrics`.
     pub fn metrics_text(&self) -> String {
         let mut text = self.metrics.render();
+        self.flow_control.render(&mut text);
+        if let Some(audit) = &self.audit {
+            audit.render(&mut text);
+        }
         crate::metrics::registry_counters(self.registry.metrics(), &mut text);
         text
     }

@@ -9,13 +9,17 @@ use corten_auth::authz::Union;
 use corten_auth::node::NodeAuthorizer;
 use corten_auth::pki::Pki;
 use corten_auth::rbac::RbacAuthorizer;
+use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{Issuer, Verifier};
 use corten_meta::Status;
 use corten_registry::Registry;
 use rustls::ServerConfig;
 
+use crate::aggregator;
+use crate::audit::{AuditError, AuditOptions, Auditor};
 use crate::bootstrap::{self, PolicyFeed};
 use crate::connect::{Backends, KubeletDialer};
+use crate::flowcontrol;
 use crate::server::{ApiServer, Config, Options};
 use crate::tls;
 
@@ -29,6 +33,8 @@ pub struct Standard {
     pub issuer: String,
     /// Tokens known from the start, with their users.
     pub static_tokens: Vec<(String, UserInfo)>,
+    /// What is audited; nothing where there is none.
+    pub audit: Option<AuditOptions>,
     /// The way to kubelets and pods.
     pub dialer: Arc<dyn KubeletDialer>,
 }
@@ -42,6 +48,9 @@ pub enum StartError {
     /// The client CA.
     #[error(transparent)]
     ClientCa(#[from] corten_auth::authn::CertificateError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A bootstrap write.
     #[error("bootstrap: {0}")]
     Bootstrap(#[from] Status),
@@ -55,6 +64,8 @@ impl Standard {
     pub async fn start(self, pki: &Pki) -> Result<(ApiServer, Arc<ServerConfig>), StartError> {
         let (rbac, node) = (Arc::new(RbacAuthorizer::new()), Arc::new(NodeAuthorizer::new()));
         let certificates = ClientCertificates::new(&[pki.authority.certificate()])?;
+        let front_proxy_ca = pki.front_proxy_authority.certificate();
+        let front_proxies = FrontProxies::new(&[front_proxy_ca], &[bootstrap::FRONT_PROXY_NAME])?;
         let tls = tls::server_config(&pki.serving, &certificates)?;
         let key = pki.service_accounts.clone();
         let keys = vec![key.public().clone()];
@@ -64,10 +75,13 @@ impl Standard {
         let server = ApiServer::new(Config {
             registry: self.registry.clone(),
             certificates,
+            front_proxies,
+            proxy_client: pki.front_proxy_client.clone(),
             verifier: Arc::new(verifier),
             issuer: Arc::new(Issuer::new(issuer, key)),
             authorizer: Arc::new(Union::standard(node.clone(), rbac.clone())),
             rbac: rbac.clone(),
+            audit: self.audit.map(Auditor::start).transpose()?.map(Arc::new),
             options: Options {
                 advertise: std::net::SocketAddr::new(address, port).to_string(),
                 static_tokens: self.static_tokens,
@@ -80,7 +94,10 @@ impl Standard {
         server.set_backends(Backends {
             dialer: self.dialer,
             tls: kubelet_tls,
+            stop: server.inner().stop.clone(),
         });
+        flowcontrol::start(server.inner()).await?;
+        aggregator::start(server.inner()).await?;
         let conversions = crate::webhooks::conversions(server.inner());
         crate::custom::start(server.inner(), conversions).await?;
         // Last: a webhook that cannot be reached does not keep the server from starting.

@@ -6,6 +6,7 @@ use corten_auth::authn::ClientCertificates;
 use corten_auth::pki::{Identity, PkiError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::connect::KubeletTls;
@@ -59,6 +60,36 @@ pub fn kubelet_tls(identity: &Identity, authority: &CertificateDer<'static>) -> 
     Ok(KubeletTls {
         verified: Arc::new(verified),
         unverified: Arc::new(unverified),
+    })
+}
+
+/// How the server speaks to an extension API server or a webhook: it shows `identity` and trusts `bundle` (PEM), or anyone.
+///
+/// # Errors
+/// Where key, chain or bundle do not parse.
+pub fn client_tls(
+    identity: Option<&Identity>,
+    bundle: Option<&[u8]>,
+    insecure: bool,
+) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let wants_client = if insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    } else {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(bundle.unwrap_or_default()) {
+            let certificate = certificate.map_err(|e| PkiError::Issue(e.to_string()))?;
+            roots.add(certificate)?;
+        }
+        builder.with_root_certificates(roots)
+    };
+    Ok(match identity {
+        Some(identity) => wants_client.with_client_auth_cert(identity.chain()?, identity.key()?)?,
+        None => wants_client.with_no_client_auth(),
     })
 }
 

@@ -140,14 +140,24 @@ impl ClientCertificates {
         chain: &[CertificateDer<'_>],
         now_s: i64,
     ) -> Result<Option<UserInfo>, CertificateError> {
-        let Some((own, intermediates)) = chain.split_first() else {
+        let Some(own) = chain.first() else {
             return Ok(None);
         };
+        self.verify(chain, now_s)?;
+        user_of(own)
+    }
+
+    /// Judges a chain. One without certificates is rejected.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now_s: i64) -> Result<(), CertificateError> {
+        let (own, intermediates) = chain
+            .split_first()
+            .ok_or_else(|| CertificateError::Rejected("no certificate".to_owned()))?;
         let now =
             UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now_s).unwrap_or(0)));
         let verified = self.0.verify_client_cert(own, intermediates, now);
-        verified.map_err(|error| CertificateError::Rejected(error.to_string()))?;
-        user_of(own)
+        verified
+            .map(drop)
+            .map_err(|error| CertificateError::Rejected(error.to_string()))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod node;
 pub mod oidc;
 pub mod pki;
 pub mod rbac;
+pub mod request_header;
 pub mod token;
 mod user;
 

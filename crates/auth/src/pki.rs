@@ -1,5 +1,6 @@
 //! The cluster's certificates and keys: what `DIR/pki` holds, made on first start and renewed at later ones.
 
+mod approved;
 mod authority;
 mod files;
 mod identity;

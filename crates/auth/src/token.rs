@@ -1,10 +1,12 @@
 //! Service-account tokens: JWTs signed by the cluster, bound to objects, checked on every request.
 
+mod bootstrap;
 mod claims;
 mod key;
 mod sign;
 mod verify;
 
+pub use bootstrap::BootstrapToken;
 pub use claims::{Claims, Kubernetes, Reference};
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use sign::{Bound, Issued, Issuer, TokenSpec};

@@ -184,20 +184,39 @@ impl<K: Object> Informer<K> {
 /// Turns deltas of the watch into changes of the cache and calls of the handlers.
 struct Sink<K> {
     informer: Informer<K>,
-    /// While a list is coming in: what it has named so far.
-    listing: Option<HashSet<Key>>,
+    /// While a list is coming in.
+    listing: Option<Listing>,
+}
+
+#[derive(Default)]
+struct Listing {
+    /// What it has named so far.
+    seen: HashSet<Key>,
+    /// Of a list that is not the first: what it has changed so far.
+    changed: Vec<Key>,
 }
 
 impl<K: Object> Sink<K> {
     fn take(&mut self, delta: Delta<K>) {
         match delta {
-            Delta::Restart => self.listing = Some(HashSet::new()),
+            Delta::Restart => {
+                self.listing = Some(Listing {
+                    seen: HashSet::new(),
+                    // Of a list that broke off: its changes were told with the old revision too.
+                    changed: self.listing.take().unwrap_or_default().changed,
+                })
+            }
             Delta::Apply(object) => self.apply(object),
             Delta::Delete(object) => self.delete(&object),
             Delta::Progress(revision) => self.informer.advance(revision),
             Delta::Synced(revision) => {
-                self.sweep();
+                let listing = self.listing.take();
+                // Handlers hear of what is gone when the revision says so too.
                 self.informer.advance(revision);
+                if let Some(listing) = listing {
+                    self.sweep(&listing.seen);
+                    self.repeat(&listing.changed);
+                }
                 self.informer.0.synced.send_replace(true);
             }
         }
@@ -208,8 +227,14 @@ impl<K: Object> Sink<K> {
         let inner = &self.informer.0;
         let handlers = inner.handlers.lock();
         let old = inner.cache.write().insert(&key, Arc::clone(&object));
-        if let Some(seen) = &mut self.listing {
-            seen.insert(key);
+        let same = old
+            .as_ref()
+            .is_some_and(|old| old.meta().rv() == object.meta().rv());
+        if let Some(listing) = &mut self.listing {
+            if !same && *inner.synced.borrow() {
+                listing.changed.push(key.clone());
+            }
+            listing.seen.insert(key);
         } else {
             self.informer.advance(revision);
         }
@@ -234,8 +259,17 @@ impl<K: Object> Sink<K> {
         self.informer.emit(&handlers, old.as_ref(), None);
     }
 
-    fn sweep(&mut self) {
-        let Some(seen) = self.listing.take() else { return };
+    /// Who waits for a revision looks when it hears of an object; while a list comes in, its revision is not reached.
+    fn repeat(&self, changed: &[Key]) {
+        let inner = &self.informer.0;
+        let handlers = inner.handlers.lock();
+        for key in changed {
+            let found = inner.cache.read().get(key.ns(), key.name());
+            self.informer.emit(&handlers, found.as_ref(), found.as_ref());
+        }
+    }
+
+    fn sweep(&mut self, seen: &HashSet<Key>) {
         let inner = &self.informer.0;
         let handlers = inner.handlers.lock();
         let gone: Vec<Key> = inner

@@ -45,6 +45,8 @@ pub struct LeaderElector {
     clock: SharedClock,
     /// The record last seen and when: expiry is judged by our own clock, never by the holder's.
     seen: Option<(LeaseSpec, Instant)>,
+    /// The lease as we wrote it last: while nobody else has, a renewal is one request.
+    written: Option<Lease>,
 }
 
 impl LeaderElector {
@@ -58,6 +60,7 @@ impl LeaderElector {
             durations: Durations::default(),
             clock,
             seen: None,
+            written: None,
         }
     }
 
@@ -135,6 +138,18 @@ impl LeaderElector {
     /// Takes or renews the lease if that is allowed now.
     async fn try_hold(&mut self) -> Result<bool, Error> {
         let now = MicroTime(timestamp(&self.clock));
+        if let Some(mut lease) = self.written.take() {
+            lease.spec.get_or_insert_default().renew_time = Some(now.clone());
+            match self.caller.update(&lease).await {
+                Ok(stored) => return Ok(self.wrote(stored)),
+                // Somebody wrote it or removed it: what is there decides.
+                Err(error) if error.is_conflict() || error.is_not_found() => {}
+                Err(error) => {
+                    self.written = Some(lease);
+                    return Err(error);
+                }
+            }
+        }
         let mut lease = match self.caller.get::<Lease>(&self.ns, &self.name).await {
             Ok(lease) => lease,
             Err(error) if error.is_not_found() => return self.create(now).await,
@@ -157,8 +172,13 @@ impl LeaderElector {
         };
         lease.spec = Some(self.spec(acquired, now, transitions, spec));
         let stored = self.caller.update(&lease).await?;
-        self.seen = stored.spec.map(|s| (s, Instant::now()));
-        Ok(true)
+        Ok(self.wrote(stored))
+    }
+
+    fn wrote(&mut self, stored: Lease) -> bool {
+        self.seen = stored.spec.clone().map(|s| (s, Instant::now()));
+        self.written = Some(stored);
+        true
     }
 
     fn expired(&self) -> bool {
@@ -203,8 +223,7 @@ impl LeaderElector {
                 spec: Some(spec),
             })
             .await?;
-        self.seen = stored.spec.map(|s| (s, Instant::now()));
-        Ok(true)
+        Ok(self.wrote(stored))
     }
 
     async fn release(&mut self) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! events recorder, leader election by Lease. Must never know: what a controller decides, how the server stores.
 //! Read first: `informer.rs`, `driver.rs`.
 
+pub mod account;
 pub mod cache;
 pub mod driver;
 pub mod events;
@@ -18,6 +19,7 @@ pub mod selector;
 pub mod watch;
 pub mod workqueue;
 
+pub use account::Remote;
 pub use cache::Key;
 pub use informer::{Event, Factory, Informer, Lister};
 pub use object::{Object, Partial};

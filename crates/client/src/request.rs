@@ -29,6 +29,10 @@ where
 /// # Errors
 /// When the file cannot be read or does not describe a usable cluster.
 pub async fn from_kubeconfig(file: &std::path::Path) -> Result<kube::Client, Error> {
+    Ok(kube::Client::try_from(load(file).await?)?)
+}
+
+pub(crate) async fn load(file: &std::path::Path) -> Result<kube::Config, Error> {
     let config = kube::config::Kubeconfig::read_from(file).map_err(|e| Error::Config(e.to_string()))?;
     let options = kube::config::KubeConfigOptions::default();
     let mut config = kube::Config::from_custom_kubeconfig(config, &options)
@@ -36,7 +40,7 @@ pub async fn from_kubeconfig(file: &std::path::Path) -> Result<kube::Client, Err
         .map_err(|e| Error::Config(e.to_string()))?;
     // Watches are silent for as long as nothing happens.
     config.read_timeout = None;
-    Ok(kube::Client::try_from(config)?)
+    Ok(config)
 }
 
 /// Why a request did not succeed.

@@ -81,8 +81,9 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Page<'a> {
     metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
+    /// Null in an empty PartialObjectMetadataList.
     #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
+    items: Option<Vec<&'a RawValue>>,
 }
 
 /// Why one connection ended.
@@ -185,9 +186,9 @@ impl<S> Loop<S> {
         format!("{}?{}{}{}", self.source.path, self.source.query, glue, params)
     }
 
-    async fn get(&self, url: &str) -> Result<Body, Error> {
+    async fn get(&self, url: &str, accept: &str) -> Result<Body, Error> {
         let request = Request::get(url)
-            .header("Accept", self.source.accept)
+            .header("Accept", accept)
             .header("Accept-Encoding", "identity")
             .body(Body::empty())
             .map_err(|e| Error::Other(e.to_string()))?;
@@ -211,7 +212,7 @@ impl<S> Loop<S> {
                     .into()
             }
         };
-        self.get(&self.url(&params)).await
+        self.get(&self.url(&params), self.source.accept).await
     }
 
     async fn list<K: Object>(&mut self) -> Result<(), Error>
@@ -219,16 +220,26 @@ impl<S> Loop<S> {
         S: FnMut(Delta<K>) + Send,
     {
         (self.sink)(Delta::Restart);
+        // What is a PartialObjectMetadata in a watch is a PartialObjectMetadataList here.
+        let accept = self
+            .source
+            .accept
+            .replace("as=PartialObjectMetadata;", "as=PartialObjectMetadataList;");
         let mut next = String::new();
         loop {
             let body = self
-                .get(&self.url(&format!("limit={PAGE}{next}")))
+                .get(&self.url(&format!("limit={PAGE}{next}")), &accept)
                 .await?
                 .collect_bytes()
                 .await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
-            for item in page.items {
-                (self.sink)(Delta::Apply(serde_json::from_str(item.get())?));
+            for item in page.items.unwrap_or_default() {
+                match serde_json::from_str::<K>(item.get()) {
+                    Ok(object) => self.object("ADDED", object),
+                    Err(error) => {
+                        tracing::error!(path = self.source.path, %error, "undecodable object in list");
+                    }
+                }
             }
             match page.metadata.continue_.filter(|c| !c.is_empty()) {
                 Some(token) => next = format!("&continue={}", encode(&token)),
@@ -346,6 +357,15 @@ impl<S> Loop<S> {
     fn error(&self, object: &RawValue) -> End {
         match serde_json::from_str::<Status>(object.get()) {
             Ok(status) if status.code == 410 => End::Expired,
+            // A server that cannot stream its list may say so in the stream only; client-go lists after any error too.
+            Ok(status) if self.resume.is_none() && self.streaming => {
+                tracing::debug!(
+                    path = self.source.path,
+                    message = status.message,
+                    "listing instead"
+                );
+                End::NoStreaming
+            }
             Ok(status) => End::Failed(Error::Api(status.boxed())),
             Err(error) => End::Failed(error.into()),
         }
@@ -356,8 +376,8 @@ fn denied(status: &Status) -> bool {
     status.code == 403 && status.reason == "Forbidden" && !status.message.contains("sendInitialEvents")
 }
 
-/// Percent-encodes what a continue token may hold outside the unreserved set.
-pub(crate) fn encode(text: &str) -> String {
+/// Percent-encodes what a query parameter may hold outside the unreserved set.
+pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for byte in text.bytes() {
         match byte {

@@ -3,6 +3,8 @@
 //! Owns: what becomes of workloads, namespaces, nodes and everything that is derived from other objects. Must never
 //! know: how the server stores, how a node runs pods. Read first: `core/action.rs`, `replicaset/plan.rs`.
 
+pub mod bootstrap;
+pub mod certificates;
 pub mod cluster_roles;
 pub mod core;
 pub mod cronjob;
@@ -12,6 +14,7 @@ pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
 pub mod job;
+pub mod keys;
 pub mod namespace;
 pub mod nodes;
 pub mod protection;
@@ -22,6 +25,7 @@ pub mod root_ca;
 mod run;
 pub mod service_account;
 pub mod service_account_tokens;
+pub mod service_cidrs;
 pub mod statefulset;
 pub mod ttl;
 

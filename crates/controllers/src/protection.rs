@@ -9,7 +9,7 @@ use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::core::context::queue_self;
 use crate::core::{Action, Context, Write, pod};
@@ -19,7 +19,7 @@ pub const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 pub const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
 
 /// Adds the finalizer to what lives, takes it from what goes and is not used.
-pub fn plan<K: Metadata<Ty = ObjectMeta>>(
+pub fn plan<K: Metadata<Ty = ObjectMeta> + Clone + Serialize>(
     object: &K,
     finalizer: &str,
     used: impl FnOnce() -> bool,
@@ -32,13 +32,9 @@ pub fn plan<K: Metadata<Ty = ObjectMeta>>(
         (true, true) if !used() => all.into_iter().filter(|f| f != finalizer).collect(),
         _ => return None,
     };
-    let wanted = if wanted.is_empty() {
-        Value::Null
-    } else {
-        json!(wanted)
-    };
-    let patch = json!({"metadata": {"uid": meta.uid(), "resourceVersion": meta.rv(), "finalizers": wanted}});
-    Some(Write::patch(object, patch).into())
+    let mut updated = object.clone();
+    updated.metadata_mut().finalizers = Some(wanted).filter(|wanted| !wanted.is_empty());
+    Some(Write::update(&updated).into())
 }
 
 /// The claims a pod uses.
@@ -62,7 +58,11 @@ fn by_claim(pod: &Pod) -> Vec<String> {
 
 /// Runs both controllers until their context stops.
 pub async fn run(context: Context) {
-    tokio::join!(claims(context.clone()), volumes(context));
+    let claims_context = context.acting_as("pvc-protection-controller");
+    tokio::join!(
+        claims(claims_context),
+        volumes(context.acting_as("pv-protection-controller"))
+    );
 }
 
 async fn claims(context: Context) {

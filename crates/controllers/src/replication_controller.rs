@@ -1,11 +1,10 @@
 //! The ReplicationController controller: a ReplicaSet in all but name, so the same plan serves it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
+use corten_client::driver::Next;
 use corten_client::object::{MetaExt, controller_ref, reference};
 use corten_client::selector::Selector;
 use corten_client::{Error, Informer, Key, Queue};
@@ -16,9 +15,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::core::action::value;
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::orphans;
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::{Action, Context, Executor, Expectations, Write, pod};
+use crate::core::crew::crew;
+use crate::core::{Action, Context, Executor, Expectations, LAGGING, Reconcile, Write, drive, pod};
 use crate::replicaset::{self, View};
 
 const WORKERS: usize = 4;
@@ -58,18 +58,14 @@ pub async fn run(context: Context) {
     let executor = context.executor("replication-controller");
     let stop = context.stop.clone();
     let expectations = Expectations::default();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         controllers,
         pods,
         expectations,
-    });
-    driver::run("replicationmanager", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+    };
+    drive("replicationmanager", queue, WORKERS, stop, controller).await;
 }
 
 fn selector(controller: &ReplicationController) -> Selector {
@@ -155,31 +151,29 @@ fn retarget(actions: &mut [Action], controller: &ReplicationController) {
     }
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &[&self.pods])
+            .await?;
         let Some(controller) = self.controllers.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
         let now = self.context.now();
-        let own = self.pods.indexed("controller", controller.metadata.uid());
-        let settled = self
-            .expectations
-            .satisfied(key, "pods", self.pods.revision(), |uid| {
-                own.iter()
-                    .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
-            });
-        let terminating = own.iter().filter(|p| pod::is_terminating(p)).count();
-        let active = self.claim_pods(&controller, own).await?;
+        let (executor, selector) = (&self.executor, selector(&controller));
+        let mut crew = crew(executor, &self.expectations, &self.pods, &*controller, &selector).await?;
+        crew.settled &= shown;
         let set = as_set(&controller);
         let view = View {
             set: &set,
-            active,
-            terminating,
+            active: crew.active,
+            terminating: crew.terminating,
             crowd: HashMap::new(),
         };
         let mut error = None;
-        if settled && !controller.metadata.terminating() {
+        if crew.settled && !controller.metadata.terminating() {
             let mut actions = replicaset::manage(&view, now);
             retarget(&mut actions, &controller);
             error = self
@@ -202,6 +196,9 @@ impl Controller {
         if let Some(error) = error {
             return Err(error);
         }
+        if !crew.settled {
+            return Ok(Next::After(LAGGING));
+        }
         let min_ready = controller
             .spec
             .as_ref()
@@ -210,38 +207,5 @@ impl Controller {
         let wait =
             pod::next_available(view.active.iter().map(|p| &**p), min_ready, now).filter(|_| min_ready > 0);
         Ok(wait.map_or(Next::Done, |d| Next::After(d + Duration::from_millis(10))))
-    }
-
-    async fn claim_pods(
-        &self,
-        c: &ReplicationController,
-        own: Vec<Arc<Pod>>,
-    ) -> Result<Vec<Arc<Pod>>, Error> {
-        let candidates = own
-            .into_iter()
-            .chain(self.pods.indexed("orphans", c.metadata.ns()));
-        let candidates = candidates.filter(|p| pod::is_active(p));
-        let claimed = claim(
-            &controller_ref(c),
-            c.metadata.terminating(),
-            &selector(c),
-            candidates,
-            |_| true,
-        );
-        if !claimed.adopt.is_empty() {
-            let fresh: ReplicationController = self
-                .executor
-                .caller
-                .get(c.metadata.ns(), c.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != c.metadata.uid() || fresh.metadata.terminating() {
-                return Err(Error::Other("the ReplicationController is gone".into()));
-            }
-        }
-        let writes: Vec<Write> = claimed.adopt.into_iter().chain(claimed.release).collect();
-        if !writes.is_empty() {
-            self.executor.apply(vec![Action::Together(writes)], None).await?;
-        }
-        Ok(claimed.owned)
     }
 }

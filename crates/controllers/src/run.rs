@@ -5,15 +5,18 @@ use corten_stdx::SharedClock;
 use tokio::task::JoinSet;
 
 use crate::core::Context;
-use crate::nodes::{ipam, lifecycle, pod_gc, tainted};
+use crate::core::context::Identities;
+use crate::keys::Keys;
+use crate::nodes::{ipam, lifecycle, pod_gc, tainted, ttl};
+use crate::service_account_tokens::Filling;
 use crate::{
-    cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace,
-    protection, quota, replicaset, replication_controller, root_ca, service_account, service_account_tokens,
-    statefulset, ttl,
+    bootstrap, certificates, cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage,
+    job, namespace, protection, quota, replicaset, replication_controller, root_ca, service_account,
+    service_account_tokens, service_cidrs, statefulset,
 };
 
 /// What the controllers need to be told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The CA bundle (PEM) pods verify the server with; empty: it is not published.
     pub root_ca: String,
@@ -21,6 +24,9 @@ pub struct Config {
     pub cluster_cidrs: Vec<ipnet::IpNet>,
     pub grace: lifecycle::Grace,
     pub clock: SharedClock,
+    /// Whom each controller writes as; none: as the factory's client.
+    pub identities: Option<Identities>,
+    pub keys: Keys,
 }
 
 impl Config {
@@ -32,6 +38,8 @@ impl Config {
             cluster_cidrs: Vec::new(),
             grace: lifecycle::Grace::default(),
             clock,
+            identities: None,
+            keys: Keys::default(),
         }
     }
 }
@@ -41,40 +49,85 @@ impl Config {
 pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) {
     let context = Context {
         factory,
-        clock: config.clock,
+        clock: config.clock.clone(),
         stop,
+        identities: config.identities.clone(),
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(deployment::run(context.clone()));
-    tasks.spawn(replicaset::run(context.clone()));
-    tasks.spawn(endpoints::run(context.clone()));
-    tasks.spawn(garbage::run(context.clone()));
-    tasks.spawn(namespace::run(context.clone()));
-    tasks.spawn(service_account::run(context.clone()));
-    tasks.spawn(job::run(context.clone()));
-    tasks.spawn(statefulset::run(context.clone()));
-    tasks.spawn(daemonset::run(context.clone()));
-    tasks.spawn(cronjob::run(context.clone()));
-    tasks.spawn(disruption::run(context.clone()));
-    tasks.spawn(replication_controller::run(context.clone()));
-    tasks.spawn(quota::run(context.clone()));
-    tasks.spawn(ttl::run(context.clone()));
-    tasks.spawn(cluster_roles::run(context.clone()));
-    tasks.spawn(protection::run(context.clone()));
-    tasks.spawn(endpoints::mirror::run(context.clone()));
-    tasks.spawn(service_account_tokens::run(context.clone()));
-    tasks.spawn(lifecycle::run(context.clone(), config.grace));
-    tasks.spawn(tainted::run(context.clone()));
-    tasks.spawn(pod_gc::run(context.clone()));
-    if !config.cluster_cidrs.is_empty() {
-        tasks.spawn(ipam::run(context.clone(), config.cluster_cidrs.clone()));
-    }
-    if !config.root_ca.is_empty() {
-        tasks.spawn(root_ca::run(context.clone(), config.root_ca.clone()));
-    }
+    workloads(&context, &mut tasks);
+    derived(&context, &mut tasks, &config);
+    housekeeping(&context, &mut tasks);
+    nodes(&context, &mut tasks, &config);
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller ended unexpectedly");
         }
+    }
+}
+
+// The accounts are upstream's: its roles and bindings of every cluster name them.
+
+fn workloads(context: &Context, tasks: &mut JoinSet<()>) {
+    tasks.spawn(deployment::run(context.acting_as("deployment-controller")));
+    tasks.spawn(replicaset::run(context.acting_as("replicaset-controller")));
+    tasks.spawn(job::run(context.acting_as("job-controller")));
+    tasks.spawn(statefulset::run(context.acting_as("statefulset-controller")));
+    tasks.spawn(daemonset::run(context.acting_as("daemon-set-controller")));
+    tasks.spawn(cronjob::run(context.acting_as("cronjob-controller")));
+    tasks.spawn(replication_controller::run(
+        context.acting_as("replication-controller"),
+    ));
+    tasks.spawn(crate::ttl::run(
+        context.acting_as("ttl-after-finished-controller"),
+    ));
+}
+
+/// What follows from other objects.
+fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
+    tasks.spawn(endpoints::run(context.clone()));
+    tasks.spawn(endpoints::mirror::run(
+        context.acting_as("endpointslicemirroring-controller"),
+    ));
+    tasks.spawn(service_account::run(
+        context.acting_as("service-account-controller"),
+    ));
+    // Upstream's runs as the controller manager itself: it must be able to make everyone's tokens.
+    let filling = config.keys.tokens.clone().map(|signer| Filling {
+        signer,
+        root_ca: config.root_ca.clone(),
+    });
+    tasks.spawn(service_account_tokens::run(context.clone(), filling));
+    tasks.spawn(cluster_roles::run(
+        context.acting_as("clusterrole-aggregation-controller"),
+    ));
+    tasks.spawn(certificates::run(
+        context.acting_as("certificate-controller"),
+        config.keys.certificates.clone(),
+    ));
+    if !config.root_ca.is_empty() {
+        let context = context.acting_as("root-ca-cert-publisher");
+        tasks.spawn(root_ca::run(context, config.root_ca.clone()));
+    }
+}
+
+fn housekeeping(context: &Context, tasks: &mut JoinSet<()>) {
+    tasks.spawn(garbage::run(context.acting_as("generic-garbage-collector")));
+    tasks.spawn(namespace::run(context.acting_as("namespace-controller")));
+    tasks.spawn(disruption::run(context.acting_as("disruption-controller")));
+    tasks.spawn(quota::run(context.acting_as("resourcequota-controller")));
+    tasks.spawn(protection::run(context.clone()));
+    tasks.spawn(bootstrap::signer::run(context.acting_as("bootstrap-signer")));
+    tasks.spawn(bootstrap::cleaner::run(context.acting_as("token-cleaner")));
+    tasks.spawn(service_cidrs::run(context.acting_as("service-cidrs-controller")));
+    tasks.spawn(pod_gc::run(context.acting_as("pod-garbage-collector")));
+}
+
+fn nodes(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
+    let context = context.acting_as("node-controller");
+    tasks.spawn(lifecycle::run(context.clone(), config.grace));
+    tasks.spawn(tainted::run(context.clone()));
+    tasks.spawn(ttl::run(context.acting_as("ttl-controller")));
+    if !config.cluster_cidrs.is_empty() {
+        tasks.spawn(ipam::run(context, config.cluster_cidrs.clone()));
     }
 }

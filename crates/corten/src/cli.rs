@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start a cluster on this machine: control plane and node
     Up(UpArgs),
+    /// Run roles of a control plane on their own, here or for another API server
+    Server(Box<ServerArgs>),
     /// Stop the cluster and remove everything it made outside its data directory
     Down(ClusterArgs),
     /// Say what is running
@@ -42,14 +44,83 @@ pub(crate) enum Command {
 }
 
 /// What every command needs to find its cluster.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ClusterArgs {
     /// The cluster's data directory
     #[arg(long, default_value = DEFAULT_DATA_DIR, value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
 }
 
+/// A role of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleName {
+    /// The API server, and the store beside it
+    Apiserver,
+    /// What kube-controller-manager does
+    Controllers,
+    /// What kube-scheduler does
+    Scheduler,
+}
+
+impl RoleName {
+    pub(crate) const ALL: [Self; 3] = [Self::Apiserver, Self::Controllers, Self::Scheduler];
+}
+
 #[derive(Args, Clone, Debug)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The roles to run [default: all]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub(crate) only: Vec<RoleName>,
+    /// The API server that controllers and scheduler work for [default: that of this data directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Port of the API server
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Address under which pods and nodes reach the API server [default: the address of the default route]
+    #[arg(long, value_name = "IP")]
+    pub(crate) advertise_address: Option<IpAddr>,
+    /// Addresses for pods; with --kubeconfig, nodes get their share of it only if it is given
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) cluster_cidr: Option<ipnet::IpNet>,
+    /// Addresses for services
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_cidr: Option<ipnet::IpNet>,
+    /// Give each controller a service account of its own, by tokens the kubeconfig's user may request
+    #[arg(long, requires = "kubeconfig")]
+    pub(crate) use_service_account_credentials: bool,
+    /// What pods are given to verify the API server with
+    #[arg(long, value_name = "FILE", requires = "kubeconfig")]
+    pub(crate) root_ca_file: Option<PathBuf>,
+    /// The key that signs tokens of service accounts
+    #[arg(long, value_name = "FILE", requires = "kubeconfig")]
+    pub(crate) service_account_private_key_file: Option<PathBuf>,
+    /// The CA that signs certificates of clients and kubelets
+    #[arg(long, value_name = "FILE", requires_all = ["kubeconfig", "cluster_signing_key_file"])]
+    pub(crate) cluster_signing_cert_file: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
+    pub(crate) cluster_signing_key_file: Option<PathBuf>,
+    /// Log lines of this level and above: error, warn, info, debug, trace, or per-crate directives
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "CORTEN_LOG")]
+    pub(crate) log: String,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
+}
+
+impl ServerArgs {
+    pub(crate) fn roles(&self) -> Vec<RoleName> {
+        if self.only.is_empty() {
+            RoleName::ALL.to_vec()
+        } else {
+            self.only.clone()
+        }
+    }
+}
+
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -86,6 +157,9 @@ pub(crate) struct UpArgs {
     /// How long a node may be silent before it is NotReady
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) node_monitor_grace_period: Option<std::time::Duration>,
+    /// Leave a role to another process: it takes the role's lease
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = ["controllers", "scheduler"])]
+    pub(crate) without: Vec<String>,
     /// Do not add the context `corten` to ~/.kube/config
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,
@@ -95,6 +169,32 @@ pub(crate) struct UpArgs {
     /// Set by `--detach` for the process it starts
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
+}
+
+/// What is audited; upstream's flags.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Audit log")]
+pub(crate) struct AuditArgs {
+    /// Which requests are audited: a file with a Policy of audit.k8s.io/v1
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// Where audit events are written, one JSON object a line; - is standard output
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    /// Days after which audit logs that were set aside are removed; 0 never
+    #[arg(long, value_name = "DAYS", default_value_t = 366)]
+    pub(crate) audit_log_maxage: u32,
+    /// Audit logs set aside that are kept; 0 all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) audit_log_maxbackup: usize,
+    /// Megabytes after which the audit log is set aside; 0 never
+    #[arg(long, value_name = "MB", default_value_t = 100)]
+    pub(crate) audit_log_maxsize: u64,
+    /// Where audit events are sent in batches: a kubeconfig file
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_webhook_config_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -126,7 +226,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// What to measure
-    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
+    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
     pub(crate) what: Vec<String>,
     /// Objects to create, and pods to start divided by 100
     #[arg(long, default_value_t = 2000)]

@@ -1,12 +1,16 @@
 //! Store, registry, API server, controllers and scheduler, in this process.
 
+use crate::cli::RoleName;
 use crate::cluster::Cluster;
 use crate::parts::Parts;
 use crate::paths::Paths;
+use crate::roles::{Candidate, Role};
+use crate::{keys, roles};
 use anyhow::Context;
+use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
 use corten_auth::pki::{Pki, ServingNames};
-use corten_auth::{UserInfo, groups, kubeconfig};
+use corten_auth::{UserInfo, kubeconfig, users};
 use corten_client::{CancellationToken, Factory, Informer, Object};
 use corten_controllers::nodes::lifecycle::Grace;
 use corten_registry::Registry;
@@ -28,6 +32,8 @@ pub(crate) struct Front {
     /// Where pods and nodes reach it.
     pub(crate) advertise: IpAddr,
     pub(crate) dialer: Arc<dyn KubeletDialer>,
+    /// What is audited.
+    pub(crate) audit: Option<AuditOptions>,
 }
 
 /// A control plane that runs.
@@ -35,6 +41,8 @@ pub(crate) struct ControlPlane {
     pub(crate) api: ApiServer,
     pub(crate) pki: Arc<Pki>,
     parts: Parts,
+    /// Whether the controllers are this process's.
+    controlled: bool,
 }
 
 /// Starts everything and writes the admin kubeconfig; the API is served when this returns.
@@ -42,6 +50,7 @@ pub(crate) async fn start(
     cluster: &Cluster,
     paths: &Paths,
     front: Front,
+    roles: &[RoleName],
     stop: CancellationToken,
 ) -> anyhow::Result<ControlPlane> {
     let (pki, registry) = tokio::try_join!(pki(cluster, paths, front.advertise), open_registry(paths))?;
@@ -57,6 +66,7 @@ pub(crate) async fn start(
         },
         issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
         static_tokens: Vec::new(),
+        audit: front.audit,
         dialer: front.dialer,
     };
     let (api, tls) = standard.start(&pki).await.context("starting the API server")?;
@@ -71,8 +81,14 @@ pub(crate) async fn start(
         corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()),
     );
     write_admin(&paths.admin_kubeconfig(), cluster, &pki)?;
-    start_controllers(&mut parts, cluster, &api, &pki, &stop);
-    Ok(ControlPlane { api, pki, parts })
+    start_roles(&mut parts, cluster, &api, &pki, roles, &stop);
+    let controlled = roles.contains(&RoleName::Controllers);
+    Ok(ControlPlane {
+        api,
+        pki,
+        parts,
+        controlled,
+    })
 }
 
 impl ControlPlane {
@@ -82,10 +98,14 @@ impl ControlPlane {
     }
 
     /// Resolves once pods can be made: the default service account and the CA they need are in the default namespace.
+    /// At once if that is left to another process's controllers.
     pub(crate) async fn accepts_pods(&self, stop: &CancellationToken) {
+        if !self.controlled {
+            return;
+        }
         let stop = stop.child_token();
         let factory = Factory::new(
-            self.client(UserInfo::new("system:kube-controller-manager", [groups::MASTERS])),
+            self.client(UserInfo::new(users::CONTROLLER_MANAGER, [])),
             stop.clone(),
         );
         let accounts = factory.filtered::<ServiceAccount>("fieldSelector=metadata.name%3Ddefault");
@@ -138,21 +158,23 @@ async fn open_registry(paths: &Paths) -> anyhow::Result<Arc<Registry>> {
         .context("reading the store")
 }
 
-fn start_controllers(
+fn start_roles(
     parts: &mut Parts,
     cluster: &Cluster,
     api: &ApiServer,
-    pki: &Pki,
+    pki: &Arc<Pki>,
+    names: &[RoleName],
     stop: &CancellationToken,
 ) {
     let clock: SharedClock = RealClock::shared();
-    let as_user = |name: &str, more: &[&str]| {
-        corten_client::in_process(api.in_process(UserInfo::new(name, more.iter().copied())))
+    let as_user = |name: &str| corten_client::in_process(api.in_process(UserInfo::new(name, [])));
+    let controllers = as_user(users::CONTROLLER_MANAGER);
+    let factory = Factory::new(controllers.clone(), stop.clone());
+    let accounts = api.clone();
+    let identities = move |account: &str| {
+        let user = UserInfo::service_account("kube-system", account, "");
+        corten_client::in_process(accounts.in_process(user))
     };
-    let factory = Factory::new(
-        as_user("system:kube-controller-manager", &[groups::MASTERS]),
-        stop.clone(),
-    );
     let config = corten_controllers::Config {
         root_ca: pki.ca_pem().to_owned(),
         cluster_cidrs: vec![cluster.cluster_cidr],
@@ -160,17 +182,19 @@ fn start_controllers(
             monitor: cluster.node_monitor_grace(),
             ..Grace::default()
         },
+        identities: Some(Arc::new(identities)),
+        keys: keys::of_cluster(pki),
         ..corten_controllers::Config::new(clock.clone())
     };
-    parts.spawn(
-        "controllers",
-        corten_controllers::run_all(factory.clone(), config, stop.clone()),
-    );
-    let scheduling = factory.acting_as(as_user("system:kube-scheduler", &[]));
-    parts.spawn(
-        "scheduler",
-        corten_scheduler::run(scheduling, corten_scheduler::Config::new(clock), stop.clone()),
-    );
+    let mut roles = Vec::new();
+    if names.contains(&RoleName::Controllers) {
+        roles.push(Role::controllers(controllers, config));
+    }
+    if names.contains(&RoleName::Scheduler) {
+        roles.push(Role::scheduler(as_user(users::SCHEDULER), clock.clone()));
+    }
+    let candidate = Candidate::near(&cluster.node_name, &cluster.id, clock);
+    roles::spawn(parts, roles, &candidate, &factory, stop);
 }
 
 fn write_admin(path: &Path, cluster: &Cluster, pki: &Pki) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// More threads than this only cost memory: the server waits, it does not compute.
 const WORKERS_MAX: usize = 8;
@@ -81,4 +82,15 @@ pub(crate) fn listen_kubelet(port: Option<u16>) -> anyhow::Result<TcpListener> {
         Some(port) => listen(port, "--kubelet-port"),
         None => listen(KUBELET_PORT, "--kubelet-port").or_else(|_| listen(0, "--kubelet-port")),
     }
+}
+
+/// Resolves when the process is asked to end.
+pub(crate) fn ends() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
 }

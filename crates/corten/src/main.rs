@@ -4,6 +4,7 @@
 //! Read first: `up.rs` (how a cluster starts) and `node.rs` (what a node is made of).
 
 mod agent;
+mod audit;
 mod bench;
 mod cli;
 mod cluster;
@@ -13,6 +14,7 @@ mod detach;
 mod down;
 mod feeds;
 mod image;
+mod keys;
 mod lock;
 mod logging;
 mod machine;
@@ -21,6 +23,8 @@ mod node;
 mod parts;
 mod paths;
 mod pod_network;
+mod roles;
+mod server;
 mod status;
 mod up;
 
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Command::Keeper(args) => return corten_runtime::keeper::main(args.rest),
         Command::Agent(args) => agent::run(&args),
         Command::Up(args) => up::run(&args),
+        Command::Server(args) => server::run(&args),
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Image(command) => image::run(command),

@@ -127,6 +127,7 @@ fn start_feeds(
 
     let node = feeds::services::Node {
         name: config.name.clone(),
+        zone: String::new(),
         own_addresses: vec![dns_ip],
     };
     let (services, end) = (factory.clone(), stop.clone());

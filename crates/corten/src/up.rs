@@ -1,12 +1,14 @@
 //! `corten up`: from nothing, or from what an earlier run left, to a cluster that is ready.
 
-use crate::cli::UpArgs;
+use crate::cli::{RoleName, UpArgs};
 use crate::cluster::{Cluster, Ranges};
 use crate::control_plane::{self, CONTEXT, ControlPlane, Front, with_entry};
 use crate::many::{self, Hub};
 use crate::paths::Paths;
-use crate::{detach, lock, logging, machine, node};
+use crate::{audit, detach, lock, logging, machine, node};
 use anyhow::Context;
+use clap::ValueEnum;
+use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{DirectDialer, KubeletDialer};
 use corten_auth::{UserInfo, kubeconfig};
 use corten_client::CancellationToken;
@@ -14,7 +16,6 @@ use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
 }
 
 fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
+    let audit = audit::options(&args.audit)?;
     if args.detached {
         detach::leave_session();
     }
@@ -41,8 +43,8 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
     let cluster = Cluster::load_or_choose(args, free_ranges)?;
     machine::runtime()?.block_on(async {
         let stop = CancellationToken::new();
-        let ended = ends()?;
-        let running = start(&cluster, paths, &stop).await;
+        let ended = machine::ends()?;
+        let running = start(&cluster, paths, &roles(args), audit, &stop).await;
         let running = match running {
             Ok(running) => running,
             Err(error) => {
@@ -86,10 +88,25 @@ impl Running {
     }
 }
 
-async fn start(cluster: &Cluster, paths: &Paths, stop: &CancellationToken) -> anyhow::Result<Running> {
+/// The roles that this process takes.
+fn roles(args: &UpArgs) -> Vec<RoleName> {
+    let wanted = |role: &RoleName| {
+        let value = role.to_possible_value();
+        !value.is_some_and(|value| args.without.iter().any(|name| value.matches(name, false)))
+    };
+    RoleName::ALL.into_iter().filter(wanted).collect()
+}
+
+async fn start(
+    cluster: &Cluster,
+    paths: &Paths,
+    roles: &[RoleName],
+    audit: Option<AuditOptions>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Running> {
     let listener = machine::listen(cluster.port, "--port")?;
     if cluster.nodes > 1 {
-        return start_many(cluster, paths, listener, stop).await;
+        return start_many(cluster, paths, roles, audit, listener, stop).await;
     }
     let ip = match cluster.node_ip.or_else(machine::default_address) {
         Some(ip) => ip,
@@ -99,8 +116,9 @@ async fn start(cluster: &Cluster, paths: &Paths, stop: &CancellationToken) -> an
         listeners: vec![listener],
         advertise: ip,
         dialer: Arc::new(DirectDialer),
+        audit,
     };
-    let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
+    let plane = control_plane::start(cluster, paths, front, roles, stop.clone()).await?;
     let mut node = node::start(single(cluster, paths, &plane, ip)?, stop.clone()).await?;
     let (ready, ()) = tokio::join!(node.ready(), plane.accepts_pods(stop));
     ready?;
@@ -137,6 +155,8 @@ fn single(
 async fn start_many(
     cluster: &Cluster,
     paths: &Paths,
+    roles: &[RoleName],
+    audit: Option<AuditOptions>,
     listener: std::net::TcpListener,
     stop: &CancellationToken,
 ) -> anyhow::Result<Running> {
@@ -147,8 +167,9 @@ async fn start_many(
         listeners: vec![listener, inside],
         advertise: hub.address(),
         dialer,
+        audit,
     };
-    let plane = control_plane::start(cluster, paths, front, stop.clone()).await?;
+    let plane = control_plane::start(cluster, paths, front, roles, stop.clone()).await?;
     let (hub, ()) = tokio::join!(
         many::start_agents(hub, cluster, paths, &plane, stop),
         plane.accepts_pods(stop)
@@ -162,23 +183,12 @@ async fn start_many(
 }
 
 /// Ranges that nothing on the machine uses. Another cluster shows by its routes, also where only its containers run.
-fn free_ranges() -> anyhow::Result<Ranges> {
+pub(crate) fn free_ranges() -> anyhow::Result<Ranges> {
     let ranges = corten_net::cidr::pick(None, &[]).context("choosing address ranges")?;
     Ok(Ranges {
         pods: IpNet::V4(ranges.pods),
         services: IpNet::V4(ranges.services),
         nodes: IpNet::V4(ranges.nodes),
-    })
-}
-
-/// Resolves when the process is asked to end.
-fn ends() -> anyhow::Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
     })
 }
 

@@ -116,3 +116,36 @@ pub(crate) fn udp_bytes(request: &Message, response: &Message) -> Option<Vec<u8>
     }
     response.truncate().to_vec().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use hickory_proto::rr::{Name, RecordType};
+    use std::str::FromStr;
+
+    /// Whatever comes is answered or ignored, and the answer fits.
+    #[test]
+    fn spoiled_requests_are_answered_or_ignored() {
+        let corpus: Vec<Vec<u8>> = ["web.default.svc.cluster.local.", "1.0.96.10.in-addr.arpa.", "."]
+            .iter()
+            .map(|name| {
+                let mut message = Message::query();
+                message.add_query(Query::query(Name::from_str(name).unwrap(), RecordType::A));
+                message.set_edns(Edns::new());
+                message.to_vec().unwrap()
+            })
+            .collect();
+        let mut questions = 0;
+        for round in 0..corten_fuzz::ROUNDS {
+            let input = corten_fuzz::bytes(&mut corten_fuzz::Random::new(round), &corpus);
+            if let Request::Question(message, _) = read(&input) {
+                questions += 1;
+                let failure = failure(&message, ResponseCode::ServFail);
+                let bytes = udp_bytes(&message, &failure).unwrap();
+                assert!(bytes.len() <= MAX_UDP_BYTES, "round {round}");
+            }
+        }
+        assert!(questions > 100, "only {questions} were understood");
+    }
+}

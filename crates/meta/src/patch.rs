@@ -18,14 +18,18 @@ pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
     }
     let operations: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(e.to_string()))?;
-    json_patch::patch(doc, &operations).map_err(|_| {
+    // On a copy: the library's way back panics where a value was moved into a place that it then lacks.
+    let mut patched = doc.clone();
+    json_patch::patch_unsafe(&mut patched, &operations).map_err(|_| {
         Status::new(
             422,
             "Invalid",
             "the server rejected our request due to an error in our request",
         )
         .with_details(Details::default())
-    })
+    })?;
+    *doc = patched;
+    Ok(())
 }
 
 /// Applies an RFC 7386 patch: nulls delete, objects merge, all else replaces.
@@ -59,5 +63,18 @@ mod tests {
         assert_eq!(doc["c"], json!([3, 4]));
         let error = json_patch(&mut doc, &json!([{"op": "test", "path": "/c/0", "value": 9}])).unwrap_err();
         assert_eq!(error.code, 422);
+    }
+
+    #[test]
+    fn a_patch_that_fails_halfway_changes_nothing() {
+        let mut doc = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"list": [1]}});
+        let before = doc.clone();
+        let patch = json!([
+            {"op": "add", "path": "/metadata/labels/x", "value": "y"},
+            {"op": "move", "from": "/metadata/labels", "path": "/spec/list/0"},
+            {"op": "test", "path": "/nowhere", "value": 1},
+        ]);
+        assert_eq!(json_patch(&mut doc, &patch).unwrap_err().code, 422);
+        assert_eq!(doc, before);
     }
 }

@@ -100,6 +100,9 @@ fn interpret(suffix: &str) -> Option<(u32, i32, Format)> {
     })
 }
 
+/// Larger amounts than 10^28 are taken for that: the canonical text of every amount must be readable again.
+const MAX_NANOS: i128 = 10_i128.pow(37);
+
 fn pow10(exponent: u32) -> i128 {
     10_i128.checked_pow(exponent).unwrap_or(i128::MAX)
 }
@@ -158,6 +161,7 @@ impl Quantity {
             10 => scale_decimal(number, places.saturating_add(exponent)),
             _ => scale_decimal(number.saturating_mul(1 << exponent), places),
         };
+        nanos = nanos.min(MAX_NANOS);
         if format == Format::BinarySi {
             nanos = nanos.min(i128::from(i64::MAX) * NANO);
             if nanos > 0 && nanos < NANO {

@@ -86,6 +86,7 @@ fn service(i: u32, version: u32) -> Arc<ServicePort> {
         serving: true,
         terminating: false,
         local: false,
+        far: false,
         node: None,
     };
     Arc::new(ServicePort {

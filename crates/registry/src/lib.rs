@@ -35,7 +35,7 @@ pub use options::{
     CreateOptions, DeleteOptions, ListOptions, ListPage, Preconditions, Propagation, UpdateOptions,
     VersionMatch, WatchOptions,
 };
-pub use registry::{Deleted, Options, Registry, Updated};
+pub use registry::{Deleted, Options, Registry, Unhealthy, Updated};
 pub use resource::{Resource, ResourceInfo, Subresource};
 pub use strategy::{DeleteStep, GcPolicy, Strategy, StrategyContext};
 pub use versions::Versions;

@@ -80,6 +80,15 @@ pub struct Registry {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// See [`Registry::store_health`].
+#[derive(Clone, Debug)]
+pub struct Unhealthy {
+    /// Why.
+    pub reason: String,
+    /// What is stored can still be read.
+    pub readable: bool,
+}
+
 impl Registry {
     /// Loads what the store holds and starts following it.
     pub async fn open(store: Arc<dyn Store>, options: Options) -> Result<Arc<Self>> {
@@ -223,6 +232,14 @@ impl Registry {
 
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Why a write would fail now. `readable`: what is stored can still be read.
+    pub fn store_health(&self) -> std::result::Result<(), Unhealthy> {
+        self.store.health().map_err(|error| Unhealthy {
+            readable: matches!(error, corten_store::Error::NoSpace { .. }),
+            reason: error.to_string(),
+        })
     }
 
     /// The newest revision in the watch cache: the resourceVersion of a list from it.

@@ -209,6 +209,15 @@ impl Resource {
     pub(crate) fn cache(&self) -> &Cache {
         &self.0.cache
     }
+
+    /// How many objects there are, and about how many bytes one has (the mean of a few).
+    pub fn size(&self) -> (usize, usize) {
+        const SAMPLE: usize = 8;
+        let snapshot = self.0.cache.snapshot();
+        let sample = snapshot.objects.values().take(SAMPLE);
+        let (n, bytes) = sample.fold((0, 0), |(n, bytes), o| (n + 1, bytes + o.bytes.len()));
+        (snapshot.objects.len(), bytes / n.max(1))
+    }
 }
 
 impl Deref for Resource {

@@ -330,4 +330,7 @@ pub trait Store: Send + Sync {
 
     /// Bytes on disk; 0 when the engine cannot say.
     async fn size_bytes(&self) -> Result<u64>;
+
+    /// Why a write would fail now, as far as can be told without writing.
+    fn health(&self) -> Result<()>;
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask codegen`: turns the facts of the Kubernetes API (shared/kubernetes) into the compact tables that the
-//! schema crate embeds. Tables are tab-separated text, one record a line, so that a diff can be read.
+//! schema crate embeds, and the recorded requests into what its tests repeat. Tables are tab-separated text, one record a line, so that a diff can be read.
 
+mod recorded;
 mod resources;
 mod types;
 
@@ -19,7 +20,11 @@ pub fn run() -> Result<()> {
     let discovery = read_json(&facts.join("oracle/discovery.json"))?;
     let columns = read_json(&facts.join("oracle/tables.json"))?;
     write("types.tsv", &types::render(&schema)?)?;
-    write("resources.tsv", &resources::render(&discovery, &columns)?)
+    write("resources.tsv", &resources::render(&discovery, &columns)?)?;
+    let cases = facts.join("oracle/cases.jsonl");
+    let cases = fs::read_to_string(&cases).with_context(|| format!("reading {}", cases.display()))?;
+    let recorded = workspace().join("crates/apiserver/tests/data/recorded.jsonl");
+    fs::write(&recorded, recorded::render(&cases)?).with_context(|| format!("writing {}", recorded.display()))
 }
 
 fn workspace() -> PathBuf {

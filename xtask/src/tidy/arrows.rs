@@ -38,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("net", &["stdx", "sys"]),
     ("dns", &["stdx"]),
+    ("fuzz", &["meta", "schema"]),
 ];
 
 /// Crates outside the workspace that a room must never see, and why.

@@ -26,7 +26,7 @@ pub fn namespaces() -> impl Iterator<Item = Value> {
         .map(|name| json!({"metadata": {"name": name}}))
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     corten_meta::time::format(jiff::Timestamp::now())
 }
 
@@ -142,6 +142,20 @@ pub async fn flow_control(writer: &Writer<'_>) -> Result<()> {
     Ok(())
 }
 
+/// True where one of the default objects is missing, or is kept up to date by the server and has been changed.
+pub fn flow_control_is_touched(levels: &[Value], schemas: &[Value]) -> bool {
+    let touched = |plural: &str, all: &[Value]| {
+        objects(plural).iter().any(|wanted| {
+            let name = object::name(wanted);
+            match all.iter().find(|o| object::name(o) == name) {
+                Some(o) => object::annotation(o, AUTO_UPDATE) == Some("true") && o["spec"] != wanted["spec"],
+                None => true,
+            }
+        })
+    };
+    touched("prioritylevelconfigurations", levels) || touched("flowschemas", schemas)
+}
+
 async fn flow_object(writer: &Writer<'_>, plural: &'static str, wanted: &Value) -> Result<()> {
     let name = object::name(wanted);
     match writer.get(FLOW, plural, "", name).await? {
@@ -200,6 +214,17 @@ const API_SERVICES: [(&str, &str, u32, u32); 21] = [
     ("storage.k8s.io", "v1", 16800, 15),
 ];
 
+/// Priorities of a group and of its version, as upstream gives them; CustomResourceDefinitions' are lower.
+pub fn priorities(group: &str, version: &str) -> (u64, u64) {
+    if group == "apiregistration.k8s.io" {
+        return (20_000, 0);
+    }
+    API_SERVICES
+        .iter()
+        .find(|(g, v, ..)| (*g, *v) == (group, version))
+        .map_or((1000, 100), |row| (u64::from(row.2), u64::from(row.3)))
+}
+
 /// An APIService per group and version served here.
 pub async fn api_services(writer: &Writer<'_>) -> Result<()> {
     let group = "apiregistration.k8s.io";
@@ -234,10 +259,11 @@ pub fn api_service_status(service: &mut Value) {
 pub async fn config_maps(writer: &Writer<'_>, config: &Config) -> Result<()> {
     let data = json!({
         "client-ca-file": config.client_ca_pem,
-        "requestheader-allowed-names": "[\"front-proxy-client\"]",
+        "requestheader-allowed-names": json!([super::FRONT_PROXY_NAME]).to_string(),
         "requestheader-client-ca-file": config.front_proxy_ca_pem,
         "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
         "requestheader-group-headers": "[\"X-Remote-Group\"]",
+        "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
         "requestheader-username-headers": "[\"X-Remote-User\"]",
     });
     let name = "extension-apiserver-authentication";

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use corten_auth::request_header;
 use corten_meta::Status;
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -14,6 +15,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use super::tunnel;
 use crate::body::{Body, RequestBody};
@@ -73,6 +75,8 @@ pub struct Backends {
     pub dialer: Arc<dyn KubeletDialer>,
     /// For kubelets.
     pub tls: KubeletTls,
+    /// Ends every tunnel.
+    pub stop: CancellationToken,
 }
 
 /// How a connection to a target is secured.
@@ -123,26 +127,44 @@ impl Backends {
     /// Where the backend cannot be reached or does not speak HTTP.
     pub async fn send(&self, request: Outgoing) -> Result<Answer, Status> {
         let io = self.open(&request.target, request.security).await?;
-        let bad =
-            |e: hyper::Error| Status::service_unavailable(format!("error trying to reach service: {e}"));
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io))
-            .await
-            .map_err(bad)?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "backend connection ended");
-            }
-        });
         let upgrade = request.upgrade;
+        let host = authority(&request.target);
         let mut head = Request::new(request.body);
         *head.method_mut() = request.method;
         *head.uri_mut() = request.path;
-        *head.headers_mut() = forwarded_headers(request.headers, &request.target, upgrade.is_some());
-        let answer = sender.send_request(head).await.map_err(bad)?;
-        match upgrade {
-            Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(join(client, answer)),
-            _ => Ok(passed_on(answer)),
+        *head.headers_mut() = forwarded_headers(request.headers, &host, upgrade.is_some());
+        converse(io, head, upgrade, &self.stop)
+            .await
+            .map_err(|e| Status::service_unavailable(format!("error trying to reach service: {e}")))
+    }
+}
+
+/// Sends one request over a connection that is open and gives the answer; see [`Backends::send`].
+pub async fn converse(
+    io: impl Io,
+    head: Request<RequestBody>,
+    upgrade: Option<OnUpgrade>,
+    stop: &CancellationToken,
+) -> Result<Answer, hyper::Error> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "backend connection ended");
         }
+    });
+    let answer = sender.send_request(head).await?;
+    match upgrade {
+        Some(client) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(join(client, answer, stop)),
+        _ => Ok(passed_on(answer)),
+    }
+}
+
+/// `host:port`, with brackets where the host is an IPv6 address.
+fn authority(target: &Target) -> String {
+    if target.host.contains(':') {
+        format!("[{}]:{}", target.host, target.port)
+    } else {
+        format!("{}:{}", target.host, target.port)
     }
 }
 
@@ -175,35 +197,31 @@ const HOP: [HeaderName; 6] = [
 ];
 
 /// What of the client's head a backend sees: never its credentials; `Connection` and `Upgrade` only when switching.
-fn forwarded_headers(mut headers: HeaderMap, target: &Target, upgrading: bool) -> HeaderMap {
+pub fn forwarded_headers(mut headers: HeaderMap, host: &str, upgrading: bool) -> HeaderMap {
     for name in HOP {
         headers.remove(name);
     }
     headers.remove(AUTHORIZATION);
-    let impersonation: Vec<HeaderName> = headers
+    let identity: Vec<HeaderName> = headers
         .keys()
-        .filter(|k| k.as_str().starts_with("impersonate-"))
+        .filter(|k| k.as_str().starts_with("impersonate-") || request_header::is_identity_header(k.as_str()))
         .cloned()
         .collect();
-    for name in impersonation {
+    for name in identity {
         headers.remove(name);
     }
     if !upgrading {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);
     }
-    let host = if target.host.contains(':') {
-        format!("[{}]:{}", target.host, target.port)
-    } else {
-        format!("{}:{}", target.host, target.port)
-    };
-    if let Ok(v) = HeaderValue::from_str(&host) {
+    if let Ok(v) = HeaderValue::from_str(host) {
         headers.insert(HOST, v);
     }
     headers
 }
 
-fn passed_on(answer: Response<Incoming>) -> Answer {
+/// A backend's answer without what speaks about its hop only.
+pub fn passed_on(answer: Response<Incoming>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     for name in HOP {
         parts.headers.remove(name);
@@ -215,10 +233,16 @@ fn passed_on(answer: Response<Incoming>) -> Answer {
 }
 
 /// Answers 101 and hands both connections to the tunnel.
-fn join(client: OnUpgrade, answer: Response<Incoming>) -> Answer {
+fn join(client: OnUpgrade, answer: Response<Incoming>, stop: &CancellationToken) -> Answer {
     let (mut parts, body) = answer.into_parts();
     let backend = hyper::upgrade::on(Response::from_parts(parts.clone(), body));
-    tokio::spawn(tunnel::join(client, backend));
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tunnel::join(client, backend) => {}
+            () = stop.cancelled() => {}
+        }
+    });
     parts.extensions.clear();
     Response::from_parts(parts, Body::Empty)
 }

@@ -10,15 +10,26 @@ use crate::negotiate::Shape;
 use crate::respond::{self, Answer};
 use crate::shape;
 
-/// Upstream's name of the store and the two roles; all live in this process, so that this answers is their health.
-const COMPONENTS: [&str; 3] = ["controller-manager", "scheduler", "etcd-0"];
+/// Upstream's name of the store and the two roles, which live in this process: that this answers is their health.
+const COMPONENTS: [&str; 3] = ["controller-manager", "scheduler", STORE];
 
-fn component(name: &str) -> Value {
+const STORE: &str = "etcd-0";
+
+fn component(call: &Call, name: &str) -> Value {
+    let health = if name == STORE {
+        call.server.registry.store_health()
+    } else {
+        Ok(())
+    };
+    let condition = match health {
+        Ok(()) => json!({"type": "Healthy", "status": "True", "message": "ok"}),
+        Err(unhealthy) => json!({"type": "Healthy", "status": "False", "error": unhealthy.reason}),
+    };
     json!({
         "kind": "ComponentStatus",
         "apiVersion": "v1",
         "metadata": {"name": name},
-        "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}],
+        "conditions": [condition],
     })
 }
 
@@ -39,7 +50,7 @@ pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
                 name,
             ));
         }
-        let value = component(name);
+        let value = component(call, name);
         let value = match accepted.shape {
             Shape::Plain => value,
             Shape::Partial => shape::partial(&value, accepted.meta_version),
@@ -48,7 +59,7 @@ pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
         };
         return respond::object(StatusCode::OK, &value, accepted);
     }
-    let values: Vec<Value> = COMPONENTS.iter().map(|c| component(c)).collect();
+    let values: Vec<Value> = COMPONENTS.iter().map(|c| component(call, c)).collect();
     let metadata = json!({"resourceVersion": ""});
     let value = match accepted.shape {
         Shape::Plain => shape::plain_list(served, values, json!({})),

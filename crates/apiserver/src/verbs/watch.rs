@@ -1,5 +1,7 @@
 //! WATCH: a frame per event until the client leaves, the time is up or the server stops.
 
+mod websocket;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ const STREAM_TYPES: [&str; 2] = [
 ///
 /// # Errors
 /// 400 for bad parameters. A resourceVersion too old is an ERROR event, as upstream sends it.
-pub async fn watch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.answer_of(&served)?;
     if accepted.format == Format::Yaml {
         return Err(Status::not_acceptable(&STREAM_TYPES));
@@ -57,9 +59,22 @@ pub async fn watch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let stop = call.server.stop.clone();
     let versions = served.stored()?.clone();
     let mut frames = Frames::new(&call, served, accepted);
-    let chunks = events
-        .take_until(async move { stop.cancelled().await })
-        .ready_chunks(limits::WATCH_COALESCE_FRAMES);
+    let events = events.take_until(stop.cancelled_owned());
+    if websocket::wanted(&call.headers)
+        && let Some(upgrade) = call.upgrade.take()
+    {
+        let answer = websocket::handshake(&call.headers, accepted.format.stream_content_type());
+        let answer = answer.ok_or_else(|| Status::bad_request("websocket key is missing"))?;
+        if versions.versions.is_some() {
+            let converted = events.then(move |event| in_version(versions.clone(), vec![event]));
+            let events = converted.flat_map(stream::iter);
+            tokio::spawn(websocket::serve(upgrade, events.boxed(), frames));
+        } else {
+            tokio::spawn(websocket::serve(upgrade, Box::pin(events), frames));
+        }
+        return Ok(answer);
+    }
+    let chunks = events.ready_chunks(limits::WATCH_COALESCE_FRAMES);
     if versions.versions.is_some() {
         // Objects stored in another version are converted, perhaps by a webhook, in their order.
         let converted = chunks.then(move |events| in_version(versions.clone(), events));

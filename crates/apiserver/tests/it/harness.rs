@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use corten_apiserver::{ApiServer, DirectDialer, Standard, bootstrap};
-use corten_auth::pki::{Pki, ServingNames};
+use corten_apiserver::audit::AuditOptions;
+use corten_apiserver::{ApiServer, BoxIo, DirectDialer, KubeletDialer, Standard, Target, bootstrap};
+use corten_auth::pki::{Identity, Pki, ServingNames};
 use corten_auth::{UserInfo, groups};
 use corten_registry::Registry;
 use corten_store::embedded::{Engine, Options as EngineOptions};
@@ -18,6 +19,7 @@ use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 pub const ADMIN: &str = "admin-token";
@@ -59,6 +61,17 @@ impl Reply {
 
 impl Harness {
     pub async fn start() -> Self {
+        Self::audited(None).await
+    }
+
+    pub async fn audited(audit: Option<AuditOptions>) -> Self {
+        Self::with(audit, |engine| Arc::new(engine)).await
+    }
+
+    pub async fn with(
+        audit: Option<AuditOptions>,
+        wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
         let names = ServingNames::standard("cluster.local", service_ip, &[], "localhost");
@@ -66,7 +79,7 @@ impl Harness {
         let store = Engine::open(dir.path().join("store"), EngineOptions::default())
             .await
             .unwrap();
-        let registry = Registry::open(Arc::new(store), corten_registry::Options::default())
+        let registry = Registry::open(wrap(store), corten_registry::Options::default())
             .await
             .unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -86,7 +99,8 @@ impl Harness {
                 (ADMIN.to_owned(), UserInfo::new("admin", [groups::MASTERS])),
                 (NOBODY.to_owned(), UserInfo::new("nobody", [])),
             ],
-            dialer: Arc::new(DirectDialer),
+            audit,
+            dialer: Arc::new(TestDialer),
         };
         let (server, tls) = standard.start(&pki).await.unwrap();
         let stop = CancellationToken::new();
@@ -116,12 +130,59 @@ impl Harness {
 
     /// Sends one request on a connection of its own.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        self.send_over(self.tls.clone(), request).await
+    }
+
+    /// A client's TLS that shows a certificate.
+    pub fn with_certificate(&self, identity: &Identity) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.pki.authority.certificate()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(identity.chain().unwrap(), identity.key().unwrap());
+        Arc::new(tls.unwrap())
+    }
+
+    /// Watches until an event's object is as wanted.
+    pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let request = self.request("GET", path, ADMIN).body(Full::default()).unwrap();
+        let mut body = self.send(request).await.into_body();
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            text.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            while let Some(end) = text.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                let mut event: Value = serde_json::from_slice(&line).unwrap();
+                if wanted(&event["object"]) {
+                    return event["object"].take();
+                }
+            }
+        }
+        panic!("{path}: the watch ended before the object was as wanted")
+    }
+
+    /// A bare TLS connection.
+    pub async fn connect(&self) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let tls = TlsConnector::from(self.tls.clone())
+        TlsConnector::from(self.tls.clone())
             .connect(name, tcp)
             .await
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Sends one request on a connection of its own with this TLS.
+    pub async fn send_over(
+        &self,
+        tls: Arc<ClientConfig>,
+        request: Request<Full<Bytes>>,
+    ) -> Response<Incoming> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = TlsConnector::from(tls).connect(name, tcp).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
             .await
             .unwrap();
@@ -194,6 +255,20 @@ impl Harness {
     pub async fn delete(&self, path: &str) -> Reply {
         self.whole(self.request("DELETE", path, ADMIN).body(Full::default()).unwrap())
             .await
+    }
+}
+
+/// Reaches 192.0.2.0/24 on loopback: endpoints may not have loopback addresses.
+struct TestDialer;
+
+#[async_trait::async_trait]
+impl KubeletDialer for TestDialer {
+    async fn connect(&self, target: &Target) -> std::io::Result<BoxIo> {
+        let mut target = target.clone();
+        if target.host.starts_with("192.0.2.") {
+            target.host = "127.0.0.1".to_owned();
+        }
+        DirectDialer.connect(&target).await
     }
 }
 

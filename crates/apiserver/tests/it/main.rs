@@ -1,14 +1,23 @@
 //! The server over real TLS on loopback, with a store of its own in a temporary directory.
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
+mod audit;
 mod conversion;
 mod crud;
 mod custom;
+mod ends;
+mod flow;
 mod front;
+mod fuzzing;
 mod grants;
 mod harness;
 mod hook_server;
+mod operations;
+mod promises;
 mod reads;
+mod recorded;
+mod store_health;
 mod tunnels;
 mod watches;
 mod webhook_failures;

@@ -71,7 +71,7 @@ async fn kubelet(h: &Harness) -> u16 {
     port
 }
 
-async fn with_pod() -> Harness {
+pub async fn with_pod() -> Harness {
     let h = Harness::start().await;
     let port = kubelet(&h).await;
     h.post("/api/v1/nodes", json!({"metadata": {"name": "n"}}))
@@ -97,7 +97,7 @@ async fn with_pod() -> Harness {
     h
 }
 
-const POD: &str = "/api/v1/namespaces/default/pods/p";
+pub const POD: &str = "/api/v1/namespaces/default/pods/p";
 
 #[tokio::test]
 async fn logs_come_from_the_kubelet() {

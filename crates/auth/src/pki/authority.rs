@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -25,6 +25,8 @@ pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    /// The issuer's, once more: it does not lend it.
+    pub(super) key: KeyPair,
 }
 
 /// What a leaf certificate says.
@@ -78,7 +80,8 @@ impl Authority {
             .into_iter()
             .next();
         let der = der.ok_or("no certificate in it")?;
-        let pair = KeyPair::from_pem(key).map_err(|error| format!("key: {error}"))?;
+        let load = || KeyPair::from_pem(key).map_err(|error| format!("key: {error}"));
+        let (pair, own) = (load()?, load()?);
         let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| error.to_string())?;
         if parsed.public_key().subject_public_key.data.as_ref() != pair.public_key_raw() {
             return Err("certificate and key do not belong together".to_owned());
@@ -88,6 +91,7 @@ impl Authority {
             pem: certificate.to_owned(),
             der,
             issuer,
+            key: own,
         })
     }
 
@@ -165,28 +169,6 @@ impl Authority {
         Ok(identity)
     }
 
-    /// Signs a PEM certificate signing request for `duration_s` with the usages given, which replace those asked for.
-    /// The caller has decided that the subject and names in it may be had.
-    pub fn sign_request(
-        &self,
-        request_pem: &str,
-        usages: &[ExtendedKeyUsagePurpose],
-        duration_s: i64,
-    ) -> Result<String, PkiError> {
-        let failed = |error: rcgen::Error| PkiError::Issue(error.to_string());
-        let mut request = CertificateSigningRequestParams::from_pem(request_pem).map_err(failed)?;
-        let params = &mut request.params;
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
-        params.extended_key_usages = usages.to_vec();
-        params.use_authority_key_identifier_extension = true;
-        validity(params, duration_s);
-        Ok(request.signed_by(&self.issuer).map_err(failed)?.pem())
-    }
-
     fn still_good(&self, identity: &Identity, wanted: &Subject) -> bool {
         let Ok(chain) = identity.chain() else { return false };
         let Some(Ok((_, parsed))) = chain.first().map(|der| X509Certificate::from_der(der)) else {
@@ -245,7 +227,7 @@ fn alt_names(names: &ServingNames) -> Result<Vec<SanType>, PkiError> {
 }
 
 /// Subject key id, or that of the issuer.
-fn key_id(certificate: &X509Certificate<'_>, of_issuer: bool) -> Option<Vec<u8>> {
+pub(super) fn key_id(certificate: &X509Certificate<'_>, of_issuer: bool) -> Option<Vec<u8>> {
     use x509_parser::extensions::ParsedExtension::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
     certificate
         .extensions()

@@ -6,4 +6,4 @@ mod serve;
 mod state;
 
 pub use clock::TokioClock;
-pub use state::{Fake, Request, Write};
+pub use state::{Change, Door, Fake, Request, Write};

@@ -12,23 +12,26 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::state::{Fake, Refusal, Request, State, Watcher, Write, key_of, line, merge};
+use super::state::{Door, Fake, Refusal, Request, State, Watcher, Write, key_of, line, merge};
 
 type Answer = Result<Value, Refusal>;
+/// How the refusal of a create in a namespace that is going away ends.
+const TERMINATING: &str = "because it is being terminated";
+
 type Payload = UnsyncBoxBody<Bytes, std::io::Error>;
 
 impl Fake {
     /// A client of this server, in process.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        let fake = self.clone();
-        crate::in_process(tower::service_fn(move |request: http::Request<Body>| {
-            let fake = fake.clone();
-            async move { Ok::<_, Infallible>(fake.handle(request).await) }
-        }))
+        let door = Door {
+            fake: self.clone(),
+            id: 0,
+        };
+        door.client()
     }
 
-    async fn handle(&self, request: http::Request<Body>) -> Response<Payload> {
+    async fn handle(&self, request: http::Request<Body>, door: usize) -> Response<Payload> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         if let Some(found) = discovery(parts.uri.path()) {
@@ -41,7 +44,7 @@ impl Fake {
             );
         };
         if query.contains("watch=1") {
-            return self.watch(&target, &query);
+            return self.watch(&target, &query, door);
         }
         let body = body.collect_bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -49,8 +52,12 @@ impl Fake {
         match answer {
             Ok(object) => respond(200, &object),
             Err((code, reason, message)) => {
-                let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                let mut status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
                     "code": code, "reason": reason, "message": message});
+                if message.ends_with(TERMINATING) {
+                    status["details"] =
+                        json!({"causes": [{"reason": "NamespaceTerminating", "message": message}]});
+                }
                 respond(code, &status)
             }
         }
@@ -88,7 +95,7 @@ impl Fake {
         answer
     }
 
-    fn watch(&self, target: &Request, query: &str) -> Response<Payload> {
+    fn watch(&self, target: &Request, query: &str, door: usize) -> Response<Payload> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.0.lock();
         let since = query
@@ -136,6 +143,7 @@ impl Fake {
                 id,
                 plural: target.plural.clone(),
                 ns: target.ns.clone(),
+                door,
                 sender,
             });
         }
@@ -159,6 +167,54 @@ impl Fake {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         panic!("not reached: {what}");
+    }
+}
+
+impl Door {
+    /// A client that comes in here.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        let door = self.clone();
+        crate::in_process(tower::service_fn(move |request: http::Request<Body>| {
+            let door = door.clone();
+            async move {
+                door.travel().await;
+                door.alive().await;
+                let write = request.method() != Method::GET && !request.uri().path().ends_with("/events");
+                let response = door.fake.handle(request, door.id).await;
+                if write {
+                    door.spend();
+                }
+                door.alive().await;
+                Ok::<_, Infallible>(response)
+            }
+        }))
+    }
+
+    /// Requests take one to four milliseconds of test time and overtake each other on the way. Without a door they take none.
+    async fn travel(&self) {
+        if self.id == 0 {
+            return;
+        }
+        let millis = {
+            let mut state = self.fake.0.lock();
+            state.requests = state.requests.wrapping_mul(0x9E37_79B9).wrapping_add(7);
+            1 + (state.requests >> 13) % 4
+        };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// Never returns once the door is dead.
+    async fn alive(&self) {
+        if self.left().is_some_and(|left| left == 0) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn spend(&self) {
+        if let Some(Some(left)) = self.fake.0.lock().doors.get_mut(self.id.wrapping_sub(1)) {
+            *left = left.saturating_sub(1);
+        }
     }
 }
 
@@ -204,6 +260,15 @@ impl State {
         if !target.ns.is_empty() {
             body["metadata"]["namespace"] = json!(target.ns);
         }
+        let home = (String::new(), target.ns.clone());
+        let home = self.objects.get("namespaces").and_then(|all| all.get(&home));
+        if home.is_some_and(|ns| !ns["metadata"]["deletionTimestamp"].is_null()) {
+            let message = format!(
+                "unable to create new content in namespace {} {TERMINATING}",
+                target.ns
+            );
+            return Err((403, "Forbidden", message));
+        }
         self.born(&mut body);
         let key = key_of(&body);
         if self
@@ -243,6 +308,10 @@ impl State {
         if target.sub == "status" {
             let mut merged = old.clone();
             merged["status"] = body["status"].clone();
+            // The strategies of status leave annotations to the writer.
+            if body["metadata"]["annotations"].is_object() {
+                merged["metadata"]["annotations"] = body["metadata"]["annotations"].clone();
+            }
             return Ok(self.replace(target, &old, merged));
         }
         if target.sub != "finalize" {
@@ -278,11 +347,7 @@ impl State {
         }
         let stored = self.store(&target.plural, &key, new);
         let terminating = !stored["metadata"]["deletionTimestamp"].is_null();
-        let held = has_finalizers(&stored)
-            || stored["spec"]["finalizers"]
-                .as_array()
-                .is_some_and(|f| !f.is_empty());
-        if terminating && !held && target.plural != "pods" {
+        if terminating && !has_finalizers(&stored) && target.plural != "pods" {
             self.remove(&target.plural, &key);
         }
         stored
@@ -329,6 +394,9 @@ impl State {
         if graceful || has_finalizers(&object) {
             if object["metadata"]["deletionTimestamp"].is_null() {
                 object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
+                if target.plural == "namespaces" {
+                    object["status"]["phase"] = json!("Terminating");
+                }
                 return Ok(self.store(&target.plural, &key, object));
             }
             return Ok(object);
@@ -338,10 +406,14 @@ impl State {
     }
 }
 
+/// Those of its metadata, and those of a namespace's spec.
 fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|f| !f.is_empty())
+    let some = |part: &str| {
+        object[part]["finalizers"]
+            .as_array()
+            .is_some_and(|f| !f.is_empty())
+    };
+    some("metadata") || some("spec")
 }
 
 fn add_finalizer(object: &mut Value, name: &str) {

@@ -29,9 +29,12 @@ pub struct Request {
 /// A refusal: code, reason, message.
 pub(super) type Refusal = (u16, &'static str, String);
 
-pub(super) struct Change {
+/// One step of what the server holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
     pub revision: u64,
     pub plural: String,
+    /// `ADDED`, `MODIFIED` or `DELETED`.
     pub kind: &'static str,
     pub object: Value,
 }
@@ -40,6 +43,8 @@ pub(super) struct Watcher {
     pub id: u64,
     pub plural: String,
     pub ns: String,
+    /// The door it came through.
+    pub door: usize,
     pub sender: mpsc::UnboundedSender<Result<bytes::Bytes, std::io::Error>>,
 }
 
@@ -56,8 +61,15 @@ pub(super) struct State {
     pub failing: u32,
     /// Writes still to be done and then answered with a 500.
     pub losing: u32,
-    pub delayed: Option<Vec<(u64, bytes::Bytes)>>,
+    /// Whose events are held back: a door (or any) and a resource (or any).
+    pub holding: Vec<(Option<usize>, Option<String>)>,
+    pub delayed: Vec<(u64, bytes::Bytes)>,
     pub watcher_ids: u64,
+    /// Writes each door still does before it goes dead.
+    pub doors: Vec<Option<u32>>,
+    /// What the time of the next request comes from.
+    pub requests: u64,
+    changes: Vec<Change>,
     names: u64,
 }
 
@@ -145,19 +157,74 @@ impl Fake {
         self.0.lock().losing = count;
     }
 
-    /// Holds events back until [`Fake::release_events`]: what clients see then is old.
+    /// Every change since the last call, in order.
+    #[must_use]
+    pub fn take_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut self.0.lock().changes)
+    }
+
+    /// Holds all events back until [`Fake::release_events`]: what clients see then is old.
     pub fn hold_events(&self) {
-        self.0.lock().delayed.get_or_insert_default();
+        self.0.lock().holding.push((None, None));
+    }
+
+    /// Holds back the events of one resource, so that they come after later ones of others.
+    pub fn hold_events_of(&self, plural: &str) {
+        self.0.lock().holding.push((None, Some(plural.to_owned())));
     }
 
     /// Delivers what was held back.
     pub fn release_events(&self) {
         let mut state = self.0.lock();
-        for (id, line) in state.delayed.take().unwrap_or_default() {
+        state.holding.clear();
+        for (id, line) in std::mem::take(&mut state.delayed) {
             if let Some(watcher) = state.watchers.iter().find(|w| w.id == id) {
                 let _ = watcher.sender.send(Ok(line));
             }
         }
+    }
+
+    /// A way in of its own, for one of several processes.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let mut state = self.0.lock();
+        state.doors.push(None);
+        Door {
+            fake: self.clone(),
+            id: state.doors.len(),
+        }
+    }
+}
+
+/// How one process reaches the server, and how it is cut off.
+#[derive(Clone)]
+pub struct Door {
+    pub(super) fake: Fake,
+    /// 0 is [`Fake::client`], which is never cut off.
+    pub(super) id: usize,
+}
+
+impl Door {
+    /// Does this many more writes, never answers the last, and no request after it: a process that dies in between.
+    pub fn die_after(&self, writes: u32) {
+        self.fake.0.lock().doors[self.id - 1] = Some(writes);
+    }
+
+    /// Whether it has come to that.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.left() == Some(0)
+    }
+
+    pub(super) fn left(&self) -> Option<u32> {
+        let state = self.fake.0.lock();
+        state.doors.get(self.id.wrapping_sub(1)).copied().flatten()
+    }
+
+    /// Holds back the events of one resource, or of all, for this process only.
+    pub fn hold_events(&self, plural: Option<&str>) {
+        let held = (Some(self.id), plural.map(str::to_owned));
+        self.fake.0.lock().holding.push(held);
     }
 }
 
@@ -203,18 +270,25 @@ impl State {
         let ns = object["metadata"]["namespace"].as_str().unwrap_or_default();
         for watcher in &self.watchers {
             if watcher.plural == plural && (watcher.ns.is_empty() || watcher.ns == ns) {
-                match &mut self.delayed {
-                    Some(held) => held.push((watcher.id, line.clone())),
-                    None => drop(watcher.sender.send(Ok(line.clone()))),
+                let held = self.holding.iter().any(|(door, of)| {
+                    door.is_none_or(|d| d == watcher.door) && of.as_deref().is_none_or(|of| of == plural)
+                });
+                // What follows something held back waits behind it.
+                if held || self.delayed.iter().any(|(id, _)| *id == watcher.id) {
+                    self.delayed.push((watcher.id, line.clone()));
+                } else {
+                    let _ = watcher.sender.send(Ok(line.clone()));
                 }
             }
         }
-        self.log.push(Change {
+        let change = Change {
             revision: self.revision,
             plural: plural.into(),
             kind,
             object,
-        });
+        };
+        self.changes.push(change.clone());
+        self.log.push(change);
     }
 }
 

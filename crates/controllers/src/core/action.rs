@@ -106,6 +106,10 @@ impl Write {
     pub fn status<K: Metadata<Ty = ObjectMeta> + Serialize>(object: &K) -> Self {
         Self::of::<K>(Verb::UpdateStatus, object.metadata(), "status", value(object))
     }
+    /// Replaces what a subresource other than the status covers.
+    pub fn update_sub<K: Metadata<Ty = ObjectMeta> + Serialize>(object: &K, sub: &str) -> Self {
+        Self::of::<K>(Verb::UpdateStatus, object.metadata(), sub, value(object))
+    }
     /// A merge patch of an object.
     pub fn patch<K: Metadata<Ty = ObjectMeta>>(object: &K, patch: Value) -> Self {
         Self::of::<K>(Verb::Patch(MERGE_PATCH), object.metadata(), "", patch)

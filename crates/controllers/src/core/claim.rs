@@ -1,15 +1,17 @@
 //! Which objects a controller owns: adoption of matching orphans, release of those that no longer match.
+//! Upstream: pkg/controller/controller_ref_manager.go.
 
 use std::sync::Arc;
 
-use corten_client::Object;
-use corten_client::object::MetaExt;
+use corten_client::object::{MetaExt, controller_ref};
 use corten_client::selector::Selector;
+use corten_client::{Error, Key, Object};
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
-use super::action::Write;
+use super::action::{Action, Write};
+use super::{Executor, Expectations};
 
 /// The outcome of claiming.
 pub struct Claim<K> {
@@ -53,6 +55,57 @@ where
         }
     }
     claim
+}
+
+/// Claims for `owner`, writes what that takes, and returns what it owns. An owner the server no longer has, or has under
+/// another uid, adopts nothing. Objects adopted get `finalizer` too.
+///
+/// # Errors
+/// When the owner cannot be read, or an adoption or release fails.
+pub async fn take<O, K>(
+    executor: &Executor,
+    expectations: Option<&Expectations>,
+    owner: &O,
+    selector: &Selector,
+    candidates: impl IntoIterator<Item = Arc<K>>,
+    adoptable: impl Fn(&K) -> bool,
+    finalizer: Option<&str>,
+) -> Result<Vec<Arc<K>>, Error>
+where
+    O: Object + Metadata<Ty = ObjectMeta>,
+    K: Object + Metadata<Ty = ObjectMeta>,
+{
+    let meta = owner.metadata();
+    let reference = controller_ref(owner);
+    let mut claimed = claim(&reference, meta.terminating(), selector, candidates, adoptable);
+    if !claimed.adopt.is_empty() {
+        // The cache may not know yet that this owner is gone and another has taken its name.
+        let fresh: O = executor.caller.get(meta.ns(), meta.name()).await?;
+        if fresh.meta().uid() != meta.uid() || fresh.meta().terminating() {
+            claimed.adopt.clear();
+            claimed.owned.retain(|o| o.meta().controlled_by(meta.uid()));
+        }
+    }
+    if let Some(finalizer) = finalizer {
+        for write in &mut claimed.adopt {
+            let adoptee = claimed.owned.iter().find(|o| o.meta().uid() == write.uid);
+            let before = adoptee.and_then(|o| o.meta().finalizers.clone());
+            let mut all = before.unwrap_or_default();
+            all.push(finalizer.to_owned());
+            all.dedup();
+            write.body["metadata"]["finalizers"] = json!(all);
+        }
+    }
+    let mut writes = claimed.adopt;
+    writes.extend(claimed.release);
+    if !writes.is_empty() {
+        let key = Key::of(owner);
+        let expectations = expectations.map(|e| (e, &key));
+        executor
+            .apply(vec![Action::Together(writes)], expectations)
+            .await?;
+    }
+    Ok(claimed.owned)
 }
 
 fn adopted(meta: &ObjectMeta, owner: &OwnerReference) -> Value {

@@ -10,15 +10,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 
 use super::execute::Executor;
 
+/// Clients by the name of a service account in `kube-system`.
+pub type Identities = Arc<dyn Fn(&str) -> kube::Client + Send + Sync>;
+
 /// Handed to every controller. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     pub factory: Factory,
     pub clock: SharedClock,
     pub stop: CancellationToken,
+    /// None: every controller acts as the factory does.
+    pub identities: Option<Identities>,
 }
 
 impl Context {
+    /// The same, for a controller that acts as a service account of its own; its informers stay the shared ones.
+    #[must_use]
+    pub fn acting_as(&self, account: &str) -> Self {
+        let mut context = self.clone();
+        if let Some(identities) = &self.identities {
+            context.factory = self.factory.acting_as(identities(account));
+        }
+        context
+    }
+
     #[must_use]
     pub fn caller(&self) -> Caller {
         self.factory.client().clone().into()

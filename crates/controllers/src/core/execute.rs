@@ -112,6 +112,9 @@ impl Executor {
             // Nothing can be made in a namespace that is going away.
             Err(error) if write.verb == Verb::Create && error.is_namespace_terminating() => Ok(None),
             Err(error) => {
+                if let Some((expectations, key)) = expectations.filter(|_| write.verb == Verb::Create) {
+                    expectations.lost(key, write, &error);
+                }
                 if let Some(note) = &write.err {
                     self.note(note, &write.name, Some(&error));
                 }

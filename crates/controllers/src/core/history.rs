@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use corten_client::object::{MetaExt, controller_ref};
+use corten_client::{Caller, Error};
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -138,6 +139,21 @@ pub fn history<K: Metadata<Ty = ObjectMeta>>(
             }
         }
     }
+}
+
+/// Whether a new revision could not be stored because another template has its name: then the next name is tried. Of the
+/// same template it is an earlier try of ours, whose answer was lost or which the cache does not show yet.
+///
+/// # Errors
+/// When the revision of that name cannot be read.
+pub async fn collides(caller: &Caller, revision: &ControllerRevision, error: &Error) -> Result<bool, Error> {
+    if !error.is_already_exists() {
+        return Ok(false);
+    }
+    let meta = &revision.metadata;
+    let stored: ControllerRevision = caller.get(meta.ns(), meta.name()).await?;
+    let data = |r: &ControllerRevision| r.data.as_ref().map(|d| d.0.clone());
+    Ok(data(&stored) != data(revision))
 }
 
 /// Deletions of the oldest revisions nobody uses, beyond `limit`.

@@ -3,10 +3,8 @@
 mod plan;
 mod schedule;
 
-use std::sync::Arc;
-
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
+use corten_client::driver::Next;
 use corten_client::object::MetaExt;
 use corten_client::{Error, Informer, Key, Queue};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -15,7 +13,7 @@ pub use plan::{Plan, View, plan};
 pub use schedule::Schedule;
 
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::{Context, Executor, Expectations};
+use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Shown, drive};
 
 const WORKERS: usize = 4;
 
@@ -39,39 +37,30 @@ pub async fn run(context: Context) {
     jobs.synced().await;
     let executor = context.executor("cronjob-controller");
     let stop = context.stop.clone();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         cron_jobs,
         jobs,
         expectations: Expectations::default(),
-    });
-    driver::run("cronjob", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+    };
+    drive("cronjob", queue, WORKERS, stop, controller).await;
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 2] = [&self.cron_jobs, &self.jobs];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(cron_job) = self.cron_jobs.get_key(key).filter(|c| !c.metadata.terminating()) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
         let jobs = self.jobs.indexed("controller", cron_job.metadata.uid());
-        let live = |uid: &str| {
-            jobs.iter()
-                .any(|j| j.metadata.uid() == uid && !j.metadata.terminating())
-        };
-        let settled = self
-            .expectations
-            .satisfied(key, "jobs", self.jobs.revision(), live)
-            && self
-                .expectations
-                .satisfied(key, "cronjobs", self.cron_jobs.revision(), |_| false);
-        if !settled {
-            return Ok(Next::Done);
+        if !shown || !self.expectations.gone(key, &jobs) {
+            return Ok(Next::After(LAGGING));
         }
         let view = View {
             cron_job: &cron_job,

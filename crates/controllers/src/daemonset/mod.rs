@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
-use corten_client::object::{MetaExt, controller_ref};
+use corten_client::driver::Next;
+use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
@@ -17,10 +17,10 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 pub use plan::{Plan, View, plan};
 
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::history::{History, history};
-use crate::core::{Action, Context, Executor, Expectations, Write};
+use crate::core::history::{History, collides, history};
+use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Shown, Write, drive};
 
 const WORKERS: usize = 4;
 pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
@@ -59,7 +59,7 @@ pub async fn run(context: Context) {
     let executor = context.executor("daemonset-controller");
     let stop = context.stop.clone();
     let expectations = Expectations::default();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         sets,
@@ -67,12 +67,8 @@ pub async fn run(context: Context) {
         nodes,
         revisions,
         expectations,
-    });
-    driver::run("daemonset", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+    };
+    drive("daemonset", queue, WORKERS, stop, controller).await;
 }
 
 /// Heartbeats change nothing; labels, taints and the node itself do.
@@ -89,28 +85,23 @@ fn queue_for_nodes(sets: &Informer<DaemonSet>, nodes: &Informer<Node>, queue: &Q
     });
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 3] = [&self.sets, &self.pods, &self.revisions];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(set) = self.sets.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
         let own = self.pods.indexed("controller", set.metadata.uid());
-        let live = |uid: &str| {
-            own.iter()
-                .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
-        };
-        let settled = self
-            .expectations
-            .satisfied(key, "pods", self.pods.revision(), live)
-            && self
-                .expectations
-                .satisfied(key, "daemonsets", self.sets.revision(), |_| false)
-            && self
-                .expectations
-                .satisfied(key, "controllerrevisions", self.revisions.revision(), |_| false);
-        if !settled || set.metadata.terminating() {
+        if set.metadata.terminating() {
             return Ok(Next::Done);
+        }
+        if !shown || !self.expectations.gone(key, &own) {
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.claim_pods(&set, own).await?;
         let revisions = self.revisions.indexed("controller", set.metadata.uid());
@@ -119,9 +110,13 @@ impl Controller {
         let History { all, update, write } =
             history(&*set, &spec.template, HASH_LABEL, revisions, collisions);
         if let Some(write) = write {
-            self.executor
+            let stored = self
+                .executor
                 .apply(vec![write], Some((&self.expectations, key)))
-                .await?;
+                .await;
+            if let Err(error) = stored {
+                return self.collided(&set, &update, error).await;
+            }
         }
         let view = View {
             set: &set,
@@ -143,38 +138,33 @@ impl Controller {
             .requeue
             .map_or(Next::Done, |d| Next::After(d + Duration::from_millis(10))))
     }
+}
+
+impl Controller {
+    /// The name of the new revision is taken by another one: the next name is tried.
+    async fn collided(
+        &self,
+        set: &DaemonSet,
+        update: &ControllerRevision,
+        error: Error,
+    ) -> Result<Next, Error> {
+        if collides(&self.executor.caller, update, &error).await? {
+            let mut updated = set.clone();
+            let status = updated.status.get_or_insert_default();
+            *status.collision_count.get_or_insert(0) += 1;
+            self.executor
+                .apply(vec![Write::status(&updated).into()], None)
+                .await?;
+        }
+        Err(error)
+    }
 
     async fn claim_pods(&self, set: &DaemonSet, own: Vec<Arc<Pod>>) -> Result<Vec<Arc<Pod>>, Error> {
         let selector = Selector::new(set.spec.as_ref().map(|s| &s.selector)).map_err(Error::Other)?;
         let candidates = own
             .into_iter()
             .chain(self.pods.indexed("orphans", set.metadata.ns()));
-        let claimed = claim(
-            &controller_ref(set),
-            set.metadata.terminating(),
-            &selector,
-            candidates,
-            |_| true,
-        );
-        if !claimed.adopt.is_empty() {
-            let fresh: DaemonSet = self
-                .executor
-                .caller
-                .get(set.metadata.ns(), set.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != set.metadata.uid() || fresh.metadata.terminating() {
-                return Err(Error::Other("the DaemonSet is gone".into()));
-            }
-        }
-        let writes: Vec<Write> = claimed.adopt.into_iter().chain(claimed.release).collect();
-        if !writes.is_empty() {
-            self.executor
-                .apply(
-                    vec![Action::Together(writes)],
-                    Some((&self.expectations, &Key::of(set))),
-                )
-                .await?;
-        }
-        Ok(claimed.owned)
+        let (executor, expectations) = (&self.executor, Some(&self.expectations));
+        take(executor, expectations, set, &selector, candidates, |_| true, None).await
     }
 }

@@ -10,8 +10,8 @@ mod status;
 use std::sync::Arc;
 
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
-use corten_client::object::{MetaExt, controller_ref};
+use corten_client::driver::Next;
+use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -19,9 +19,11 @@ use k8s_openapi::api::core::v1::Pod;
 
 pub use plan::{Plan, View, plan, scaled};
 
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::{orphans, take};
 use crate::core::context::{owner_key, queue_controller, queue_self};
-use crate::core::{Action, Context, Executor, Expectations, Note, Verb, Write, pod};
+use crate::core::{
+    Action, Context, Executor, Expectations, LAGGING, Note, Reconcile, Shown, Verb, Write, drive, pod,
+};
 
 const WORKERS: usize = 8;
 
@@ -53,19 +55,15 @@ pub async fn run(context: Context) {
     let executor = context.executor("deployment-controller");
     let stop = context.stop.clone();
     let expectations = Expectations::default();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         deployments,
         sets,
         pods,
         expectations,
-    });
-    driver::run("deployment", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+    };
+    drive("deployment", queue, WORKERS, stop, controller).await;
 }
 
 fn queue_for_orphans(deployments: &Informer<Deployment>, sets: &Informer<ReplicaSet>, queue: &Queue<Key>) {
@@ -112,24 +110,21 @@ fn queue_for_last_pods(
     });
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 2] = [&self.deployments, &self.sets];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(deployment) = self.deployments.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
         let own = self.sets.indexed("controller", deployment.metadata.uid());
         // The event that brings the cache up to our last write queues the key again.
-        if !self
-            .expectations
-            .satisfied(key, "replicasets", self.sets.revision(), |uid| {
-                own.iter().any(|s| s.metadata.uid() == uid)
-            })
-            || !self
-                .expectations
-                .satisfied(key, "deployments", self.deployments.revision(), |_| false)
-        {
-            return Ok(Next::Done);
+        if !shown || !self.expectations.gone(key, &own) {
+            return Ok(Next::After(LAGGING));
         }
         if let Some(actions) = plan::selects_all(&deployment) {
             return self.executor.apply(actions, None).await.map(|()| Next::Done);
@@ -143,7 +138,9 @@ impl Controller {
         let plan = plan(&view, self.context.now());
         self.take(key, &deployment, plan).await
     }
+}
 
+impl Controller {
     async fn take(&self, key: &Key, deployment: &Deployment, plan: Plan) -> Result<Next, Error> {
         let creates = plan.actions.iter().find_map(|a| match a {
             Action::Write(w) if w.verb == Verb::Create => Some(w.name.clone()),
@@ -197,35 +194,8 @@ impl Controller {
         let candidates = own
             .into_iter()
             .chain(self.sets.indexed("orphans", d.metadata.ns()));
-        let mut claimed = claim(
-            &controller_ref(d),
-            d.metadata.terminating(),
-            &selector,
-            candidates,
-            |_| true,
-        );
-        if !claimed.adopt.is_empty() {
-            let fresh: Deployment = self
-                .executor
-                .caller
-                .get(d.metadata.ns(), d.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != d.metadata.uid() || fresh.metadata.terminating() {
-                claimed.adopt.clear();
-                claimed
-                    .owned
-                    .retain(|s| s.metadata.controlled_by(d.metadata.uid()));
-            }
-        }
-        let mut writes = claimed.adopt;
-        writes.extend(claimed.release);
-        if !writes.is_empty() {
-            let key = Key::of(d);
-            self.executor
-                .apply(vec![Action::Together(writes)], Some((&self.expectations, &key)))
-                .await?;
-        }
-        Ok(claimed.owned)
+        let (executor, expectations) = (&self.executor, Some(&self.expectations));
+        take(executor, expectations, d, &selector, candidates, |_| true, None).await
     }
 
     /// The uids of sets that still have pods which are not finished, terminating ones included.

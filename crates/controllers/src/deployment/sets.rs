@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use corten_client::object::{MetaExt, controller_ref};
-use corten_client::request::MERGE_PATCH;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::json;
 
 use super::plan::{View, fenceposts, replicas, size, spec};
 use super::revision::{self, DESIRED_REPLICAS, HASH_LABEL, MAX_REPLICAS, REVISION, equal_ignoring_hash};
@@ -166,10 +164,8 @@ impl Sets {
     pub fn into_actions(self) -> (Vec<Action>, Deployment) {
         let mut actions = Vec::new();
         if self.revision_changed {
-            let revision = self.deployment.metadata.annotation(REVISION);
-            let patch = json!({"metadata": {"annotations": {REVISION: revision}}});
             // Through the status, as upstream: a revision is no change of what is wanted, and the generation stays.
-            actions.push(Write::patch_sub(&self.deployment, MERGE_PATCH, "status", patch).into());
+            actions.push(Write::status(&self.deployment).into());
         }
         let noted = |mut write: Write, note: Option<Note>| {
             write.ok = note;

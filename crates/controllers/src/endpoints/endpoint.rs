@@ -5,7 +5,9 @@ use std::sync::Arc;
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::core::pod::{self, node};
@@ -107,6 +109,10 @@ fn endpoint(
     let ready = spec.publish_not_ready_addresses == Some(true) || (serving && !terminating);
     let pod_spec = pod.spec.clone().unwrap_or_default();
     let named = pod_spec.subdomain.as_deref() == Some(service.metadata.name());
+    let (node_name, zone) = (node_of(pod), zone(node(pod)));
+    let hints = ready
+        .then(|| hints(service, zone.as_deref(), node_name.as_deref()))
+        .flatten();
     Endpoint {
         addresses,
         conditions: Some(EndpointConditions {
@@ -115,7 +121,7 @@ fn endpoint(
             terminating: Some(terminating),
         }),
         hostname: pod_spec.hostname.filter(|h| named && !h.is_empty()),
-        node_name: Some(node(pod).to_owned()).filter(|n| !n.is_empty()),
+        node_name,
         target_ref: Some(ObjectReference {
             kind: Some("Pod".into()),
             namespace: pod.metadata.namespace.clone(),
@@ -123,9 +129,41 @@ fn endpoint(
             uid: pod.metadata.uid.clone(),
             ..ObjectReference::default()
         }),
-        zone: zone(node(pod)),
+        zone,
+        hints,
         ..Endpoint::default()
     }
+}
+
+fn node_of(pod: &Pod) -> Option<String> {
+    Some(node(pod).to_owned()).filter(|n| !n.is_empty())
+}
+
+/// For whom a ready endpoint is meant, if the Service wants its traffic kept near (KEP-4444, KEP-3015). The older
+/// annotation, where it is set, goes first.
+fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
+    let wanted = service
+        .spec
+        .as_ref()
+        .and_then(|s| s.traffic_distribution.as_deref())?;
+    let same_node = wanted == "PreferSameNode";
+    let near = same_node || matches!(wanted, "PreferClose" | "PreferSameZone");
+    if !near || by_annotation(service) {
+        return None;
+    }
+    let for_zones = zone.map(|name| vec![ForZone { name: name.into() }]);
+    let for_nodes = node
+        .filter(|_| same_node)
+        .map(|name| vec![ForNode { name: name.into() }]);
+    let any = for_zones.is_some() || for_nodes.is_some();
+    any.then_some(EndpointHints { for_zones, for_nodes })
+}
+
+fn by_annotation(service: &Service) -> bool {
+    let annotation = |key: &str| service.metadata.annotation(key);
+    annotation("service.kubernetes.io/topology-aware-hints")
+        .or_else(|| annotation("service.kubernetes.io/topology-mode"))
+        .is_some_and(|mode| mode == "Auto" || mode == "auto")
 }
 
 fn ports(spec: &ServiceSpec, pod: &Pod) -> Vec<EndpointPort> {
@@ -179,4 +217,39 @@ pub fn differs(old: &Pod, new: &Pod) -> bool {
         || node(old) != node(new)
         || ips(old) != ips(new)
         || name(old) != name(new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn services_that_want_it_have_hints() {
+        let service = |distribution: &str, annotations: serde_json::Value| -> Service {
+            serde_json::from_value(json!({"metadata": {"name": "s", "annotations": annotations},
+                "spec": {"trafficDistribution": distribution}}))
+            .unwrap()
+        };
+        let hinted = |distribution: &str, zone, node| {
+            let hints = hints(&service(distribution, json!({})), zone, node);
+            serde_json::to_string(&hints).unwrap()
+        };
+        let zone = "{\"forZones\":[{\"name\":\"a\"}]}";
+        assert_eq!(hinted("PreferClose", Some("a"), Some("n")), zone);
+        assert_eq!(hinted("PreferSameZone", Some("a"), Some("n")), zone);
+        assert_eq!(
+            hinted("PreferSameNode", Some("a"), Some("n")),
+            "{\"forNodes\":[{\"name\":\"n\"}],\"forZones\":[{\"name\":\"a\"}]}"
+        );
+        assert_eq!(hinted("PreferSameZone", None, Some("n")), "null");
+        assert_eq!(hinted("Other", Some("a"), Some("n")), "null");
+        let older = service(
+            "PreferClose",
+            json!({"service.kubernetes.io/topology-mode": "Auto"}),
+        );
+        assert_eq!(hints(&older, Some("a"), None), None);
+    }
 }

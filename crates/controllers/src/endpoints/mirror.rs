@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::slices::MANAGED_BY_LABEL;
 use super::{SERVICE_NAME, by_service};
 use crate::core::context::queue_self;
-use crate::core::{Action, Context, Expectations, Write};
+use crate::core::{Action, Context, Expectations, LAGGING, Write};
 
 const WORKERS: usize = 2;
 /// The value upstream's mirroring controller uses.
@@ -157,17 +157,21 @@ pub async fn run(context: Context) {
         WORKERS,
         context.stop.clone(),
         move |key| {
-            let current = slices.indexed("service", &format!("{}/{}", key.ns(), key.name()));
-            let live = |uid: &str| current.iter().any(|s| s.metadata.uid() == uid);
-            let settled = expectations.satisfied(&key, "endpointslices", slices.revision(), live);
-            let found = endpoints
-                .get_key(&key)
-                .zip(services.get_key(&key))
-                .filter(|(e, s)| settled && is_mirrored(e, s));
-            // Slices of Endpoints that are gone go with them: they are their owner.
-            let actions = found.map(|(e, s)| plan(&e, &s, &current)).unwrap_or_default();
             let (executor, expectations) = (Arc::clone(&executor), Arc::clone(&expectations));
+            let (services, endpoints, slices) = (services.clone(), endpoints.clone(), slices.clone());
             async move {
+                let shown = expectations.shown(&executor.caller, &key, &[&slices]).await?;
+                let current = slices.indexed("service", &format!("{}/{}", key.ns(), key.name()));
+                let settled = shown && expectations.gone(&key, &current);
+                if !settled {
+                    return Ok(Next::After(LAGGING));
+                }
+                let found = endpoints
+                    .get_key(&key)
+                    .zip(services.get_key(&key))
+                    .filter(|(e, s)| is_mirrored(e, s));
+                // Slices of Endpoints that are gone go with them: they are their owner.
+                let actions = found.map(|(e, s)| plan(&e, &s, &current)).unwrap_or_default();
                 executor
                     .apply(actions, Some((&expectations, &key)))
                     .await

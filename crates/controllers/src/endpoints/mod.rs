@@ -18,13 +18,15 @@ pub use endpoint::{AddressType, Backend, backends};
 pub use slices::MANAGED_BY;
 
 use crate::core::context::queue_self;
-use crate::core::{Action, Context, Executor, Expectations, Note, pod};
+use crate::core::{Action, Context, Executor, Expectations, LAGGING, Note, Shown, pod};
 
 const WORKERS: usize = 5;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 struct Controller {
     executor: Executor,
+    /// Writes Endpoints, under the name of the controller that does so upstream.
+    legacy: Executor,
     services: Informer<Service>,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
@@ -70,10 +72,16 @@ pub async fn run(context: Context) {
     nodes.synced().await;
     slices.synced().await;
     endpoints.synced().await;
-    let executor = context.executor("endpoint-slice-controller");
+    let executor = context
+        .acting_as("endpointslice-controller")
+        .executor("endpoint-slice-controller");
+    let legacy = context
+        .acting_as("endpoint-controller")
+        .executor("endpoint-controller");
     let expectations = Expectations::default();
     let this = Arc::new(Controller {
         executor,
+        legacy,
         services,
         pods,
         nodes,
@@ -134,6 +142,11 @@ fn queue_for_written(slices: &Informer<EndpointSlice>, endpoints: &Informer<Endp
 
 impl Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 2] = [&self.slices, &self.endpoints];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(service) = self.services.get_key(key) else {
             self.expectations.forget(key);
             // Slices go with their owner; Endpoints have none.
@@ -149,15 +162,8 @@ impl Controller {
         let current = self
             .slices
             .indexed("service", &format!("{}/{}", key.ns(), key.name()));
-        let live = |uid: &str| current.iter().any(|s| s.metadata.uid() == uid);
-        let settled = self
-            .expectations
-            .satisfied(key, "endpointslices", self.slices.revision(), live)
-            && self
-                .expectations
-                .satisfied(key, "endpoints", self.endpoints.revision(), |_| false);
-        if !settled {
-            return Ok(Next::Done);
+        if !shown || !self.expectations.gone(key, &current) {
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.selected(key.ns(), &labels);
         let zone = |node: &str| {
@@ -167,19 +173,26 @@ impl Controller {
                 .map(str::to_owned)
         };
         let backends = backends(&service, &pods, zone);
-        let mut actions = slices::plan(&service, &backends, &current);
+        let actions = slices::plan(&service, &backends, &current);
         let legacy = self.endpoints.get_key(key);
-        actions.extend(legacy::plan(&service, &backends, legacy.as_deref()));
-        self.apply(key, &service, actions).await
+        let older = legacy::plan(&service, &backends, legacy.as_deref());
+        self.apply(key, &service, actions, older).await
     }
 
-    async fn apply(&self, key: &Key, service: &Service, actions: Vec<Action>) -> Result<Next, Error> {
-        match self
-            .executor
-            .apply(actions, Some((&self.expectations, key)))
-            .await
-        {
-            Ok(()) => Ok(Next::Done),
+    async fn apply(
+        &self,
+        key: &Key,
+        service: &Service,
+        actions: Vec<Action>,
+        older: Option<Action>,
+    ) -> Result<Next, Error> {
+        let expectations = Some((&self.expectations, key));
+        match self.executor.apply(actions, expectations).await {
+            Ok(()) => self
+                .legacy
+                .apply(older.into_iter().collect(), expectations)
+                .await
+                .map(|()| Next::Done),
             Err(error) => {
                 if !error.is_conflict() && !error.is_namespace_terminating() && error.code() != 0 {
                     let message = format!("Error updating Endpoint Slices for Service {key}: {error}");
@@ -207,7 +220,7 @@ impl Controller {
             return Ok(Next::Done);
         };
         let gone = crate::core::Write::delete(&*endpoints);
-        self.executor
+        self.legacy
             .apply(vec![gone.into()], None)
             .await
             .map(|()| Next::Done)

@@ -23,6 +23,37 @@ pub const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time
 
 type Group = (AddressType, String);
 
+/// What becomes of the slices of a Service.
+#[derive(Default)]
+struct Changes<'a> {
+    create: Vec<EndpointSlice>,
+    update: Vec<EndpointSlice>,
+    delete: Vec<&'a EndpointSlice>,
+}
+
+impl Changes<'_> {
+    /// A slice that would go takes the content of one that would come: nobody sees both, or neither.
+    fn into_actions(mut self) -> Vec<Action> {
+        self.delete.retain(|old| {
+            let fits = |new: &EndpointSlice| new.address_type == old.address_type;
+            let Some(position) = self.create.iter().position(fits) else {
+                return true;
+            };
+            let new = self.create.remove(position);
+            let mut updated = (*old).clone();
+            updated.metadata.labels = new.metadata.labels;
+            updated.metadata.annotations = new.metadata.annotations;
+            (updated.endpoints, updated.ports) = (new.endpoints, new.ports);
+            self.update.push(updated);
+            false
+        });
+        let creates = self.create.iter().map(Write::create);
+        let updates = self.update.iter().map(Write::update);
+        let deletes = self.delete.into_iter().map(Write::delete);
+        creates.chain(updates).chain(deletes).map(Action::from).collect()
+    }
+}
+
 /// The writes that make the slices of a Service hold exactly `backends`.
 #[must_use]
 pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlice>]) -> Vec<Action> {
@@ -36,7 +67,7 @@ pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlic
     }
     let spec = service.spec.clone().unwrap_or_default();
     let mut ours: HashMap<Group, Vec<&EndpointSlice>> = HashMap::new();
-    let (mut actions, families) = (Vec::new(), families(&spec));
+    let (mut changes, families) = (Changes::default(), families(&spec));
     for slice in current
         .iter()
         .filter(|s| s.metadata.label(MANAGED_BY_LABEL) == Some(MANAGED_BY))
@@ -65,32 +96,27 @@ pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlic
     }
     for (group, (ports, wanted)) in groups {
         let existing = ours.remove(&group).unwrap_or_default();
-        actions.extend(group_actions(
-            service, group.0, ports, &wanted, &existing, trigger,
-        ));
+        let make = |part: Vec<Endpoint>| create(service, group.0, ports.clone(), part, trigger);
+        group_changes(service, &wanted, &existing, trigger, make, &mut changes);
     }
-    actions.extend(
-        ours.into_values()
-            .flatten()
-            .map(|slice| Action::from(Write::delete(slice))),
-    );
-    actions
+    changes.delete.extend(ours.into_values().flatten());
+    changes.into_actions()
 }
 
-fn group_actions(
+fn group_changes<'a>(
     service: &Service,
-    family: AddressType,
-    ports: Vec<EndpointPort>,
     wanted: &[&Backend],
-    existing: &[&EndpointSlice],
+    existing: &[&'a EndpointSlice],
     trigger: Option<Timestamp>,
-) -> Vec<Action> {
+    make: impl Fn(Vec<Endpoint>) -> EndpointSlice,
+    changes: &mut Changes<'a>,
+) {
     let mut open: BTreeMap<String, Endpoint> = wanted
         .iter()
         .map(|b| (id(&b.endpoint), b.endpoint.clone()))
         .collect();
     // Endpoints stay in the slice they are in.
-    let mut drafts: Vec<(&EndpointSlice, Vec<Endpoint>)> = existing
+    let mut drafts: Vec<(&'a EndpointSlice, Vec<Endpoint>)> = existing
         .iter()
         .map(|slice| {
             let kept = slice
@@ -109,26 +135,24 @@ fn group_actions(
         kept.extend(rest.by_ref().take(MAX_ENDPOINTS - kept.len().min(MAX_ENDPOINTS)));
     }
     let rest: Vec<Endpoint> = rest.collect();
-    let mut actions = Vec::new();
     for part in rest.chunks(MAX_ENDPOINTS) {
-        actions.push(create(service, family, ports.clone(), part.to_vec(), trigger));
+        changes.create.push(make(part.to_vec()));
     }
     if wanted.is_empty() && drafts.is_empty() {
-        actions.push(create(service, family, ports, Vec::new(), trigger));
+        changes.create.push(make(Vec::new()));
     }
     let keep_empty = wanted.is_empty();
     for (position, (slice, kept)) in drafts.into_iter().enumerate() {
         if kept.is_empty() && !(keep_empty && position == 0) {
-            actions.push(Write::delete(slice).into());
+            changes.delete.push(slice);
         } else if !same(slice, &kept) || slice.metadata.labels.as_ref() != Some(&labels(service)) {
             let mut updated = slice.clone();
             updated.endpoints = Some(kept);
             stamp(&mut updated.metadata, trigger);
             updated.metadata.labels = Some(labels(service));
-            actions.push(Write::update(&updated).into());
+            changes.update.push(updated);
         }
     }
-    actions
 }
 
 fn create(
@@ -137,7 +161,7 @@ fn create(
     ports: Vec<EndpointPort>,
     endpoints: Vec<Endpoint>,
     trigger: Option<Timestamp>,
-) -> Action {
+) -> EndpointSlice {
     let mut metadata = ObjectMeta {
         generate_name: Some(format!("{}-", service.metadata.name())),
         namespace: service.metadata.namespace.clone(),
@@ -147,13 +171,12 @@ fn create(
     };
     stamp(&mut metadata, trigger);
     let ports = Some(ports).filter(|p| !p.is_empty());
-    let slice = EndpointSlice {
+    EndpointSlice {
         metadata,
         address_type: family.as_str().into(),
         endpoints: Some(endpoints),
         ports,
-    };
-    Write::create(&slice).into()
+    }
 }
 
 fn stamp(meta: &mut ObjectMeta, trigger: Option<Timestamp>) {

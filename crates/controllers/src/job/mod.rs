@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use corten_client::cache::by_controller;
 use corten_client::driver::{self, Next};
-use corten_client::object::{MetaExt, controller_ref};
+use corten_client::object::MetaExt;
 use corten_client::request::STRATEGIC_PATCH;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
@@ -22,9 +22,9 @@ pub use count::ended_at;
 pub use indexes::Indexes;
 pub use plan::{Draft, View};
 
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::{Action, Context, Executor, Expectations, Write};
+use crate::core::{Context, Executor, Expectations, LAGGING, Shown, Write};
 
 const WORKERS: usize = 8;
 /// Keeps a finished pod until it has been counted.
@@ -126,6 +126,11 @@ impl Controller {
     }
 
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 2] = [&self.jobs, &self.pods];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(job) = self.jobs.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
@@ -139,19 +144,9 @@ impl Controller {
             return Ok(Next::Done);
         }
         let own = self.pods.indexed("controller", job.metadata.uid());
-        let live = |uid: &str| {
-            own.iter()
-                .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
-        };
         // Counting from a state that lags behind would count twice; what brings it up to date wakes the key.
-        if !self
-            .expectations
-            .satisfied(key, "pods", self.pods.revision(), live)
-            || !self
-                .expectations
-                .satisfied(key, "jobs", self.jobs.revision(), |_| false)
-        {
-            return Ok(Next::Done);
+        if !shown || !self.expectations.gone(key, &own) {
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.claim_pods(&job, own).await?;
         let view = View { job: &job, pods };
@@ -177,37 +172,18 @@ impl Controller {
         let candidates = own
             .into_iter()
             .chain(self.pods.indexed("orphans", job.metadata.ns()));
-        let claimed = claim(
-            &controller_ref(job),
-            job.metadata.terminating(),
+        let (executor, expectations) = (&self.executor, Some(&self.expectations));
+        // An adopted pod is tracked from now on.
+        let tracked = Some(FINALIZER);
+        take(
+            executor,
+            expectations,
+            job,
             &selector,
             candidates,
             |_| true,
-        );
-        let mut writes = claimed.adopt;
-        if !writes.is_empty() {
-            let fresh: Job = self
-                .executor
-                .caller
-                .get(job.metadata.ns(), job.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != job.metadata.uid() || fresh.metadata.terminating() {
-                return Err(Error::Other("the Job is gone".into()));
-            }
-            for write in &mut writes {
-                // An adopted pod is tracked from now on.
-                write.body["metadata"]["finalizers"] = json!([FINALIZER]);
-            }
-        }
-        writes.extend(claimed.release);
-        if !writes.is_empty() {
-            self.executor
-                .apply(
-                    vec![Action::Together(writes)],
-                    Some((&self.expectations, &Key::of(job))),
-                )
-                .await?;
-        }
-        Ok(claimed.owned)
+            tracked,
+        )
+        .await
     }
 }

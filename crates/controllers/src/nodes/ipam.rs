@@ -110,6 +110,8 @@ struct Controller {
     executor: Executor,
     nodes: Informer<Node>,
     ranges: Mutex<Vec<Ranges>>,
+    /// What nodes were given that do not show it yet.
+    given: Mutex<HashMap<String, Vec<String>>>,
 }
 
 /// Runs the controller until its context stops. `clusters` holds one range, or one of each family.
@@ -131,10 +133,12 @@ pub async fn run(context: Context, clusters: Vec<IpNet>) {
         executor,
         nodes: nodes.clone(),
         ranges: Mutex::new(ranges),
+        given: Mutex::default(),
     });
     let (watching, adding) = (Arc::clone(&this), queue.clone());
     nodes.on_event(move |event| match event {
         Event::Deleted(node) => {
+            watching.given.lock().remove(node.metadata.name());
             watching
                 .ranges
                 .lock()
@@ -157,6 +161,26 @@ pub async fn run(context: Context, clusters: Vec<IpNet>) {
 }
 
 impl Controller {
+    /// A range of each family. What was given is given again until the node shows it: the write may be on its way, or
+    /// lost.
+    fn choose(&self, name: &str) -> Option<Vec<String>> {
+        let mut given = self.given.lock();
+        if let Some(given) = given.get(name) {
+            return Some(given.clone());
+        }
+        let mut ranges = self.ranges.lock();
+        // One family may have had room where the other had none.
+        ranges.iter_mut().for_each(|r| r.release(name));
+        let chosen: Option<Vec<String>> = ranges
+            .iter_mut()
+            .map(|r| r.allocate(name).map(|range| range.to_string()))
+            .collect();
+        if let Some(chosen) = &chosen {
+            given.insert(name.to_owned(), chosen.clone());
+        }
+        chosen
+    }
+
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
         let Some(node) = self.nodes.get_key(key) else {
             return Ok(Next::Done);
@@ -164,21 +188,18 @@ impl Controller {
         let name = node.metadata.name();
         let current = ranges_of(&node);
         if !current.is_empty() {
+            let was_given = self.given.lock().remove(name).is_some();
             let mut ranges = self.ranges.lock();
+            if was_given {
+                // The node may have got another range from elsewhere.
+                ranges.iter_mut().for_each(|r| r.release(name));
+            }
             for range in current {
                 ranges.iter_mut().for_each(|r| r.occupy(range, name));
             }
             return Ok(Next::Done);
         }
-        let chosen: Option<Vec<String>> = {
-            let mut ranges = self.ranges.lock();
-            // A choice whose write got lost is made again rather than leaked.
-            ranges.iter_mut().for_each(|r| r.release(name));
-            ranges
-                .iter_mut()
-                .map(|r| r.allocate(name).map(|range| range.to_string()))
-                .collect()
-        };
+        let chosen = self.choose(name);
         let Some(chosen) = chosen else {
             let message = format!("Node {name} status is now: CIDRNotAvailable");
             self.executor

@@ -6,6 +6,7 @@ pub mod lifecycle;
 pub mod pod_gc;
 pub mod tainted;
 mod taints;
+pub mod ttl;
 
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
 

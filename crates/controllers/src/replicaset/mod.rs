@@ -4,12 +4,11 @@ mod plan;
 mod rank;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
-use corten_client::object::{MetaExt, controller_ref};
+use corten_client::driver::Next;
+use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -18,9 +17,10 @@ use k8s_openapi::api::core::v1::Pod;
 pub use plan::{View, manage, status, wanted};
 pub use rank::by_deletion_order;
 
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::orphans;
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::{Action, Context, Executor, Expectations, Write, pod};
+use crate::core::crew::crew;
+use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Write, drive, pod};
 
 const WORKERS: usize = 8;
 
@@ -47,18 +47,14 @@ pub async fn run(context: Context) {
     pods.synced().await;
     let executor = context.executor("replicaset-controller");
     let stop = context.stop.clone();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         sets,
         pods,
         expectations: Expectations::default(),
-    });
-    driver::run("replicaset", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+    };
+    drive("replicaset", queue, WORKERS, stop, controller).await;
 }
 
 /// A pod without a controller concerns every set of its namespace that selects it.
@@ -81,30 +77,28 @@ fn queue_for_orphans(sets: &Informer<ReplicaSet>, pods: &Informer<Pod>, queue: &
     });
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &[&self.pods])
+            .await?;
         let Some(set) = self.sets.get_key(key) else {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
         let now = self.context.now();
-        let own = self.pods.indexed("controller", set.metadata.uid());
-        let settled = self
-            .expectations
-            .satisfied(key, "pods", self.pods.revision(), |uid| {
-                own.iter()
-                    .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
-            });
-        let terminating = own.iter().filter(|p| pod::is_terminating(p)).count();
-        let active = self.claim_pods(&set, own).await?;
+        let selector = Selector::new(set.spec.as_ref().map(|s| &s.selector)).map_err(Error::Other)?;
+        let mut crew = crew(&self.executor, &self.expectations, &self.pods, &*set, &selector).await?;
+        crew.settled &= shown;
         let view = View {
             set: &set,
-            active,
-            terminating,
+            active: crew.active,
+            terminating: crew.terminating,
             crowd: self.crowd(&set),
         };
         let mut error = None;
-        if settled && !set.metadata.terminating() {
+        if crew.settled && !set.metadata.terminating() {
             let actions = manage(&view, now);
             error = self
                 .executor
@@ -125,10 +119,13 @@ impl Controller {
         }
         match error {
             Some(error) => Err(error),
+            None if !crew.settled => Ok(Next::After(LAGGING)),
             None => Ok(self.next(&view)),
         }
     }
+}
 
+impl Controller {
     fn next(&self, view: &View<'_>) -> Next {
         let min_ready = view
             .set
@@ -141,43 +138,6 @@ impl Controller {
         }
         let wait = pod::next_available(view.active.iter().map(|p| &**p), min_ready, self.context.now());
         wait.map_or(Next::Done, |d| Next::After(d + Duration::from_millis(10)))
-    }
-
-    /// The active pods that belong to the set, after adopting and releasing.
-    async fn claim_pods(&self, set: &ReplicaSet, own: Vec<Arc<Pod>>) -> Result<Vec<Arc<Pod>>, Error> {
-        let selector = set.spec.as_ref().map(|s| &s.selector);
-        let selector = Selector::new(selector).map_err(Error::Other)?;
-        let candidates = own
-            .into_iter()
-            .chain(self.pods.indexed("orphans", set.metadata.ns()));
-        let candidates = candidates.filter(|p| pod::is_active(p));
-        let mut claimed = claim(
-            &controller_ref(set),
-            set.metadata.terminating(),
-            &selector,
-            candidates,
-            |_| true,
-        );
-        if !claimed.adopt.is_empty() {
-            // The cache may not know yet that this set is gone and another has taken its name.
-            let fresh: ReplicaSet = self
-                .executor
-                .caller
-                .get(set.metadata.ns(), set.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != set.metadata.uid() || fresh.metadata.terminating() {
-                claimed.adopt.clear();
-                claimed
-                    .owned
-                    .retain(|p| p.metadata.controlled_by(set.metadata.uid()));
-            }
-        }
-        let mut writes = claimed.adopt;
-        writes.extend(claimed.release);
-        if !writes.is_empty() {
-            self.executor.apply(vec![Action::Together(writes)], None).await?;
-        }
-        Ok(claimed.owned)
     }
 
     fn crowd(&self, set: &ReplicaSet) -> HashMap<String, usize> {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::retention::Policy;
 use crate::core::pod;
 
 const NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
@@ -35,8 +36,7 @@ pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, or
     let name = format!("{}-{ordinal}", set.metadata.name());
     let mut pod = pod::from_template(template, set.metadata.ns(), controller_ref(set));
     let labels = pod.metadata.labels.get_or_insert_default();
-    labels.insert(NAME_LABEL.into(), name.clone());
-    labels.insert(INDEX_LABEL.into(), ordinal.to_string());
+    labels.extend(self::labels(&name, ordinal).map(|(k, v)| (k.to_owned(), v)));
     labels.insert(REVISION_LABEL.into(), revision.to_owned());
     pod.metadata.name = Some(name.clone());
     let pod_spec = pod.spec.get_or_insert_default();
@@ -60,21 +60,24 @@ pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, or
     pod
 }
 
+/// The labels that say which pod of its set it is.
+#[must_use]
+pub fn labels(name: &str, ordinal: i32) -> [(&'static str, String); 2] {
+    [(NAME_LABEL, name.to_owned()), (INDEX_LABEL, ordinal.to_string())]
+}
+
+/// Whether the pod says which one it is; one that was adopted may not.
+#[must_use]
+pub fn is_labeled(pod: &Pod) -> bool {
+    pod.metadata.label(NAME_LABEL) == Some(pod.metadata.name())
+}
+
 /// The claims a pod of this ordinal needs.
 #[must_use]
 pub fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
     let spec = set.spec.clone().unwrap_or_default();
-    let retention = spec
-        .persistent_volume_claim_retention_policy
-        .clone()
-        .unwrap_or_default();
-    let owned = retention.when_deleted.as_deref() == Some("Delete");
     let labels = spec.selector.match_labels.clone();
-    let owner = owned.then(|| {
-        let mut owner = controller_ref(set);
-        owner.block_owner_deletion = None;
-        vec![owner]
-    });
+    let owner = Policy::of(set).with_set.then(|| vec![controller_ref(set)]);
     let claim = |template: PersistentVolumeClaim| {
         let mut all = template.metadata.labels.clone().unwrap_or_default();
         all.extend(labels.clone().unwrap_or_default());

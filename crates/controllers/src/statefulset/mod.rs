@@ -2,27 +2,33 @@
 
 mod identity;
 mod plan;
+mod retention;
 mod status;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::cache::by_controller;
-use corten_client::driver::{self, Next};
-use corten_client::object::{MetaExt, controller_ref};
+use corten_client::driver::Next;
+use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
-use corten_client::{Error, Informer, Key, Queue};
+use corten_client::{Error, Event, Informer, Key, Queue};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use parking_lot::Mutex;
 
 pub use plan::{View, plan};
 
-use crate::core::claim::{claim, orphans};
+use crate::core::claim::{orphans, take};
 use crate::core::context::{queue_controller, queue_self};
-use crate::core::history::{History, history};
-use crate::core::{Action, Context, Executor, Expectations, Write, pod};
+use crate::core::history::{History, collides, history};
+use crate::core::{Action, Context, Executor, Expectations, LAGGING, Reconcile, Shown, Write, drive, pod};
 
 const WORKERS: usize = 5;
+/// A pod that is created is bound, starts and gets ready within this time more often than not: one status tells it all.
+const FLURRY: Duration = Duration::from_millis(50);
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 
 struct Controller {
@@ -33,6 +39,8 @@ struct Controller {
     claims: Informer<PersistentVolumeClaim>,
     revisions: Informer<ControllerRevision>,
     expectations: Expectations,
+    /// When pods were last created or deleted, of sets whose status does not say so yet.
+    acted: Mutex<HashMap<Key, Timestamp>>,
 }
 
 /// Runs the controller until its context stops.
@@ -50,6 +58,7 @@ pub async fn run(context: Context) {
     queue_self(&sets, &queue);
     queue_controller(&pods, "StatefulSet", &queue);
     queue_controller(&revisions, "StatefulSet", &queue);
+    queue_for_claims(&sets, &claims, &queue);
     sets.synced().await;
     pods.synced().await;
     claims.synced().await;
@@ -57,7 +66,7 @@ pub async fn run(context: Context) {
     let executor = context.executor("statefulset-controller");
     let stop = context.stop.clone();
     let expectations = Expectations::default();
-    let this = Arc::new(Controller {
+    let controller = Controller {
         context,
         executor,
         sets,
@@ -65,36 +74,42 @@ pub async fn run(context: Context) {
         claims,
         revisions,
         expectations,
-    });
-    driver::run("statefulset", queue, WORKERS, stop, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.sync(&key).await }
-    })
-    .await;
+        acted: Mutex::default(),
+    };
+    drive("statefulset", queue, WORKERS, stop, controller).await;
 }
 
-impl Controller {
+/// A pod may wait for the claims of the one before it to go.
+fn queue_for_claims(
+    sets: &Informer<StatefulSet>,
+    claims: &Informer<PersistentVolumeClaim>,
+    queue: &Queue<Key>,
+) {
+    let (sets, queue) = (sets.clone(), queue.clone());
+    claims.on_event(move |event| {
+        if let Event::Deleted(claim) = event {
+            let all = sets.in_namespace(claim.metadata.ns());
+            let waiting = all.iter().filter(|s| retention::Policy::of(s).with_pod);
+            waiting.for_each(|set| queue.add(Key::of(&**set)));
+        }
+    });
+}
+
+impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        let caches: [&dyn Shown; 3] = [&self.sets, &self.pods, &self.revisions];
+        let shown = self
+            .expectations
+            .shown(&self.executor.caller, key, &caches)
+            .await?;
         let Some(set) = self.sets.get_key(key) else {
             self.expectations.forget(key);
+            self.acted.lock().remove(key);
             return Ok(Next::Done);
         };
         let own = self.pods.indexed("controller", set.metadata.uid());
-        let live = |uid: &str| {
-            own.iter()
-                .any(|p| p.metadata.uid() == uid && !p.metadata.terminating())
-        };
-        let settled = self
-            .expectations
-            .satisfied(key, "pods", self.pods.revision(), live)
-            && self
-                .expectations
-                .satisfied(key, "statefulsets", self.sets.revision(), |_| false)
-            && self
-                .expectations
-                .satisfied(key, "controllerrevisions", self.revisions.revision(), |_| false);
-        if !settled {
-            return Ok(Next::Done);
+        if !shown || !self.expectations.gone(key, &own) {
+            return Ok(Next::After(LAGGING));
         }
         let pods = self.claim_pods(&set, own).await?;
         let revisions = self.revisions.indexed("controller", set.metadata.uid());
@@ -108,7 +123,7 @@ impl Controller {
                 .apply(vec![write], Some((&self.expectations, key)))
                 .await;
             if let Err(error) = stored {
-                return self.collided(&set, error).await;
+                return self.collided(&set, &update, error).await;
             }
         }
         let claims = self.claims.in_namespace(key.ns());
@@ -121,14 +136,24 @@ impl Controller {
         };
         let now = self.context.now();
         let (actions, status) = plan(&view, now);
+        let acted = actions
+            .iter()
+            .any(|a| matches!(a, Action::Write(w) if w.plural == "pods"));
         let done = self
             .executor
             .apply(actions, Some((&self.expectations, key)))
             .await;
+        if acted {
+            self.acted.lock().insert(key.clone(), now);
+        }
         if let Some(status) = status {
+            if let Some(wait) = self.still_moving(key, now).filter(|_| done.is_ok()) {
+                return Ok(Next::After(wait));
+            }
             self.executor
                 .apply(vec![status], Some((&self.expectations, key)))
                 .await?;
+            self.acted.lock().remove(key);
         }
         done?;
         let min_ready = spec.min_ready_seconds.unwrap_or(0);
@@ -136,10 +161,24 @@ impl Controller {
             pod::next_available(view.pods.iter().map(|p| &**p), min_ready, now).filter(|_| min_ready > 0);
         Ok(wait.map_or(Next::Done, |d| Next::After(d + Duration::from_millis(10))))
     }
+}
+
+impl Controller {
+    /// How long what follows from the last deed is waited for before it is described.
+    fn still_moving(&self, key: &Key, now: Timestamp) -> Option<Duration> {
+        let acted = *self.acted.lock().get(key)?;
+        let left = FLURRY.saturating_sub(now.duration_since(acted).unsigned_abs());
+        Some(left).filter(|left| !left.is_zero())
+    }
 
     /// The name of the new revision is taken by another one: the next name is tried.
-    async fn collided(&self, set: &StatefulSet, error: Error) -> Result<Next, Error> {
-        if error.is_already_exists() {
+    async fn collided(
+        &self,
+        set: &StatefulSet,
+        update: &ControllerRevision,
+        error: Error,
+    ) -> Result<Next, Error> {
+        if collides(&self.executor.caller, update, &error).await? {
             let mut updated = set.clone();
             let count = updated
                 .status
@@ -160,32 +199,7 @@ impl Controller {
             .into_iter()
             .chain(self.pods.indexed("orphans", set.metadata.ns()));
         let member = |p: &Pod| identity::ordinal(p.metadata.name(), set.metadata.name()).is_some();
-        let claimed = claim(
-            &controller_ref(set),
-            set.metadata.terminating(),
-            &selector,
-            candidates,
-            member,
-        );
-        if !claimed.adopt.is_empty() {
-            let fresh: StatefulSet = self
-                .executor
-                .caller
-                .get(set.metadata.ns(), set.metadata.name())
-                .await?;
-            if fresh.metadata.uid() != set.metadata.uid() || fresh.metadata.terminating() {
-                return Err(Error::Other("the StatefulSet is gone".into()));
-            }
-        }
-        let writes: Vec<Write> = claimed.adopt.into_iter().chain(claimed.release).collect();
-        if !writes.is_empty() {
-            self.executor
-                .apply(
-                    vec![Action::Together(writes)],
-                    Some((&self.expectations, &Key::of(set))),
-                )
-                .await?;
-        }
-        Ok(claimed.owned)
+        let (executor, expectations) = (&self.executor, Some(&self.expectations));
+        take(executor, expectations, set, &selector, candidates, member, None).await
     }
 }

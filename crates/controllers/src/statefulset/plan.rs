@@ -8,9 +8,10 @@ use corten_client::object::MetaExt;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use serde_json::json;
 
 use super::identity::{self, REVISION_LABEL, ordinal};
-use super::status;
+use super::{retention, status};
 use crate::core::{Action, Note, Write, history, pod};
 use crate::deployment::scaled;
 
@@ -113,7 +114,9 @@ impl<'a> Scene<'a> {
     /// Tends one pod that should be there; returns whether the next has to wait for it.
     fn tend(&mut self, index: i32, slot: Option<Arc<Pod>>) -> bool {
         let Some(object) = slot else {
-            self.create(index);
+            if !self.waits_for_claims(index) {
+                self.create(index);
+            }
             return true;
         };
         if pod::is_finished(&object) {
@@ -125,7 +128,74 @@ impl<'a> Scene<'a> {
         if pod::phase(&object) == "Pending" {
             self.create_claims(index);
         }
-        object.metadata.terminating() || !self.is_available(&object)
+        if self.ordered() && (object.metadata.terminating() || !self.is_available(&object)) {
+            return true;
+        }
+        self.identify(index, &object);
+        self.retain(index, &object, false);
+        false
+    }
+
+    /// An adopted pod gets the labels that say which one it is.
+    fn identify(&mut self, index: i32, object: &Pod) {
+        if identity::is_labeled(object) {
+            return;
+        }
+        let labels: BTreeMap<_, _> = identity::labels(object.metadata.name(), index).into();
+        let patch = json!({"metadata": {"uid": object.metadata.uid(), "labels": labels}});
+        let write = Write::patch(object, patch);
+        self.actions
+            .push(self.noted(write, "Update", &pod_of(object)).into());
+    }
+
+    /// Gives the claims of a pod the owners that the retention policy asks for.
+    fn retain(&mut self, index: i32, object: &Pod, surplus: bool) {
+        for wanted in identity::claims(self.view.set, index) {
+            let name = wanted.metadata.name();
+            let found = self.view.claims.iter().find(|c| c.metadata.name() == name);
+            let Some((claim, owners)) = found.and_then(|c| {
+                let owners = retention::owners(self.view.set, object, c, surplus)?;
+                Some((c, owners))
+            }) else {
+                continue;
+            };
+            let mut updated = (**claim).clone();
+            updated.metadata.owner_references = Some(owners).filter(|o| !o.is_empty());
+            let write = Write::update(&updated);
+            let write = if surplus {
+                write
+            } else {
+                self.noted(write, "Update", &pod_of(object))
+            };
+            self.actions.push(write.into());
+        }
+    }
+
+    /// A write with the event of its success and that of its failure.
+    fn noted(&self, write: Write, verb: &str, what: &str) -> Write {
+        let set = self.view.set;
+        let (good, bad) = match verb {
+            "Create" => ("SuccessfulCreate", "FailedCreate"),
+            "Delete" => ("SuccessfulDelete", "FailedDelete"),
+            _ => ("SuccessfulUpdate", "FailedUpdate"),
+        };
+        let text = format!("{verb} {what} in StatefulSet {}", set.metadata.name());
+        write
+            .ok(Note::normal(set, good, format!("{text} successful")))
+            .err(Note::warning(set, bad, format!("{text} failed error: {{error}}")))
+    }
+
+    /// A claim that goes with the pod before this one must be gone first.
+    fn waits_for_claims(&self, index: i32) -> bool {
+        let set = self.view.set;
+        let name = format!("{}-{index}", set.metadata.name());
+        let wanted = identity::claims(set, index);
+        let mut found = self
+            .view
+            .claims
+            .iter()
+            .filter(|c| wanted.iter().any(|w| w.metadata.name() == c.metadata.name()));
+        found.any(|c| retention::is_stale(set, c, &name))
     }
 
     fn create(&mut self, index: i32) {
@@ -135,20 +205,8 @@ impl<'a> Scene<'a> {
         let template = if old { history::template(revision) } else { None };
         let template = template.unwrap_or_else(|| self.spec.template.clone());
         let pod = identity::new_pod(self.view.set, &template, revision.metadata.name(), index);
-        let (set, name) = (self.view.set, pod.metadata.name().to_owned());
-        let what = format!("Pod {name} in StatefulSet {}", set.metadata.name());
-        let write = Write::create(&pod)
-            .ok(Note::normal(
-                set,
-                "SuccessfulCreate",
-                format!("Create {what} successful"),
-            ))
-            .err(Note::warning(
-                set,
-                "FailedCreate",
-                format!("create {what} failed error: {{error}}"),
-            ));
-        self.actions.push(write.into());
+        self.actions
+            .push(self.noted(Write::create(&pod), "Create", &pod_of(&pod)).into());
     }
 
     fn create_claims(&mut self, index: i32) {
@@ -159,18 +217,12 @@ impl<'a> Scene<'a> {
                 continue;
             }
             let (pod, owner) = (format!("{}-{index}", set.metadata.name()), set.metadata.name());
-            let what = format!("Claim {name} Pod {pod} in StatefulSet {owner}");
+            let made = format!("Create Claim {name} Pod {pod} in StatefulSet {owner} success");
+            let failed =
+                format!("Create Claim {name} for Pod {pod} in StatefulSet {owner} failed error: {{error}}");
             let write = Write::create(&claim)
-                .ok(Note::normal(
-                    set,
-                    "SuccessfulCreate",
-                    format!("create {what} success"),
-                ))
-                .err(Note::warning(
-                    set,
-                    "FailedCreate",
-                    format!("create {what} failed error: {{error}}"),
-                ));
+                .ok(Note::normal(set, "SuccessfulCreate", made))
+                .err(Note::warning(set, "FailedCreate", failed));
             self.actions.push(write.into());
         }
     }
@@ -202,23 +254,7 @@ impl<'a> Scene<'a> {
     }
 
     fn delete(&mut self, object: &Arc<Pod>) {
-        let set = self.view.set;
-        let what = format!(
-            "Pod {} in StatefulSet {}",
-            object.metadata.name(),
-            set.metadata.name()
-        );
-        let write = Write::delete(&**object)
-            .ok(Note::normal(
-                set,
-                "SuccessfulDelete",
-                format!("Delete {what} successful"),
-            ))
-            .err(Note::warning(
-                set,
-                "FailedDelete",
-                format!("delete {what} failed error: {{error}}"),
-            ));
+        let write = self.noted(Write::delete(&**object), "Delete", &pod_of(object));
         self.actions.push(write.into());
     }
 
@@ -230,6 +266,11 @@ impl<'a> Scene<'a> {
         let first = unhealthy
             .min_by_key(|p| ordinal(p.metadata.name(), name))
             .map(|p| p.metadata.uid().to_owned());
+        for object in self.condemned.clone() {
+            if let Some(index) = ordinal(object.metadata.name(), name) {
+                self.retain(index, &object, true);
+            }
+        }
         for object in self.condemned.clone() {
             if object.metadata.terminating() {
                 if self.ordered() {
@@ -297,4 +338,8 @@ impl<'a> Scene<'a> {
         let deletions = history::truncate(&self.view.revisions, limit, used);
         self.actions.extend(deletions);
     }
+}
+
+fn pod_of(object: &Pod) -> String {
+    format!("Pod {}", object.metadata.name())
 }

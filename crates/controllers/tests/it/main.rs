@@ -9,4 +9,5 @@ mod jobs;
 mod nodes;
 mod services;
 mod sets;
+mod simulation;
 mod upkeep;

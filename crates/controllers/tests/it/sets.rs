@@ -68,12 +68,12 @@ async fn a_stateful_set_goes_in_order() {
             format!("{labels} {} {}", pod["spec"]["hostname"], pod["spec"]["subdomain"])
         });
     expect![[r#"
+        StatefulSet Normal SuccessfulCreate: Create Claim data-s-0 Pod s-0 in StatefulSet s success
+        StatefulSet Normal SuccessfulCreate: Create Claim data-s-1 Pod s-1 in StatefulSet s success
+        StatefulSet Normal SuccessfulCreate: Create Claim data-s-2 Pod s-2 in StatefulSet s success
         StatefulSet Normal SuccessfulCreate: Create Pod s-0 in StatefulSet s successful
         StatefulSet Normal SuccessfulCreate: Create Pod s-1 in StatefulSet s successful
         StatefulSet Normal SuccessfulCreate: Create Pod s-2 in StatefulSet s successful
-        StatefulSet Normal SuccessfulCreate: create Claim data-s-0 Pod s-0 in StatefulSet s success
-        StatefulSet Normal SuccessfulCreate: create Claim data-s-1 Pod s-1 in StatefulSet s success
-        StatefulSet Normal SuccessfulCreate: create Claim data-s-2 Pod s-2 in StatefulSet s success
         StatefulSet Normal SuccessfulDelete: Delete Pod s-0 in StatefulSet s successful
         StatefulSet Normal SuccessfulDelete: Delete Pod s-1 in StatefulSet s successful
         StatefulSet Normal SuccessfulDelete: Delete Pod s-2 in StatefulSet s successful"#]]

@@ -44,11 +44,16 @@ impl Connection {
         path: &str,
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Response<Incoming>> {
+        let content = if method == "PATCH" {
+            "application/merge-patch+json"
+        } else {
+            "application/json"
+        };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.access.authority())
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, content)
             .body(Full::new(body.into()))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;

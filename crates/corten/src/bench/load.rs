@@ -55,7 +55,13 @@ pub(super) async fn reads(target: &Target, args: &BenchArgs) -> anyhow::Result<(
 }
 
 /// Sends `count` requests, the next one as soon as a connection is free; each answer has at least `least` bytes.
-async fn drive<F>(target: &Target, count: usize, name: &str, least: usize, request: F) -> anyhow::Result<()>
+pub(super) async fn drive<F>(
+    target: &Target,
+    count: usize,
+    name: &str,
+    least: usize,
+    request: F,
+) -> anyhow::Result<()>
 where
     F: Fn(usize) -> (&'static str, String, String) + Send + Sync + 'static,
 {

@@ -1,6 +1,7 @@
 //! `corten bench`: prints what this machine does, for `docs/performance.md`. Nothing here is a test.
 
 mod connection;
+mod fleet;
 mod idle;
 mod load;
 mod pods;
@@ -22,7 +23,10 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     if wants("idle") {
         idle::measure(&args)?;
     }
-    if !["pods", "writes", "reads", "watch"].into_iter().any(wants) {
+    if !["pods", "writes", "reads", "watch", "controllers"]
+        .into_iter()
+        .any(wants)
+    {
         return Ok(());
     }
     // One thread: the client leaves the other cores to the server.
@@ -49,6 +53,9 @@ async fn load(target: &Target, args: &BenchArgs, wants: impl Fn(&str) -> bool) -
     }
     if wants("watch") {
         watchers::measure(target).await?;
+    }
+    if wants("controllers") {
+        fleet::measure(target, args).await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Figures as lines: a rate, percentiles, and the processor time behind them.
 
-use super::target::Cpu;
+use super::target::{Cpu, Target};
 use std::time::Duration;
 
 /// Says what this was measured on.
@@ -46,4 +46,16 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
         at(0.99),
         at(1.0)
     );
+}
+
+/// Prints what the server's process holds in memory, where that can be known.
+pub(super) fn memory(target: &Target, when: &str) {
+    let rss = target.pid.and_then(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    if let Some(kilobytes) = rss {
+        println!("memory {when:<29} {:>6} MB RSS", kilobytes / 1000);
+    }
 }

@@ -63,7 +63,7 @@ pub(super) struct Target {
     pub(super) access: Arc<Access>,
     pub(super) connections: usize,
     pub(super) namespace: String,
-    pid: Option<i32>,
+    pub(super) pid: Option<i32>,
 }
 
 impl Target {

@@ -79,6 +79,7 @@ fn of_port(port: &ContainerPort, address: IpAddr) -> Option<ServicePort> {
             serving: true,
             terminating: false,
             local: true,
+            far: false,
             node: None,
         }],
     })

@@ -7,3 +7,4 @@ mod host_ports;
 pub(crate) mod names;
 pub(crate) mod routes;
 pub(crate) mod services;
+mod topology;

@@ -1,10 +1,11 @@
 //! Services with their EndpointSlices, and pods' host ports, as the service proxy wants them.
 
 use super::dirty::Dirty;
-use super::{health, host_ports};
+use super::{health, host_ports, topology};
+use corten_client::object::MetaExt;
 use corten_client::{CancellationToken, Factory, Key, Lister};
 use corten_net::proxy::{Endpoint, Protocol, Proxy, ServiceMap, ServicePort, ServicePortName, TrafficPolicy};
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort as ApiPort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, Service, ServicePort as ApiPort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint as ApiEndpoint, EndpointSlice};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ const AFFINITY_TIMEOUT_S: u32 = 10_800;
 /// What belongs to this node.
 pub(crate) struct Node {
     pub(crate) name: String,
+    /// Where it stands, as its label says; empty until it says.
+    pub(crate) zone: String,
     /// Answered by this node itself (cluster DNS), so not to be translated.
     pub(crate) own_addresses: Vec<IpAddr>,
 }
@@ -29,6 +32,8 @@ pub(crate) struct Node {
 enum Changed {
     Service(Key),
     Pod(Key),
+    /// The node's own labels.
+    Node,
 }
 
 /// Keeps the proxy at what the API says, until `stop`. `kubelet` reads this node's pods, which the proxy's own user
@@ -36,7 +41,7 @@ enum Changed {
 pub(crate) async fn run(
     factory: &Factory,
     kubelet: &Factory,
-    node: Node,
+    mut node: Node,
     proxy: Proxy,
     stop: CancellationToken,
 ) {
@@ -53,6 +58,12 @@ pub(crate) async fn run(
     });
     let marks = dirty.clone();
     pods.on_event(move |event| marks.mark(Changed::Pod(Key::of(event.object().as_ref()))));
+    let (marks, own, nodes) = (dirty.clone(), node.name.clone(), factory.informer::<ApiNode>());
+    nodes.on_event(move |event| {
+        if event.object().metadata.name() == own {
+            marks.mark(Changed::Node);
+        }
+    });
     tokio::join!(services.synced(), slices.synced(), pods.synced());
     let proxy = Arc::new(Mutex::new(proxy));
     let mut map = ServiceMap::new();
@@ -72,6 +83,16 @@ pub(crate) async fn run(
                     true
                 }
                 Changed::Pod(key) => refresh_pod(&mut map, &key, &pods),
+                Changed::Node => {
+                    let zone = nodes.get("", &node.name).and_then(|n| zone_of(&n));
+                    let moved = std::mem::replace(&mut node.zone, zone.unwrap_or_default());
+                    if moved != node.zone {
+                        let all = services.list();
+                        all.iter()
+                            .for_each(|s| dirty.mark(Changed::Service(Key::of(&**s))));
+                    }
+                    false
+                }
             };
         }
         if !different {
@@ -88,6 +109,12 @@ pub(crate) async fn run(
             Err(error) => tracing::error!(%error, "installing service rules panicked"),
         }
     }
+}
+
+fn zone_of(node: &ApiNode) -> Option<String> {
+    node.metadata
+        .label("topology.kubernetes.io/zone")
+        .map(str::to_owned)
 }
 
 /// The shared informers of services and slices, with the index.
@@ -299,29 +326,46 @@ pub(crate) fn protocol(text: Option<&str>) -> Option<Protocol> {
 }
 
 fn endpoints(port: Option<&str>, slices: &[Arc<EndpointSlice>], node: &Node) -> Vec<Endpoint> {
+    let families = ["IPv4", "IPv6"];
+    let of_family = |family: &str| {
+        let slices = slices.iter().filter(move |slice| slice.address_type == family);
+        slices.collect::<Vec<_>>()
+    };
+    let place = topology::Place {
+        node: &node.name,
+        zone: &node.zone,
+    };
     let mut found = Vec::new();
-    for slice in slices
-        .iter()
-        .filter(|slice| slice.address_type == "IPv4" || slice.address_type == "IPv6")
-    {
-        let mut named = slice
-            .ports
-            .iter()
-            .flatten()
-            .filter(|p| p.name.as_deref().unwrap_or_default() == port.unwrap_or_default());
-        let Some(number) = named.next().and_then(|p| u16::try_from(p.port?).ok()) else {
-            continue;
-        };
-        for endpoint in slice.endpoints.iter().flatten() {
-            found.extend(of_endpoint(endpoint, number, node));
+    for slices in families.map(of_family) {
+        let on_port = |slice: &&Arc<EndpointSlice>| number(slice, port).is_some();
+        let all = || slices.iter().copied().filter(on_port);
+        let reach = topology::reach(all().flat_map(|s| s.endpoints.iter().flatten()), place);
+        for slice in all() {
+            let Some(number) = number(slice, port) else {
+                continue;
+            };
+            for endpoint in slice.endpoints.iter().flatten() {
+                let far = topology::is_ready(endpoint) && !reach.includes(endpoint, place);
+                found.extend(of_endpoint(endpoint, number, far, node));
+            }
         }
     }
     found
 }
 
-fn of_endpoint(endpoint: &ApiEndpoint, port: u16, node: &Node) -> Vec<Endpoint> {
+/// The number that a slice has for a service's port.
+fn number(slice: &EndpointSlice, port: Option<&str>) -> Option<u16> {
+    let mut named = slice
+        .ports
+        .iter()
+        .flatten()
+        .filter(|p| p.name.as_deref().unwrap_or_default() == port.unwrap_or_default());
+    named.next().and_then(|p| u16::try_from(p.port?).ok())
+}
+
+fn of_endpoint(endpoint: &ApiEndpoint, port: u16, far: bool, node: &Node) -> Vec<Endpoint> {
     let conditions = endpoint.conditions.as_ref();
-    let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+    let ready = topology::is_ready(endpoint);
     let addresses = endpoint
         .addresses
         .iter()
@@ -334,6 +378,7 @@ fn of_endpoint(endpoint: &ApiEndpoint, port: u16, node: &Node) -> Vec<Endpoint> 
             serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
             terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
             local: endpoint.node_name.as_deref() == Some(&node.name),
+            far,
             node: endpoint.node_name.clone(),
         })
         .collect()

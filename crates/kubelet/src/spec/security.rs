@@ -175,6 +175,14 @@ pub fn supplemental_groups(pod: &Pod) -> Vec<i64> {
         .collect()
 }
 
+/// Whether the pod says anything about the user and groups of a container. Only then does its status repeat what the
+/// runtime made of it (KEP-3619): most pods leave it to the image, as do runtimes that know nothing of the policy.
+pub fn states_identity(pod: &Pod, c: &Container) -> bool {
+    let sc = effective(pod, c);
+    let policy = pod_context(pod).is_some_and(|p| p.supplemental_groups_policy.is_some());
+    policy || sc.run_as_user.is_some() || sc.run_as_group.is_some() || !supplemental_groups(pod).is_empty()
+}
+
 pub fn groups_policy(pod: &Pod) -> i32 {
     let strict = pod_context(pod).and_then(|p| p.supplemental_groups_policy.as_deref()) == Some("Strict");
     let policy = if strict {

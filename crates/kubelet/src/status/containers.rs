@@ -6,7 +6,7 @@ use crate::machine::memory::Memory;
 use crate::machine::view::{ContainerView, State};
 use crate::pod::{self, PodExt};
 use crate::probes::Outcome;
-use crate::spec::resources;
+use crate::spec::{resources, security};
 use crate::status::whole_second;
 use corten_runtime::cri;
 use jiff::Timestamp;
@@ -103,7 +103,11 @@ fn reported(
         volume_mounts: mounts(c),
         resources: Some(resources::actual(c, v)),
         allocated_resources: c.resources.as_ref().and_then(|r| r.requests.clone()),
-        user: v.user.as_ref().map(user),
+        user: v
+            .user
+            .as_ref()
+            .filter(|_| security::states_identity(input.pod, c))
+            .map(user),
         ..ContainerStatus::default()
     }
 }

@@ -72,6 +72,8 @@ pub struct Endpoint {
     pub terminating: bool,
     /// On this node.
     pub local: bool,
+    /// Nearer ones are meant for this node (topology hints): this one is used under policy Local only.
+    pub far: bool,
     pub node: Option<String>,
 }
 
@@ -93,7 +95,7 @@ pub struct Chosen {
 }
 
 pub fn choose(endpoints: &[Endpoint]) -> Chosen {
-    let cluster = usable(endpoints, |_| true);
+    let cluster = usable(endpoints, |e| !e.far);
     let local = usable(endpoints, |e| e.local);
     Chosen {
         any: !cluster.is_empty(),
@@ -139,6 +141,7 @@ mod tests {
             serving,
             terminating,
             local,
+            far: false,
             node: None,
         }
     }

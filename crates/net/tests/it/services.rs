@@ -37,6 +37,7 @@ pub fn endpoint(address: IpAddr) -> Endpoint {
         serving: true,
         terminating: false,
         local: true,
+        far: false,
         node: None,
     }
 }

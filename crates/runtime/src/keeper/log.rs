@@ -88,7 +88,8 @@ impl LogFile {
         let rest = std::mem::take(&mut self.pending[stream as usize]);
         if !rest.is_empty() {
             let mut out = Vec::with_capacity(rest.len() + 64);
-            entry(&mut out, &timestamp(now_ns), stream, b'F', &rest);
+            // As containerd: what did not end with a newline is not given one by those who read the log.
+            entry(&mut out, &timestamp(now_ns), stream, b'P', &rest);
             self.put(&out);
         }
     }
@@ -173,7 +174,7 @@ mod tests {
             .collect();
         assert_eq!(&lines[..3], ["stdout F one", "stderr F err", "stdout F two more"]);
         assert!(lines[3].starts_with("stdout P xxx") && lines[3].len() == "stdout P ".len() + MAX_PIECE);
-        assert_eq!(lines[4], "stdout F xxxxxxxxxx");
+        assert_eq!(lines[4], "stdout P xxxxxxxxxx");
         std::fs::rename(&path, dir.path().join("old")).unwrap();
         log.reopen().unwrap();
         log.write(Stream::Stdout, b"new\n", 0);

@@ -136,6 +136,11 @@ pub fn update_custom(write: &Write<'_>, schema: &dyn CustomType, live: Option<&V
 fn record(write: &Write<'_>, node: Node<'_>, live: &Value, new: &mut Value) {
     let reset = Set::of_paths(write.reset);
     let mut managers = starting_managers(write, live, new);
+    // Upstream tracks from the creation on, or not before the first apply.
+    if managers.is_empty() && !object::uid(live).is_empty() {
+        managers.write_to(new);
+        return;
+    }
     // Managed fields are among what is stripped, so they need not be taken out first.
     let comparison = compare::values(node, live, new).without(&reset);
     managers.lose(None, &comparison);

@@ -67,6 +67,8 @@ fn typed_json(bytes: &[u8], id: TypeId) -> Result<(Outcome, Vec<String>), String
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     match typed::read(&mut deserializer, shape, &mut findings) {
         Some(Err(error)) => Ok((Err(error), Vec::new())),
+        // Null leaves Go's zero value as it was.
+        Some(Ok(Value::Null)) if deserializer.end().is_ok() && bytes != b"{}" => typed_json(b"{}", id),
         Some(Ok(value)) if deserializer.end().is_ok() => Ok((Ok(value), findings.warnings)),
         _ => Err(syntax::go_error(bytes).unwrap_or_else(|| "json: the document cannot be read".to_owned())),
     }
@@ -93,7 +95,10 @@ fn type_meta(json: &[u8]) -> Result<GroupVersionKind, String> {
         Value::Array(_) => "array",
         _ => "object",
     };
-    let Ok(Some(meta)) = with_json(json, |d| TypeMeta::deserialize(d).ok()) else {
+    // A derived reader takes a list for a struct; Go's does not.
+    let is_list = json.trim_ascii_start().starts_with(b"[");
+    let read = with_json(json, |d| TypeMeta::deserialize(d).ok().filter(|_| !is_list));
+    let Ok(Some(meta)) = read else {
         let value = json_value(json).unwrap_or(Value::Null);
         let wrong = ["apiVersion", "kind"]
             .iter()

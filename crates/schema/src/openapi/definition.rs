@@ -43,7 +43,11 @@ pub(super) fn structure(
     out.insert("type".to_owned(), json!("object"));
     let mut properties = Map::new();
     for field in ty.fields {
-        properties.insert(field.name.to_owned(), property(field, dialect, reached));
+        let mut property = property(field, dialect, reached);
+        if stands_alone(id.expr(), field.name) {
+            unwrap_reference(&mut property);
+        }
+        properties.insert(field.name.to_owned(), property);
     }
     if !properties.is_empty() {
         out.insert("properties".to_owned(), Value::Object(properties));
@@ -63,6 +67,22 @@ pub(super) fn structure(
         out.insert("x-kubernetes-group-version-kind".to_owned(), kinds);
     }
     Value::Object(out)
+}
+
+/// Upstream wraps a reference where a sentence stands beside it; these have none.
+fn stands_alone(owner: &str, field: &str) -> bool {
+    let owner = name_of(owner);
+    (owner.ends_with(".apiextensions.v1.JSONSchemaProps") && field != "default")
+        || (owner.ends_with(".networking.v1.IngressRule") && field == "http")
+}
+
+/// Takes a reference out of an `allOf` that holds nothing else.
+fn unwrap_reference(property: &mut Value) {
+    let only = match property["allOf"].as_array().map(Vec::as_slice) {
+        Some([only]) if property.as_object().is_some_and(|all| all.len() == 1) => only.clone(),
+        _ => return,
+    };
+    *property = only;
 }
 
 fn is_required(field: &Field) -> bool {

@@ -5,13 +5,14 @@ pub(crate) use definition::default as default_of;
 
 mod custom;
 mod definition;
+mod operation;
 mod paths;
 mod proto;
+mod roots;
 
 pub use custom::{Fragment, v2_with, v2_with_protobuf, v3_of};
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -20,6 +21,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
+use self::roots::Root;
 use crate::resources::{self, Resource, ServedVersion};
 use crate::types::{TypeId, type_of};
 
@@ -64,8 +66,25 @@ impl Document {
     }
 }
 
-/// Documents of version 3 by group and version, each made when first asked for.
-type Documents = HashMap<(&'static str, &'static str), OnceLock<Arc<Document>>>;
+/// Documents of version 3 by their paths, each made when first asked for.
+type Documents = BTreeMap<String, (Source, OnceLock<Arc<Document>>)>;
+
+/// What a document of version 3 is made of.
+enum Source {
+    Version(ServedVersion),
+    Root(Root),
+}
+
+static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
+    let versions = resources::versions().iter();
+    let versions = versions.map(|served| (v3_path(*served), Source::Version(*served)));
+    let roots = roots::all().into_iter();
+    let roots = roots.map(|root| (root.document().to_owned(), Source::Root(root)));
+    versions
+        .chain(roots)
+        .map(|(path, source)| (path, (source, OnceLock::new())))
+        .collect()
+});
 
 /// FNV-1a in both directions: tells contents apart, and is the same in every build.
 fn hash(content: &[u8]) -> String {
@@ -89,22 +108,31 @@ pub fn v2_protobuf() -> Arc<Document> {
     DOCUMENT.clone()
 }
 
+/// A document of version 2 that others were merged into, as JSON or in protobuf.
+pub fn v2_document(whole: &Value, protobuf: bool) -> Document {
+    if protobuf {
+        Document::new(&proto::document(whole))
+    } else {
+        Document::new(whole.to_string().as_bytes())
+    }
+}
+
 /// One group and version as OpenAPI v3 JSON; `None` when it is not served.
 pub fn v3(group: &str, version: &str) -> Option<Arc<Document>> {
-    static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
-        resources::versions()
-            .iter()
-            .map(|s| ((s.group, s.version), OnceLock::new()))
-            .collect()
-    });
-    let served = resources::versions()
-        .iter()
-        .find(|s| s.group == group && s.version == version)?;
-    let slot = DOCUMENTS.get(&(served.group, served.version))?;
-    Some(
-        slot.get_or_init(|| Arc::new(Document::new(v3_value(*served).to_string().as_bytes())))
-            .clone(),
-    )
+    v3_at(paths::root(group, version).trim_start_matches('/'))
+}
+
+/// The document of version 3 at a path under `/openapi/v3/`: `api/v1`, `apis/apps/v1`, `apis/apps`, `version`.
+pub fn v3_at(path: &str) -> Option<Arc<Document>> {
+    let (source, slot) = DOCUMENTS.get(path)?;
+    let make = || {
+        let value = match source {
+            Source::Version(served) => v3_value(*served),
+            Source::Root(root) => v3_root(root),
+        };
+        Arc::new(Document::new(value.to_string().as_bytes()))
+    };
+    Some(slot.get_or_init(make).clone())
 }
 
 /// The path under `/openapi/v3/` that serves a group and version: `api/v1`, `apis/apps/v1`.
@@ -123,13 +151,10 @@ pub fn v3_index(custom: &[(String, String)]) -> Vec<u8> {
         let url = format!("/openapi/v3/{path}?hash={hash}");
         entries.insert(path.clone(), json!({ "serverRelativeURL": url }));
     }
-    for served in resources::versions() {
-        let path = v3_path(*served);
-        let hash = v3(served.group, served.version)
-            .map(|d| d.hash.clone())
-            .unwrap_or_default();
+    for path in DOCUMENTS.keys() {
+        let hash = v3_at(path).map(|d| d.hash.clone()).unwrap_or_default();
         let url = format!("/openapi/v3/{path}?hash={hash}");
-        entries.insert(path, json!({ "serverRelativeURL": url }));
+        entries.insert(path.clone(), json!({ "serverRelativeURL": url }));
     }
     json!({ "paths": entries }).to_string().into_bytes()
 }
@@ -138,11 +163,21 @@ fn info() -> Value {
     json!({"title": "Kubernetes", "version": API_VERSION})
 }
 
+fn security() -> Value {
+    json!({"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}})
+}
+
 fn v2_value() -> Value {
     let all: Vec<&'static Resource> = resources::all().iter().collect();
-    let everywhere = definitions(&all, Dialect::V2, None);
-    let paths = paths::paths(&all, Dialect::V2);
-    json!({"swagger": "2.0", "info": info(), "paths": paths, "definitions": everywhere})
+    let mut roots = roots::all();
+    roots.extend(resources::versions().iter().map(|s| roots::of_version(*s)));
+    let everywhere = definitions(&all, &roots, Dialect::V2, None);
+    let mut paths = paths::paths(&all, Dialect::V2);
+    roots.iter().for_each(|root| root.put(&mut paths, Dialect::V2));
+    json!({
+        "swagger": "2.0", "info": info(), "paths": paths, "definitions": everywhere,
+        "securityDefinitions": security(), "security": [{"BearerToken": []}],
+    })
 }
 
 fn v3_value(served: ServedVersion) -> Value {
@@ -150,18 +185,38 @@ fn v3_value(served: ServedVersion) -> Value {
         .iter()
         .filter(|r| r.group == served.group && r.version == served.version)
         .collect();
-    let schemas = definitions(&own, Dialect::V3, Some(served));
-    let paths = paths::paths(&own, Dialect::V3);
-    json!({"openapi": "3.0.0", "info": info(), "paths": paths, "components": {"schemas": schemas}})
+    let root = roots::of_version(served);
+    let mut paths = paths::paths(&own, Dialect::V3);
+    root.put(&mut paths, Dialect::V3);
+    let schemas = definitions(&own, &[root], Dialect::V3, Some(served));
+    v3_document(paths, schemas)
+}
+
+fn v3_root(root: &Root) -> Value {
+    let mut paths = Map::new();
+    root.put(&mut paths, Dialect::V3);
+    v3_document(
+        paths,
+        definitions(&[], std::slice::from_ref(root), Dialect::V3, None),
+    )
+}
+
+fn v3_document(paths: Map<String, Value>, schemas: Map<String, Value>) -> Value {
+    let mut components = json!({ "securitySchemes": security() });
+    if !schemas.is_empty() {
+        components["schemas"] = Value::Object(schemas);
+    }
+    json!({"openapi": "3.0.0", "info": info(), "paths": paths, "components": components})
 }
 
 /// Every type that the resources' kinds lead to.
 fn definitions(
     resources: &[&'static Resource],
+    roots: &[Root],
     dialect: Dialect,
     served: Option<ServedVersion>,
 ) -> Map<String, Value> {
-    let mut pending: Vec<TypeId> = Vec::new();
+    let mut pending: Vec<TypeId> = roots.iter().filter_map(Root::kind).collect();
     let mut push = |gvk| pending.extend(type_of(&gvk));
     for resource in resources {
         push(resource.gvk());
@@ -175,7 +230,6 @@ fn definitions(
         {
             push(sub.gvk(resource));
         }
-        push(corten_meta::GroupVersionKind::new("", "v1", "APIResourceList"));
         let deletes = resource.has_verb("delete") || resource.has_verb("deletecollection");
         for (needed, machinery) in [
             (deletes, "DeleteOptions"),
@@ -188,6 +242,9 @@ fn definitions(
         }
     }
     let mut out = reached(pending, dialect, served);
+    if roots.iter().any(Root::is_version) {
+        out.insert(roots::VERSION.to_owned(), roots::version(dialect));
+    }
     if resources.iter().any(|r| r.has_verb("patch")) {
         out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
     }

@@ -1,27 +1,17 @@
-//! Paths and their operations: enough for clients to learn which verbs, parameters and kinds a path takes.
+//! Paths with their operations, as upstream lists them: which verbs, parameters, bodies and answers each takes. Sentences
+//! that describe them are left out.
 
 use serde_json::{Map, Value, json};
 
 use super::Dialect;
-use super::definition::reference;
+use super::operation::{Action, Operation, Parameter};
 use crate::resources::{Resource, Subresource};
-use crate::types::type_of;
-use corten_meta::GroupVersionKind;
 
 /// The definition of a patch body, whose form its media type gives.
 pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 
-const PATCH_TYPES: [&str; 4] = [
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
-const OBJECT_TYPES: [&str; 3] = [
-    "application/json",
-    "application/yaml",
-    "application/vnd.kubernetes.protobuf",
-];
+/// Path parameters of a namespaced object, and of a path below one.
+const NAMED: [&str; 3] = ["namespace", "name", "path"];
 
 /// `/api/v1` or `/apis/group/version`.
 pub(super) fn root(group: &str, version: &str) -> String {
@@ -32,328 +22,176 @@ pub(super) fn root(group: &str, version: &str) -> String {
     }
 }
 
-/// How a request on a path is made and answered.
-struct Operation<'a> {
-    resource: &'a Resource,
-    action: &'static str,
-    method: &'static str,
-    /// The kind in the body of request and answer.
-    kind: GroupVersionKind,
-    answer: GroupVersionKind,
-    /// Path parameters.
-    names: &'a [&'static str],
-    subresource: &'a str,
-}
-
+/// Every path of the resources.
 pub(super) fn paths(resources: &[&'static Resource], dialect: Dialect) -> Map<String, Value> {
     let mut out = Map::new();
     for resource in resources {
-        let root = root(resource.group, resource.version);
-        let scopes: &[(String, &[&'static str])] = &if resource.namespaced {
-            [
-                (format!("{root}/namespaces/{{namespace}}"), &["namespace"] as &[_]),
-                (root.clone(), &[]),
-            ]
-        } else {
-            [(root.clone(), &[] as &[_]), (String::new(), &[])]
+        let mut paths = Paths {
+            resource,
+            dialect,
+            out: &mut out,
         };
-        let (base, names) = (&scopes[0].0, scopes[0].1);
-        let collection = format!("{base}/{}", resource.plural);
-        put(
-            &mut out,
-            collection.clone(),
-            collection_operations(resource, names),
-            dialect,
-        );
-        if resource.namespaced && resource.has_verb("list") {
-            let everywhere = vec![operation(resource, "list", "get", &[], "")];
-            put(
-                &mut out,
-                format!("{root}/{}", resource.plural),
-                everywhere,
-                dialect,
-            );
-        }
-        let mut item_names: Vec<&'static str> = names.to_vec();
-        item_names.push("name");
-        let item = format!("{collection}/{{name}}");
-        put(
-            &mut out,
-            item.clone(),
-            item_operations(resource, resource.verbs, &item_names, None),
-            dialect,
-        );
-        for sub in resource.subresources {
-            let operations = item_operations(resource, sub.verbs, &item_names, Some(sub));
-            put(&mut out, format!("{item}/{}", sub.name), operations, dialect);
-        }
+        paths.collections();
+        paths.items();
+        paths.watches();
     }
     out
 }
 
-fn operation<'a>(
-    resource: &'a Resource,
-    action: &'static str,
-    method: &'static str,
-    names: &'a [&'static str],
-    subresource: &'a str,
-) -> Operation<'a> {
-    let answer = match action {
-        "list" => resource.list_gvk(),
-        "delete" | "deletecollection" => GroupVersionKind::new("", "v1", "Status"),
-        _ => resource.gvk(),
-    };
-    Operation {
-        resource,
-        action,
-        method,
-        kind: resource.gvk(),
-        answer,
-        names,
-        subresource,
-    }
+/// The paths of one resource.
+struct Paths<'a> {
+    resource: &'static Resource,
+    dialect: Dialect,
+    out: &'a mut Map<String, Value>,
 }
 
-fn collection_operations<'a>(resource: &'a Resource, names: &'a [&'static str]) -> Vec<Operation<'a>> {
-    let verbs = [
-        ("list", "get"),
-        ("create", "post"),
-        ("deletecollection", "delete"),
-    ];
-    verbs
-        .iter()
-        .filter(|(verb, _)| resource.has_verb(verb))
-        .map(|(v, m)| operation(resource, v, m, names, ""))
-        .collect()
-}
-
-fn item_operations<'a>(
-    resource: &'a Resource,
-    allowed: &[&str],
-    names: &'a [&'static str],
-    sub: Option<&'a Subresource>,
-) -> Vec<Operation<'a>> {
-    let all = [
-        ("get", "get"),
-        ("update", "put"),
-        ("patch", "patch"),
-        ("delete", "delete"),
-        ("create", "post"),
-    ];
-    let verbs = all
-        .iter()
-        .filter(|(verb, _)| allowed.contains(verb) && (sub.is_some() || *verb != "create"));
-    verbs
-        .map(|(verb, method)| {
-            let mut operation = operation(resource, verb, method, names, sub.map_or("", |s| s.name));
-            if let Some(sub) = sub {
-                operation.kind = sub.gvk(resource);
-                operation.answer = sub.gvk(resource);
-            }
-            operation
-        })
-        .collect()
-}
-
-fn put(out: &mut Map<String, Value>, path: String, operations: Vec<Operation<'_>>, dialect: Dialect) {
-    if operations.is_empty() {
-        return;
-    }
-    let mut item = Map::new();
-    for operation in &operations {
-        item.insert(operation.method.to_owned(), operation.render(dialect));
-    }
-    let names = operations[0]
-        .names
-        .iter()
-        .map(|name| parameter(name, "path", "string", dialect));
-    let names: Vec<Value> = names.collect();
-    if !names.is_empty() {
-        item.insert("parameters".to_owned(), Value::Array(names));
-    }
-    out.insert(path, Value::Object(item));
-}
-
-fn parameter(name: &str, place: &str, kind: &str, dialect: Dialect) -> Value {
-    let mut out = json!({"name": name, "in": place});
-    if place == "path" {
-        out["required"] = json!(true);
-    }
-    match dialect {
-        Dialect::V2 => out["type"] = json!(kind),
-        Dialect::V3 => out["schema"] = json!({ "type": kind }),
-    }
-    out
-}
-
-impl Operation<'_> {
-    fn query_parameters(&self) -> &'static [(&'static str, &'static str)] {
-        const WRITE: [(&str, &str); 3] = [
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-        ];
-        const APPLY: [(&str, &str); 4] = [
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-            ("force", "boolean"),
-        ];
-        const DELETE: [(&str, &str); 5] = [
-            ("dryRun", "string"),
-            ("gracePeriodSeconds", "integer"),
-            ("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean"),
-            ("orphanDependents", "boolean"),
-            ("propagationPolicy", "string"),
-        ];
-        const LIST: [(&str, &str); 10] = [
-            ("allowWatchBookmarks", "boolean"),
-            ("continue", "string"),
-            ("fieldSelector", "string"),
-            ("labelSelector", "string"),
-            ("limit", "integer"),
-            ("resourceVersion", "string"),
-            ("resourceVersionMatch", "string"),
-            ("sendInitialEvents", "boolean"),
-            ("timeoutSeconds", "integer"),
-            ("watch", "boolean"),
-        ];
-        match self.action {
-            "list" => &LIST,
-            "create" | "update" => &WRITE,
-            "patch" => &APPLY,
-            "delete" => &DELETE,
-            _ => &[],
+impl Paths<'_> {
+    /// The path parameters of the collection in one namespace, or in none.
+    fn scope(&self) -> &'static [&'static str] {
+        if self.resource.namespaced {
+            &NAMED[..1]
+        } else {
+            &[]
         }
     }
 
-    fn body(&self, dialect: Dialect) -> Option<(Value, &'static [&'static str])> {
-        match self.action {
-            "create" | "update" => Some((schema(&self.kind, dialect)?, &OBJECT_TYPES)),
-            "patch" => {
-                let prefix = if dialect == Dialect::V2 {
-                    "#/definitions/"
-                } else {
-                    "#/components/schemas/"
-                };
-                Some((json!({ "$ref": format!("{prefix}{PATCH}") }), &PATCH_TYPES))
-            }
-            "delete" | "deletecollection" => Some((
-                schema(&GroupVersionKind::new("", "v1", "DeleteOptions"), dialect)?,
-                &OBJECT_TYPES,
-            )),
-            _ => None,
+    fn item_names(&self) -> &'static [&'static str] {
+        if self.resource.namespaced {
+            &NAMED[..2]
+        } else {
+            &NAMED[1..2]
         }
     }
 
-    fn id(&self) -> String {
-        let verb = match self.action {
-            "get" => "read",
-            "update" => "replace",
-            "deletecollection" => "deleteCollection",
-            other => other,
-        };
-        let group = self.resource.group.split('.').next().unwrap_or_default();
-        let namespaced = if self.names.contains(&"namespace") {
-            "Namespaced"
+    /// `root`, then `namespaces/{namespace}` where there is one, then the resource.
+    fn collection(&self, root: &str) -> String {
+        let namespace = if self.resource.namespaced {
+            "/namespaces/{namespace}"
         } else {
             ""
         };
-        let scope = if self.resource.namespaced && namespaced.is_empty() {
-            "ForAllNamespaces"
-        } else {
-            ""
-        };
-        let group = if group.is_empty() { "core" } else { group };
-        let parts = [
-            group,
-            self.resource.version,
-            namespaced,
-            self.resource.kind,
-            self.subresource,
-            scope,
-        ];
-        parts.iter().fold(verb.to_owned(), |mut id, part| {
-            let mut letters = part.chars();
-            id.extend(letters.next().map(|c| c.to_ascii_uppercase()));
-            id.push_str(letters.as_str());
-            id
-        })
+        format!("{root}{namespace}/{}", self.resource.plural)
     }
 
-    fn render(&self, dialect: Dialect) -> Value {
-        let mut parameters: Vec<Value> = self
-            .query_parameters()
-            .iter()
-            .map(|(name, kind)| parameter(name, "query", kind, dialect))
+    fn root(&self) -> String {
+        root(self.resource.group, self.resource.version)
+    }
+
+    fn operation(&self, action: Action, names: &'static [&'static str]) -> Operation {
+        Operation {
+            resource: self.resource,
+            action,
+            names,
+            sub: None,
+        }
+    }
+
+    fn collections(&mut self) {
+        let verbs = [
+            ("list", Action::List),
+            ("create", Action::Create),
+            ("deletecollection", Action::DeleteCollection),
+        ];
+        let served = verbs.iter().filter(|(verb, _)| self.resource.has_verb(verb));
+        let operations: Vec<Operation> = served
+            .map(|(_, action)| self.operation(*action, self.scope()))
             .collect();
-        let kind = json!({"group": self.kind.group, "version": self.kind.version, "kind": self.kind.kind});
-        let group = self.resource.group.split('.').next().unwrap_or_default();
-        let tag = format!(
-            "{}_{}",
-            if group.is_empty() { "core" } else { group },
-            self.resource.version
-        );
-        let mut out = json!({
-            "operationId": self.id(), "tags": [tag], "x-kubernetes-action": self.x_action(), "x-kubernetes-group-version-kind": kind,
-        });
-        let body = self.body(dialect);
-        match (dialect, body) {
-            (_, None) => {}
-            (Dialect::V2, Some((schema, types))) => {
-                let required = !self.action.starts_with("delete");
-                let mut body = json!({"name": "body", "in": "body", "schema": schema});
-                if required {
-                    body["required"] = json!(true);
-                }
-                parameters.insert(0, body);
-                out["consumes"] = json!(types);
-            }
-            (Dialect::V3, Some((schema, types))) => {
-                let content: Map<String, Value> = types
-                    .iter()
-                    .map(|t| ((*t).to_owned(), json!({ "schema": schema })))
-                    .collect();
-                out["requestBody"] = json!({ "content": content });
-            }
-        }
-        if dialect == Dialect::V2 {
-            out["produces"] = json!(OBJECT_TYPES);
-        }
-        if !parameters.is_empty() {
-            out["parameters"] = Value::Array(parameters);
-        }
-        out["responses"] = self.responses(dialect);
-        out
-    }
-
-    fn x_action(&self) -> &'static str {
-        match self.action {
-            "create" => "post",
-            "update" => "put",
-            other => other,
+        self.put(self.collection(&self.root()), &operations);
+        if self.resource.namespaced && self.resource.has_verb("list") {
+            let path = format!("{}/{}", self.root(), self.resource.plural);
+            self.put(path, &[self.operation(Action::List, &[])]);
         }
     }
 
-    fn responses(&self, dialect: Dialect) -> Value {
-        let ok = match (schema(&self.answer, dialect), dialect) {
-            (None, _) => json!({"description": "OK"}),
-            (Some(schema), Dialect::V2) => json!({"description": "OK", "schema": schema}),
-            (Some(schema), Dialect::V3) => {
-                let content: Map<String, Value> = OBJECT_TYPES
-                    .iter()
-                    .map(|t| ((*t).to_owned(), json!({ "schema": schema })))
-                    .collect();
-                json!({"description": "OK", "content": content})
+    fn items(&mut self) {
+        let item = format!("{}/{{name}}", self.collection(&self.root()));
+        let operations = self.on_item(self.resource.verbs, None);
+        self.put(item.clone(), &operations);
+        for sub in self.resource.subresources {
+            let path = format!("{item}/{}", sub.name);
+            if !sub.kind.ends_with("Options") {
+                self.put(path, &self.on_item(sub.verbs, Some(sub)));
+                continue;
             }
+            self.put(path.clone(), &self.connects(sub, self.item_names()));
+            if sub.name == "proxy" {
+                let names = if self.resource.namespaced {
+                    &NAMED[..]
+                } else {
+                    &NAMED[1..]
+                };
+                self.put(format!("{path}/{{path}}"), &self.connects(sub, names));
+            }
+        }
+    }
+
+    fn on_item(&self, allowed: &[&str], sub: Option<&'static Subresource>) -> Vec<Operation> {
+        let all = [
+            ("get", Action::Get),
+            ("update", Action::Update),
+            ("patch", Action::Patch),
+            ("delete", Action::Delete),
+            ("create", Action::Create),
+        ];
+        all.iter()
+            .filter(|(verb, _)| allowed.contains(verb) && (sub.is_some() || *verb != "create"))
+            .map(|(_, action)| Operation {
+                sub,
+                ..self.operation(*action, self.item_names())
+            })
+            .collect()
+    }
+
+    /// A connection is opened with more methods than discovery has verbs for.
+    fn connects(&self, sub: &'static Subresource, names: &'static [&'static str]) -> Vec<Operation> {
+        let methods: &[&'static str] = if sub.name == "proxy" {
+            &["get", "put", "post", "delete", "options", "head", "patch"]
+        } else {
+            &["get", "post"]
         };
-        json!({"200": ok, "401": {"description": "Unauthorized"}})
+        let connect = |method: &&'static str| Operation {
+            sub: Some(sub),
+            ..self.operation(Action::Connect(method), names)
+        };
+        methods.iter().map(connect).collect()
     }
-}
 
-fn schema(gvk: &GroupVersionKind, dialect: Dialect) -> Option<Value> {
-    if gvk.kind.ends_with("Options") && gvk.kind != "DeleteOptions" {
-        return None;
+    /// The old form of watches, which is still served.
+    fn watches(&mut self) {
+        if !self.resource.has_verb("watch") {
+            return;
+        }
+        let root = format!("{}/watch", self.root());
+        let collection = self.collection(&root);
+        self.put(
+            format!("{collection}/{{name}}"),
+            &[self.operation(Action::Watch, self.item_names())],
+        );
+        self.put(collection, &[self.operation(Action::WatchList, self.scope())]);
+        if self.resource.namespaced {
+            let path = format!("{root}/{}", self.resource.plural);
+            self.put(path, &[self.operation(Action::WatchList, &[])]);
+        }
     }
-    type_of(gvk).map(|id| reference(id.expr(), dialect))
+
+    /// Parameters that all operations share stand at the path.
+    fn put(&mut self, path: String, operations: &[Operation]) {
+        let Some((first, others)) = operations.split_first() else {
+            return;
+        };
+        let others: Vec<Vec<Parameter>> = others.iter().map(Operation::parameters).collect();
+        let mut shared = first.parameters();
+        shared.retain(|p| others.iter().all(|all| all.contains(p)));
+        shared.sort_unstable();
+        let mut item = Map::new();
+        for operation in operations {
+            let rendered = operation.render(&shared, self.dialect);
+            item.insert(operation.method().to_owned(), rendered);
+        }
+        if !shared.is_empty() {
+            let shared: Vec<Value> = shared.iter().map(|p| p.render(self.dialect)).collect();
+            item.insert("parameters".to_owned(), json!(shared));
+        }
+        self.out.insert(path, Value::Object(item));
+    }
 }

@@ -105,7 +105,8 @@ fn path_item(w: &mut Writer, json: &Value) {
     for value in items(&json["parameters"]) {
         parameter(w, 9, value);
     }
-    for (number, method) in [(8, "patch"), (5, "delete"), (4, "post"), (3, "put"), (2, "get")] {
+    let methods = ["get", "put", "post", "delete", "options", "head", "patch"];
+    for (number, method) in (2..9_u32).zip(methods).rev() {
         if json[method].is_object() {
             w.message(number, |w| operation(w, &json[method]));
         }
@@ -129,6 +130,7 @@ fn operation(w: &mut Writer, json: &Value) {
     for value in items(&json["parameters"]) {
         parameter(w, 8, value);
     }
+    texts(w, 10, &json["schemes"]);
     texts(w, 7, &json["consumes"]);
     texts(w, 6, &json["produces"]);
     text(w, 5, &json["operationId"]);

@@ -12,35 +12,15 @@ fn upstream(served: &resources::ServedVersion) -> Option<Value> {
     serde_json::from_slice(&text).ok()
 }
 
-/// A reference alone and one wrapped for siblings mean the same; upstream wraps those with a description.
-fn unwrap_references(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            if let Some(Value::Array(all)) = map.get_mut("allOf")
-                && let [only] = all.as_mut_slice()
-            {
-                let only = std::mem::take(only);
-                map.remove("allOf");
-                map.extend(only.as_object().unwrap().clone());
-            }
-            map.values_mut().for_each(unwrap_references);
-        }
-        Value::Array(items) => items.iter_mut().for_each(unwrap_references),
-        _ => {}
-    }
-}
-
 #[test]
 fn schemas_are_upstreams() {
     let (mut failures, mut seen) = (Vec::new(), 0);
     for served in resources::versions() {
-        let (Some(mut want), Some(document)) = (upstream(served), openapi::v3(served.group, served.version))
+        let (Some(want), Some(document)) = (upstream(served), openapi::v3(served.group, served.version))
         else {
             continue;
         };
-        let mut got: Value = serde_json::from_slice(&document.plain()).unwrap();
-        unwrap_references(&mut want);
-        unwrap_references(&mut got);
+        let got: Value = serde_json::from_slice(&document.plain()).unwrap();
         let (got, want) = (&got["components"]["schemas"], &want["components"]["schemas"]);
         for (name, schema) in want.as_object().unwrap() {
             seen += 1;
@@ -89,4 +69,103 @@ fn version_two_has_every_definition_in_both_forms() {
             .unwrap()
             .starts_with("/openapi/v3/apis/apps/v1?hash=")
     );
+}
+
+fn operation(document: &Value, path: &str, method: &str) -> Value {
+    let found = &document["paths"][path][method];
+    assert!(found.is_object(), "{method} {path} is not there");
+    found.clone()
+}
+
+#[test]
+fn operations_are_named_as_upstream_names_them() {
+    let core: Value = serde_json::from_slice(&openapi::v3("", "v1").unwrap().plain()).unwrap();
+    let pod = "/api/v1/namespaces/{namespace}/pods/{name}";
+    let names = [
+        (pod, "get", "readCoreV1NamespacedPod"),
+        ("/api/v1/pods", "get", "listCoreV1PodForAllNamespaces"),
+        (
+            "/api/v1/namespaces/{namespace}/pods",
+            "delete",
+            "deleteCoreV1CollectionNamespacedPod",
+        ),
+        ("/api/v1/watch/pods", "get", "watchCoreV1PodListForAllNamespaces"),
+        (
+            &format!("{pod}/exec"),
+            "post",
+            "connectCoreV1PostNamespacedPodExec",
+        ),
+        (
+            &format!("{pod}/proxy/{{path}}"),
+            "options",
+            "connectCoreV1OptionsNamespacedPodProxyWithPath",
+        ),
+        ("/api/v1/nodes/{name}/status", "put", "replaceCoreV1NodeStatus"),
+        ("/api/v1/", "get", "getCoreV1APIResources"),
+    ];
+    for (path, method, name) in names {
+        assert_eq!(operation(&core, path, method)["operationId"], name);
+    }
+    let flow = openapi::v3("flowcontrol.apiserver.k8s.io", "v1").unwrap().plain();
+    let flow: Value = serde_json::from_slice(&flow).unwrap();
+    let list = operation(&flow, "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", "get");
+    assert_eq!(list["operationId"], "listFlowcontrolApiserverV1FlowSchema");
+    assert_eq!(list["tags"][0], "flowcontrolApiserver_v1");
+    let deletion = operation(&core, pod, "delete");
+    let codes: Vec<&String> = deletion["responses"].as_object().unwrap().keys().collect();
+    assert_eq!(codes, ["200", "202", "401"]);
+}
+
+/// Parameters that every operation of a path takes stand at the path, as generated clients expect them.
+#[test]
+fn shared_parameters_stand_at_the_path() {
+    let core: Value = serde_json::from_slice(&openapi::v3("", "v1").unwrap().plain()).unwrap();
+    let names = |list: &Value| -> Vec<String> {
+        let all = list.as_array().into_iter().flatten();
+        all.map(|p| p["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let log = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/log"];
+    let wanted = [
+        "container",
+        "follow",
+        "insecureSkipTLSVerifyBackend",
+        "limitBytes",
+        "name",
+        "namespace",
+        "pretty",
+        "previous",
+        "sinceSeconds",
+        "stream",
+        "tailLines",
+        "timestamps",
+    ];
+    assert_eq!(names(&log["parameters"]), wanted);
+    assert_eq!(log["get"]["parameters"], Value::Null);
+    let pod = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"];
+    assert_eq!(names(&pod["parameters"]), ["name", "namespace", "pretty"]);
+    assert_eq!(
+        names(&pod["patch"]["parameters"]),
+        ["dryRun", "fieldManager", "fieldValidation", "force"]
+    );
+}
+
+/// Discovery, the version and the token issuer have documents of their own.
+#[test]
+fn paths_above_resources_have_documents() {
+    let index: Value = serde_json::from_slice(&openapi::v3_index(&[])).unwrap();
+    for path in [
+        "api",
+        "apis",
+        "apis/apps",
+        "version",
+        "openid/v1/jwks",
+        ".well-known/openid-configuration",
+    ] {
+        assert!(index["paths"][path].is_object(), "{path} is not in the index");
+        let document: Value = serde_json::from_slice(&openapi::v3_at(path).unwrap().plain()).unwrap();
+        assert!(
+            document["paths"][format!("/{path}/")]["get"].is_object(),
+            "{path}"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! The embedded engine: etcd's model on fjall.
 
+mod condition;
 mod disk;
 mod group;
 mod layout;
@@ -20,6 +21,7 @@ use corten_stdx::{RealClock, SharedClock};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
+use self::condition::Condition;
 use self::disk::Disk;
 use self::leases::Leases;
 use self::ring::{Recent, Ring};
@@ -67,6 +69,7 @@ struct Shared {
     /// When the first lease ends, nanoseconds since 1970.
     next_lease_end: tokio::sync::watch::Sender<Option<u64>>,
     compacting: tokio::sync::Mutex<()>,
+    condition: Condition,
 }
 
 impl Shared {
@@ -118,6 +121,7 @@ impl Engine {
             revisions,
             next_lease_end: tokio::sync::watch::Sender::new(leases.first_end().map(|(end, _)| end)),
             compacting: tokio::sync::Mutex::default(),
+            condition: Condition::default(),
         });
         let (writes, queue) = WRITES_QUEUED.channel();
         let writer = Writer {
@@ -233,6 +237,18 @@ impl Store for Engine {
     async fn lease_revoke(&self, id: i64) -> Result<()> {
         while !self.ask(|reply| Write::Revoke(id, reply)).await? {}
         Ok(())
+    }
+
+    fn health(&self) -> Result<()> {
+        if self.writes.as_ref().is_none_or(mpsc::Sender::is_closed) {
+            return Err(Error::Closed);
+        }
+        // Asked anew, so that room that is made shows without a write.
+        self.shared.check_room()?;
+        match self.shared.condition.check(self.shared.clock.monotonic()) {
+            Err(Error::NoSpace { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     async fn size_bytes(&self) -> Result<u64> {

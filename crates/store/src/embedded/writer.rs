@@ -102,7 +102,12 @@ impl Writer {
         if answers.is_empty() {
             return;
         }
-        match group.commit() {
+        shared.condition.begun(shared.clock.monotonic());
+        let outcome = group.commit();
+        shared
+            .condition
+            .ended(outcome.as_ref().map(drop).map_err(Clone::clone));
+        match outcome {
             Ok(committed) => {
                 self.learn(&committed.states, lease_changes);
                 shared.publish(committed.recents, committed.revision);

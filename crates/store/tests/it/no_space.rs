@@ -71,6 +71,15 @@ async fn too_little_room_is_refused_before_it_is_too_late() {
         "{error}"
     );
     assert_eq!(count(&engine).await, 0);
+    assert!(matches!(engine.health(), Err(Error::NoSpace { .. })));
+}
+
+#[tokio::test]
+async fn a_store_with_room_is_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), 0).await;
+    put(&engine, 0).await.unwrap();
+    assert!(engine.health().is_ok());
 }
 
 /// Inside a mount namespace, on a tmpfs of 48 MiB.

@@ -301,4 +301,44 @@ mod tests {
         let mut cut = Reader::new(&wire[..20]);
         assert!(cut.next().await.is_err());
     }
+
+    /// Whatever comes, reading ends: with frames, an error or the end of the input.
+    #[tokio::test]
+    async fn spoiled_frames_are_read_or_refused() {
+        let headers = HeaderBlock(vec![
+            ("streamtype".into(), "data".into()),
+            ("port".into(), "80".into()),
+        ]);
+        let data = Bytes::from_static(b"hello");
+        let frames = [
+            Frame::SynStream {
+                stream: 1,
+                fin: false,
+                headers,
+            },
+            Frame::Data {
+                stream: 1,
+                fin: true,
+                data,
+            },
+            Frame::Ping { id: 7 },
+            Frame::GoAway { last: 3 },
+        ];
+        let mut wire = Vec::new();
+        let mut writer = Writer::new(&mut wire).unwrap();
+        for frame in &frames {
+            writer.write(frame).await.unwrap();
+        }
+        writer.flush().await.unwrap();
+        let corpus = vec![wire];
+        for round in 0..corten_fuzz::ROUNDS {
+            let input = corten_fuzz::bytes(&mut corten_fuzz::Random::new(round), &corpus);
+            let mut reader = Reader::new(input.as_slice());
+            let mut read = 0;
+            while let Ok(Some(_)) = reader.next().await {
+                read += 1;
+                assert!(read <= input.len(), "round {round}: more frames than bytes");
+            }
+        }
+    }
 }

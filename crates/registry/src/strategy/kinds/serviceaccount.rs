@@ -17,7 +17,8 @@ const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// References to secrets are names, whatever else was given.
 fn prepare(_: &StrategyContext<'_>, account: &mut Value) {
-    for secret in account["secrets"].as_array_mut().into_iter().flatten() {
+    let secrets = account.get_mut("secrets").and_then(Value::as_array_mut);
+    for secret in secrets.into_iter().flatten() {
         *secret = match secret["name"].as_str() {
             Some(name) => json!({"name": name}),
             None => json!({}),

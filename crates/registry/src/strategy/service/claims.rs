@@ -84,7 +84,6 @@ pub(super) async fn take_address(
 ) -> Result<Option<Claim>> {
     let resource = addresses(ctx.registry)?;
     let parent = json!({
-        "group": "",
         "resource": "services",
         "namespace": object::namespace(service),
         "name": object::name(service),
