@@ -4,6 +4,7 @@ use corten_meta::Status;
 use corten_meta::status::Details;
 
 use crate::call::Call;
+use crate::catalog::Served;
 use crate::negotiate::{self, Accepted, MEDIA_TYPES, Refused};
 
 const STREAMS: [&str; 2] = [
@@ -18,6 +19,24 @@ impl Call {
     /// 406: the router's where no type fits, the handler's where no conversion does.
     pub fn object_answer(&self) -> Result<Accepted, Status> {
         self.negotiated(true)
+    }
+
+    /// Encoding and shape of an answer that is an object or list of a kind. Custom kinds have no protobuf form, though
+    /// their metadata has.
+    ///
+    /// # Errors
+    /// As [`Call::object_answer`]; custom kinds have only the handler's 406.
+    pub fn answer_of(&self, served: &Served) -> Result<Accepted, Status> {
+        if served.custom.is_none() {
+            return self.object_answer();
+        }
+        match negotiate::accept_custom(self.accept()) {
+            Ok(a) => Ok(Accepted {
+                pretty: a.pretty || self.pretty(),
+                ..a
+            }),
+            Err(_) => Err(Status::not_acceptable(&MEDIA_TYPES.map(|(m, _)| m))),
+        }
     }
 
     /// Encoding of an answer that cannot change its shape.

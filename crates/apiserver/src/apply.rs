@@ -1,8 +1,10 @@
 //! Server-side apply, and who owns the fields of every other write.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use corten_auth::authz::Attributes;
+use corten_crd::resource::Version;
 use corten_meta::time::{self, Timestamp};
 use corten_meta::{GroupVersionKind, Status, object};
 use corten_schema::apply::{self, Write, reset_fields};
@@ -20,6 +22,8 @@ pub struct Ownership {
     /// RFC 3339.
     now: String,
     has_status: bool,
+    /// The version of a custom kind.
+    custom: Option<Arc<Version>>,
 }
 
 impl Ownership {
@@ -31,6 +35,7 @@ impl Ownership {
             manager: apply::manager_name(&options.field_manager, call.user_agent()),
             now: time::format(now),
             has_status: served.schema.subresource("status").is_some(),
+            custom: served.custom.as_ref().map(|kind| kind.version.clone()),
         }
     }
 
@@ -45,13 +50,20 @@ impl Ownership {
             manager: &self.manager,
             subresource,
             now: &self.now,
-            reset: reset_fields(subresource, self.has_status),
+            reset: match &self.custom {
+                Some(version) => version.reset_fields(subresource),
+                None => reset_fields(subresource, self.has_status),
+            },
         }
     }
 
     /// Records in `wanted` what the write changes of `live` (null on create). Both in the served version.
     pub fn record(&self, subresource: &str, live: &Value, wanted: &mut Value) {
-        apply::update(&self.write(subresource), existing(live), wanted);
+        let write = self.write(subresource);
+        match &self.custom {
+            Some(version) => apply::update_custom(&write, &version.apply_type(), existing(live), wanted),
+            None => apply::update(&write, existing(live), wanted),
+        }
     }
 
     /// Applies a configuration to the current object (null where there is none).
@@ -61,13 +73,24 @@ impl Ownership {
     pub fn apply(
         &self,
         call: &Call,
+        served: &Served,
         current: &Value,
         configuration: &Value,
         force: bool,
     ) -> Result<Value, Status> {
         let write = self.write(&call.info.subresource);
-        let merged = apply::apply(&write, existing(current), configuration, force)?;
-        codec::patched(call, &self.gvk, merged, Validation::Ignore)
+        let live = existing(current);
+        let merged = match &self.custom {
+            Some(version) => apply::apply_custom(&write, &version.apply_type(), live, configuration, force)?,
+            None => apply::apply(&write, live, configuration, force)?,
+        };
+        codec::patched(
+            call,
+            &self.gvk,
+            served.custom.as_ref(),
+            merged,
+            Validation::Ignore,
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 //! where upstream does it too (flow schemas with `autoupdate-spec`, missing RBAC rules).
 
 mod feed;
+pub mod local_services;
 mod objects;
 mod policy;
 pub mod repair;

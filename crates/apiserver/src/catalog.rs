@@ -1,11 +1,15 @@
 //! The resources this server serves: schema rows joined with the registry's handles.
-//! Immutable once made; a change (a new CRD) makes a new one, so that requests read it without locks.
+//! The built-in ones never change; those of CustomResourceDefinitions are replaced as a set, so that requests read it
+//! without locks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use corten_registry::Registry;
 use corten_schema::resources::{self, ServedVersion};
+
+use crate::custom::{CustomKind, Kinds};
 
 /// One served resource.
 pub struct Served {
@@ -19,6 +23,8 @@ pub struct Served {
     pub item_head: String,
     /// `v1` or `apps/v1`.
     pub api_version: String,
+    /// What a custom kind has besides.
+    pub custom: Option<CustomKind>,
 }
 
 impl Served {
@@ -29,6 +35,23 @@ impl Served {
         } else {
             None
         };
+        Self::make(schema, stored, None)
+    }
+
+    /// A version of a custom kind.
+    pub fn custom(
+        schema: &'static corten_schema::Resource,
+        stored: corten_registry::Resource,
+        custom: CustomKind,
+    ) -> Self {
+        Self::make(schema, Some(stored), Some(custom))
+    }
+
+    fn make(
+        schema: &'static corten_schema::Resource,
+        stored: Option<corten_registry::Resource>,
+        custom: Option<CustomKind>,
+    ) -> Self {
         let api_version = schema.api_version();
         let list_head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{api_version}\",\"metadata\":{{\"resourceVersion\":\"",
@@ -41,6 +64,7 @@ impl Served {
             list_head,
             item_head,
             api_version,
+            custom,
         }
     }
 
@@ -54,12 +78,14 @@ impl Served {
     }
 }
 
-type Key = (String, String, String);
+/// Group, version and plural.
+pub type Key = (String, String, String);
 
 /// See the module.
 pub struct Catalog {
     by_path: HashMap<Key, Arc<Served>>,
     versions: Vec<(String, String)>,
+    custom: ArcSwap<Kinds>,
 }
 
 impl Catalog {
@@ -79,13 +105,27 @@ impl Catalog {
         Self {
             by_path: served.collect(),
             versions: versions.collect(),
+            custom: ArcSwap::default(),
         }
     }
 
     /// The resource of a path.
-    pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
-        self.by_path
-            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+    pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Served>> {
+        let key = (group.to_owned(), version.to_owned(), plural.to_owned());
+        match self.by_path.get(&key) {
+            Some(found) => Some(found.clone()),
+            None => self.custom.load().lookup(&key).cloned(),
+        }
+    }
+
+    /// The custom kinds as they are now.
+    pub fn custom(&self) -> Arc<Kinds> {
+        self.custom.load_full()
+    }
+
+    /// Replaces the custom kinds.
+    pub fn set_custom(&self, kinds: Kinds) {
+        self.custom.store(Arc::new(kinds));
     }
 
     /// True where the path names a resource.
@@ -101,11 +141,19 @@ impl Catalog {
 
     /// True where the group is served in this version.
     pub fn has_version(&self, group: &str, version: &str) -> bool {
+        let named = |(g, v): &(String, String)| g == group && v == version;
+        self.is_builtin(group, version) || self.custom.load().versions().iter().any(named)
+    }
+
+    /// True where the version is one of the built-in groups'.
+    pub fn is_builtin(&self, group: &str, version: &str) -> bool {
         self.versions.iter().any(|(g, v)| g == group && v == version)
     }
 
-    /// Groups and versions in discovery order.
-    pub fn group_versions(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.versions.iter().map(|(g, v)| (g.as_str(), v.as_str()))
+    /// Groups and versions in discovery order: the built-in ones, then those of custom kinds.
+    pub fn group_versions(&self) -> Vec<(String, String)> {
+        let custom = self.custom.load();
+        let others = custom.versions().iter().filter(|v| !self.versions.contains(v));
+        self.versions.iter().chain(others).cloned().collect()
     }
 }

@@ -7,6 +7,8 @@ use corten_schema::typed::Mode;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::catalog::Served;
+use crate::custom::{self, CustomKind};
 use crate::negotiate::{Format, MEDIA_TYPES};
 use crate::options::Validation;
 
@@ -28,6 +30,25 @@ impl From<Validation> for Mode {
             Validation::Strict => Self::Strict,
         }
     }
+}
+
+/// Reads a body as an object of a served kind, defaults filled in; what is dropped becomes warnings.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub fn decode_served(
+    call: &Call,
+    served: &Served,
+    body: &[u8],
+    format: Format,
+    validation: Validation,
+) -> Result<Value, Status> {
+    let Some(kind) = &served.custom else {
+        return decode(call, &served.schema.gvk(), body, format, validation);
+    };
+    let read = custom::body::read(&kind.version, body, format, validation)?;
+    read.warnings.into_iter().for_each(|text| call.warn(text));
+    Ok(read.value)
 }
 
 /// Reads a body as an object of `gvk`, defaults filled in; what is dropped becomes warnings.
@@ -75,12 +96,20 @@ pub fn set_defaults(gvk: &GroupVersionKind, value: &mut Value) {
 pub fn patched(
     call: &Call,
     gvk: &GroupVersionKind,
+    custom: Option<&CustomKind>,
     value: Value,
     validation: Validation,
 ) -> Result<Value, Status> {
     let text = value.to_string();
-    match decode::as_kind(value, gvk, validation.into()) {
-        Ok(decoded) => Ok(accept(call, gvk, decoded)),
+    let read = match custom {
+        None => decode::as_kind(value, gvk, validation.into()).map(|decoded| accept(call, gvk, decoded)),
+        Some(kind) => custom::body::patched(&kind.version, value, validation).map(|read| {
+            read.warnings.into_iter().for_each(|text| call.warn(text));
+            read.value
+        }),
+    };
+    match read {
+        Ok(value) => Ok(value),
         Err(status) => {
             let wrapping = format!("cannot be handled as a {}: ", gvk.kind);
             let error = status

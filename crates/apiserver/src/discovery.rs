@@ -8,9 +8,11 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::aggregator::{Aggregator, merged_aggregated, merged_group, merged_groups};
+use crate::aggregator::{merged_aggregated, merged_group, merged_groups};
 use crate::body::Body;
 use crate::call::Call;
+use crate::catalog::Served;
+use crate::custom::Kinds;
 use crate::negotiate;
 use crate::respond::{self, Answer};
 
@@ -22,17 +24,18 @@ pub fn answer(call: &Call, path: &str) -> Result<Answer, Status> {
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
+    let kinds = call.server.catalog.custom();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let remote = &call.server.aggregator;
     let document = match parts[..] {
         ["api" | "apis"] => return root(call, parts[0] == "api"),
-        ["api", version] => resource_list("", version),
-        ["apis", group] => merged_group(remote, group, group_document(group)).map(|mut g| {
+        ["api", version] => resource_list(&kinds, "", version),
+        ["apis", group] => merged_group(remote, group, group_document(&kinds, group)).map(|mut g| {
             g["kind"] = json!("APIGroup");
             g["apiVersion"] = json!("v1");
             g
         }),
-        ["apis", group, version] if !group.is_empty() => resource_list(group, version),
+        ["apis", group, version] if !group.is_empty() => resource_list(&kinds, group, version),
         _ => None,
     };
     match document {
@@ -53,9 +56,11 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         })
     } else {
-        let groups: Vec<Value> = groups()
+        let kinds = call.server.catalog.custom();
+        let groups: Vec<Value> = groups(&kinds)
+            .into_iter()
             .filter(|g| !g.is_empty())
-            .filter_map(group_document)
+            .filter_map(|group| group_document(&kinds, group))
             .collect();
         let groups = merged_groups(&call.server.aggregator, groups);
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
@@ -84,7 +89,7 @@ fn wants_aggregated(accept: Option<&str>) -> Option<&'static str> {
 }
 
 fn aggregated(call: &Call, core: bool, version: &'static str) -> Answer {
-    let text = aggregated_document(&call.server.aggregator, core, version);
+    let text = aggregated_document(call, core, version);
     let tag = format!("\"{}\"", hex(&Sha256::digest(&text)));
     let content_type = if version == "v2" {
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -116,11 +121,17 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The document of `/api` or `/apis` for clients that take it whole.
-fn aggregated_document(remote: &Aggregator, core: bool, version: &str) -> Bytes {
-    let items: Vec<Value> = groups()
+fn aggregated_document(call: &Call, core: bool, version: &str) -> Bytes {
+    let custom = call.server.catalog.custom();
+    let (remote, kinds) = (&call.server.aggregator, custom.as_ref());
+    let items: Vec<Value> = groups(kinds)
+        .into_iter()
         .filter(|g| g.is_empty() == core)
         .map(|group| {
-            let versions: Vec<Value> = versions_of(group).map(|v| aggregated_version(group, v)).collect();
+            let versions: Vec<Value> = versions_of(kinds, group)
+                .into_iter()
+                .map(|v| aggregated_version(kinds, group, v))
+                .collect();
             let metadata = if group.is_empty() {
                 json!({})
             } else {
@@ -143,8 +154,11 @@ fn aggregated_document(remote: &Aggregator, core: bool, version: &str) -> Bytes 
     Bytes::from(serde_json::to_vec(&value).unwrap_or_default())
 }
 
-fn aggregated_version(group: &str, version: &str) -> Value {
-    let resources: Vec<Value> = of_version(group, version).map(aggregated_resource).collect();
+fn aggregated_version(kinds: &Kinds, group: &str, version: &str) -> Value {
+    let builtin = of_version(group, version).map(aggregated_resource);
+    let custom = kinds.of_version(group, version);
+    let custom = custom.into_iter().map(|served| aggregated_custom(served));
+    let resources: Vec<Value> = builtin.chain(custom).collect();
     json!({"version": version, "freshness": "Current", "resources": resources})
 }
 
@@ -170,6 +184,28 @@ fn aggregated_resource(r: &Resource) -> Value {
     out
 }
 
+/// Custom kinds name group and version where built-in ones leave them to the reader.
+fn aggregated_custom(served: &Served) -> Value {
+    let row = served.schema;
+    let mut out = aggregated_resource(row);
+    let own = json!({"group": row.group, "version": row.version, "kind": row.kind});
+    out["responseKind"] = own.clone();
+    out["verbs"] = json!(verbs(served));
+    if let Some(subresources) = out.get_mut("subresources").and_then(Value::as_array_mut) {
+        let same_kind = subresources.iter_mut().filter(|s| s["subresource"] == "status");
+        same_kind.for_each(|s| s["responseKind"] = own.clone());
+    }
+    out
+}
+
+/// Nothing is created or changed any more while the definition is being deleted.
+fn verbs(served: &Served) -> &'static [&'static str] {
+    match &served.custom {
+        Some(kind) if kind.terminating => &["delete", "deletecollection", "get", "list", "watch"],
+        _ => served.schema.verbs,
+    }
+}
+
 fn add_names(out: &mut Value, r: &Resource) {
     if !r.short_names.is_empty() {
         out["shortNames"] = json!(r.short_names);
@@ -179,20 +215,27 @@ fn add_names(out: &mut Value, r: &Resource) {
     }
 }
 
-/// Groups in discovery order, each once.
-fn groups() -> impl Iterator<Item = &'static str> {
-    let all = resources::versions();
-    all.iter()
-        .enumerate()
-        .filter(|(i, v)| all[..*i].iter().all(|w| w.group != v.group))
-        .map(|(_, v)| v.group)
+/// Groups in discovery order, each once: the built-in ones, then those of custom kinds.
+fn groups(kinds: &Kinds) -> Vec<&str> {
+    let mut out: Vec<&str> = Vec::new();
+    let builtin = resources::versions().iter().map(|v| v.group);
+    for group in builtin.chain(kinds.versions().iter().map(|(group, _)| group.as_str())) {
+        if !out.contains(&group) {
+            out.push(group);
+        }
+    }
+    out
 }
 
-fn versions_of(group: &str) -> impl Iterator<Item = &'static str> {
-    resources::versions()
-        .iter()
-        .filter(move |v| v.group == group)
-        .map(|v| v.version)
+fn versions_of<'a>(kinds: &'a Kinds, group: &str) -> Vec<&'a str> {
+    let builtin = resources::versions().iter().filter(|v| v.group == group);
+    let mut out: Vec<&str> = builtin.map(|v| v.version).collect();
+    for (_, version) in kinds.versions().iter().filter(|(g, _)| g == group) {
+        if !out.contains(&version.as_str()) {
+            out.push(version);
+        }
+    }
+    out
 }
 
 fn of_version(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
@@ -201,8 +244,9 @@ fn of_version(group: &str, version: &str) -> impl Iterator<Item = &'static Resou
         .filter(move |r| r.group == group && r.version == version)
 }
 
-fn group_document(group: &str) -> Option<Value> {
-    let versions: Vec<Value> = versions_of(group)
+fn group_document(kinds: &Kinds, group: &str) -> Option<Value> {
+    let versions: Vec<Value> = versions_of(kinds, group)
+        .into_iter()
         .map(|version| json!({"groupVersion": api_version(group, version), "version": version}))
         .collect();
     let preferred = versions.first()?.clone();
@@ -213,14 +257,15 @@ fn group_document(group: &str) -> Option<Value> {
 }
 
 /// The APIResourceList of a version.
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
-    resources::versions()
-        .iter()
-        .find(|v| v.group == group && v.version == version)?;
+pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
+    versions_of(kinds, group).into_iter().find(|v| *v == version)?;
     let mut list = Vec::new();
-    for r in of_version(group, version) {
+    let builtin = of_version(group, version).map(|r| (r, r.verbs));
+    let custom = kinds.of_version(group, version);
+    let custom = custom.into_iter().map(|served| (served.schema, verbs(served)));
+    for (r, verbs) in builtin.chain(custom) {
         let mut out = json!({
-            "name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "kind": r.kind, "verbs": r.verbs,
+            "name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "kind": r.kind, "verbs": verbs,
         });
         add_names(&mut out, r);
         if !r.storage_version_hash.is_empty() {

@@ -19,6 +19,7 @@ mod catalog;
 mod codec;
 pub mod connect;
 mod convert;
+pub mod custom;
 mod discovery;
 mod flowcontrol;
 mod follow;

@@ -140,6 +140,24 @@ fn clause(text: &str) -> Option<Clause<'_>> {
 /// # Errors
 /// See [`Refused`]; the caller words the 406.
 pub fn accept(header: Option<&str>, tables: bool) -> Result<Accepted, Refused> {
+    first_of(header, |clause, format| accept_clause(clause, format, tables))
+}
+
+/// As [`accept`] with tables, for kinds whose objects have no protobuf form.
+///
+/// # Errors
+/// See [`Refused`].
+pub fn accept_custom(header: Option<&str>) -> Result<Accepted, Refused> {
+    first_of(header, |clause, format| {
+        let plain = |a: &Accepted| a.shape == Shape::Plain && a.format == Format::Protobuf;
+        accept_clause(clause, format, true).filter(|a| !plain(a))
+    })
+}
+
+fn first_of(
+    header: Option<&str>,
+    choose: impl Fn(&Clause<'_>, Format) -> Option<Accepted>,
+) -> Result<Accepted, Refused> {
     let header = header.unwrap_or_default();
     if header.is_empty() {
         return Ok(Accepted::JSON);
@@ -150,7 +168,7 @@ pub fn accept(header: Option<&str>, tables: bool) -> Result<Accepted, Refused> {
         for (media_type, format) in MEDIA_TYPES {
             if clause.admits(media_type) {
                 typed = true;
-                if let Some(a) = accept_clause(clause, format, tables) {
+                if let Some(a) = choose(clause, format) {
                     return Ok(a);
                 }
             }

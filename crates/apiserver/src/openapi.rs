@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use crate::aggregator;
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom::{self, openapi::Name};
 use crate::negotiate;
 use crate::respond::{self, Answer};
 
@@ -36,15 +37,19 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
         return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
     };
     let protobuf = content_type != types[0];
+    let name = if protobuf { Name::V2Protobuf } else { Name::V2 };
     let server = call.server.clone();
     let make = move || match server.aggregator.v2.document(&server.aggregator, protobuf) {
         Some(merged) => merged,
         None if protobuf => openapi::v2_protobuf(),
         None => openapi::v2(),
     };
-    let document = tokio::task::spawn_blocking(make)
-        .await
-        .map_err(Status::internal)?;
+    let document = match custom::openapi::document(&call.server, name).await? {
+        Some(document) => document,
+        None => tokio::task::spawn_blocking(make)
+            .await
+            .map_err(Status::internal)?,
+    };
     let named = if content_type == types[0] {
         content_type
     } else {
@@ -54,9 +59,22 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
 }
 
 /// Which documents there are.
-pub fn v3_index(call: &Call) -> Answer {
-    let index = aggregator::merged_v3_index(&call.server.aggregator, openapi::v3_index());
-    respond::bytes(StatusCode::OK, "application/json", index)
+///
+/// # Errors
+/// Where definitions of custom kinds cannot be read.
+pub async fn v3_index(call: &Call) -> Result<Answer, Status> {
+    let mut custom = Vec::new();
+    for (group, version) in call.server.catalog.custom().versions() {
+        let name = Name::V3(group.clone(), version.clone());
+        if let Some(document) = custom::openapi::document(&call.server, name).await? {
+            custom.push((format!("apis/{group}/{version}"), document.hash.clone()));
+        }
+    }
+    let index = tokio::task::spawn_blocking(move || openapi::v3_index(&custom))
+        .await
+        .map_err(Status::internal)?;
+    let index = aggregator::merged_v3_index(&call.server.aggregator, index);
+    Ok(respond::bytes(StatusCode::OK, "application/json", index))
 }
 
 /// One document: `path` is `api/v1`, `apis/apps/v1`, or one above resources such as `version`.
@@ -64,10 +82,20 @@ pub fn v3_index(call: &Call) -> Answer {
 /// # Errors
 /// Where making it fails.
 pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
+    let custom = match path.split('/').collect::<Vec<_>>()[..] {
+        ["apis", group, version] => {
+            let name = Name::V3(group.to_owned(), version.to_owned());
+            custom::openapi::document(&call.server, name).await?
+        }
+        _ => None,
+    };
     let wanted = path.to_owned();
-    let found = tokio::task::spawn_blocking(move || openapi::v3_at(&wanted))
-        .await
-        .map_err(Status::internal)?;
+    let found = match custom {
+        Some(document) => Some(document),
+        None => tokio::task::spawn_blocking(move || openapi::v3_at(&wanted))
+            .await
+            .map_err(Status::internal)?,
+    };
     let Some(document) = found else {
         return Ok(respond::not_found_text());
     };

@@ -23,10 +23,12 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         .server
         .catalog
         .lookup(&info.group, &info.version, &info.resource)
-        .cloned()
     else {
-        return Err(Status::unknown_path());
+        return nowhere(&call);
     };
+    if served.custom.is_some() {
+        return custom(call, served).await;
+    }
     if let Some(text) = deprecation(served.schema.group, served.schema.plural) {
         call.warn(text);
     }
@@ -41,6 +43,46 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     }
     if served.stored().is_err() {
         return reviews::dispatch(call, &served).await;
+    }
+    if info.named_by_path {
+        item(call, served).await
+    } else {
+        collection(call, served).await
+    }
+}
+
+/// No such resource. Built-in versions have a router of their own, which says so as an object.
+fn nowhere(call: &Call) -> Result<Answer, Status> {
+    if call
+        .server
+        .catalog
+        .is_builtin(&call.info.group, &call.info.version)
+    {
+        return Err(Status::unknown_path());
+    }
+    Ok(respond::not_found_text())
+}
+
+/// Custom kinds have no router: what does not fit their scope is not there at all.
+async fn custom(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
+    let info = &call.info;
+    let (namespaced, everywhere) = (served.schema.namespaced, info.namespace.is_empty());
+    let across = matches!(info.verb.as_str(), "list" | "watch");
+    if namespaced == everywhere && !(namespaced && across) {
+        return Ok(respond::not_found_text());
+    }
+    if let Some(text) = served
+        .custom
+        .as_ref()
+        .and_then(|kind| kind.version.deprecated.as_deref())
+    {
+        call.warn(text);
+    }
+    if !info.subresource.is_empty() {
+        if served.schema.subresource(&info.subresource).is_none() {
+            return Err(Status::not_found(&served.schema.group_resource(), &info.name));
+        }
+        return subresources::dispatch(call, served).await;
     }
     if info.named_by_path {
         item(call, served).await

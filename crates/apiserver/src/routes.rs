@@ -39,7 +39,7 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         "/version" => Ok(respond::json(StatusCode::OK, &version())),
         "/metrics" => Ok(metrics_page::answer(&call)),
         "/openapi/v2" => openapi::v2(&call).await,
-        "/openapi/v3" => Ok(openapi::v3_index(&call)),
+        "/openapi/v3" => openapi::v3_index(&call).await,
         "/.well-known/openid-configuration" => Ok(oidc::configuration(&call)),
         "/openid/v1/jwks" => Ok(oidc::keys(&call)),
         p if p.starts_with("/openapi/v3/") => {

@@ -27,6 +27,7 @@ use crate::authn::Authenticator;
 use crate::body::{BoxError, request_body};
 use crate::catalog::Catalog;
 use crate::connect::Backends;
+use crate::custom;
 use crate::flowcontrol::FlowControl;
 use crate::health::{Health, Kind};
 use crate::metrics::Metrics;
@@ -96,6 +97,8 @@ pub struct Inner {
     pub aggregator: Aggregator,
     /// Cancelled when the server goes down: watches end, readiness fails.
     pub stop: CancellationToken,
+    /// OpenAPI documents with custom kinds in them.
+    pub openapi: custom::openapi::Kept,
     backends: ArcSwapOption<Backends>,
 }
 
@@ -130,6 +133,7 @@ impl ApiServer {
             metrics,
             aggregator: Aggregator::new(config.proxy_client),
             stop: stop.clone(),
+            openapi: custom::openapi::Kept::default(),
             backends: ArcSwapOption::empty(),
         };
         inner.health.add("ping", Kind::All, || Ok(()));

@@ -32,7 +32,8 @@ pub fn partial_list(values: &[Value], metadata: Value, version: &str) -> Value {
 
 /// The list itself, its items without kind and version.
 pub fn plain_list(served: &Served, mut values: Vec<Value>, metadata: Value) -> Value {
-    for v in &mut values {
+    let bare = values.iter_mut().filter(|_| served.custom.is_none());
+    for v in bare {
         let members = object::object_mut(v);
         members.remove("kind");
         members.remove("apiVersion");
@@ -119,6 +120,14 @@ pub fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accept
 }
 
 fn columns(served: &Served) -> Value {
+    if let Some(kind) = &served.custom {
+        let one = |c: &corten_crd::resource::Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority});
+        let name =
+            json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0});
+        return std::iter::once(name)
+            .chain(kind.version.columns.iter().map(one))
+            .collect();
+    }
     let one = |c: &Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": "", "priority": c.priority});
     table::columns(served.schema).iter().map(one).collect()
 }
@@ -139,7 +148,15 @@ pub fn rows(
     let now = jiff::Timestamp::now();
     let mut rows = Vec::with_capacity(values.len());
     for value in values {
-        let mut row = json!({"cells": table::cells(served.schema, &value, now)});
+        let cells = match &served.custom {
+            Some(kind) => {
+                let mut cells = kind.version.cells(&value, now);
+                cells.insert(0, json!(object::name(&value)));
+                cells
+            }
+            None => table::cells(served.schema, &value, now),
+        };
+        let mut row = json!({"cells": cells});
         if let Some(conditions) = table::conditions(served.schema, &value) {
             row["conditions"] = conditions;
         }

@@ -98,6 +98,8 @@ impl Standard {
         });
         flowcontrol::start(server.inner()).await?;
         aggregator::start(server.inner()).await?;
+        let conversions = crate::webhooks::conversions(server.inner());
+        crate::custom::start(server.inner(), conversions).await?;
         // Last: a webhook that cannot be reached does not keep the server from starting.
         crate::webhooks::install(server.inner());
         Ok((server, tls))

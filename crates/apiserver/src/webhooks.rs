@@ -3,15 +3,18 @@
 
 use std::io;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use corten_admission::Parts;
 use corten_meta::Status;
 use corten_meta::object::str_at;
-use corten_webhook::{BoxIo, Caller, Dialer};
+use corten_webhook::{BoxIo, Caller, ClientConfig, Dialer};
 use serde_json::Value;
 
 use crate::connect::Target;
+use crate::custom::Reviewer;
 use crate::server::Inner;
 
 /// Gives the registry its webhooks and policies.
@@ -24,6 +27,30 @@ pub fn install(server: &Arc<Inner>) {
     let plugins = corten_admission::plugins(&server.registry, &parts);
     server.registry.set_dynamic_admission(plugins);
     corten_admission::typecheck::start(&server.registry, &server.stop);
+}
+
+/// Asks the webhooks that convert custom resources.
+pub fn conversions(server: &Arc<Inner>) -> Arc<dyn Reviewer> {
+    let dialer = Arc::new(Endpoints(Arc::downgrade(server)));
+    Arc::new(Conversions(Caller::new(dialer).with_user_agent("kube-apiserver")))
+}
+
+struct Conversions(Caller);
+
+/// How long a conversion may take: all requests for the kind wait for it.
+const CONVERSION_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[async_trait]
+impl Reviewer for Conversions {
+    async fn review(&self, client_config: &Value, document: Bytes) -> Result<Value, String> {
+        let config = ClientConfig::from_json(client_config).map_err(|error| error.to_string())?;
+        let answer = self.0.post(&Arc::new(config), CONVERSION_TIMEOUT, document).await;
+        answer.map_err(|error| {
+            let text = error.to_string();
+            let bare = text.strip_prefix("failed to call webhook: ");
+            bare.map_or_else(|| text.clone(), str::to_owned)
+        })
+    }
 }
 
 /// Dials Services by their EndpointSlices. The registry holds it, and the server the registry: hence weak.

@@ -105,6 +105,9 @@ impl Prepared {
     pub fn parse(resource: &ResourceInfo, key: Arc<str>, bytes: &Bytes) -> Result<Self> {
         let damaged = |error| Status::internal(format!("object {key:?} in the store is not JSON: {error}"));
         let value: Value = serde_json::from_slice(bytes).map_err(damaged)?;
+        if let Some(read) = resource.versions.as_ref().and_then(|v| v.read(&value)) {
+            return Self::new(resource, key, &read);
+        }
         let encoded = match place_in(bytes) {
             Some(version_at) => Encoded {
                 bytes: bytes.clone(),

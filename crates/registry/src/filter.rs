@@ -97,21 +97,24 @@ impl Filter {
     }
 }
 
+/// Without a conversion of field labels: neither fields of its own nor a custom resource.
+fn plain(resource: &Resource) -> bool {
+    resource.versions.is_none() && resource.strategy.selectable_fields().is_empty()
+}
+
 fn check_field(resource: &Resource, field: &str) -> Result<()> {
     let known = match field {
         NAME => true,
-        NAMESPACE => resource.namespaced || resource.strategy.selectable_fields().is_empty(),
+        NAMESPACE => resource.namespaced || plain(resource),
         field => resource.strategy.selectable_fields().contains(&field),
     };
     if known {
         return Ok(());
     }
     // Kinds with selectable fields of their own have a conversion of their own, with another text.
-    Err(Status::bad_request(
-        if resource.strategy.selectable_fields().is_empty() {
-            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
-        } else {
-            format!("field label not supported: {field}")
-        },
-    ))
+    Err(Status::bad_request(if plain(resource) {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
+    }))
 }

@@ -21,6 +21,7 @@ pub mod registry;
 pub mod resource;
 pub mod strategy;
 mod token;
+mod versions;
 pub mod watch;
 mod write;
 
@@ -37,4 +38,5 @@ pub use options::{
 pub use registry::{Deleted, Options, Registry, Unhealthy, Updated};
 pub use resource::{Resource, ResourceInfo, Subresource};
 pub use strategy::{DeleteStep, GcPolicy, Strategy, StrategyContext};
+pub use versions::Versions;
 pub use watch::{WatchEvent, WatchStream};

@@ -88,6 +88,13 @@ impl Object {
         }
     }
 
+    /// The same object in another version.
+    pub(crate) fn converted(&self, value: &Value) -> Result<Self> {
+        let encoded = crate::encode::encode(value)?;
+        let (key, labels, fields) = (Arc::clone(&self.key), Labels::of(value), Arc::clone(&self.fields));
+        Ok(Self::new(key, &encoded, self.revision, labels, fields))
+    }
+
     /// A bookmark: kind, version and annotations, no content.
     pub(crate) fn bookmark(bytes: Bytes, revision: u64) -> Self {
         Self {

@@ -40,7 +40,8 @@ impl Registry {
             version => self.wait_applied(parse_version(version)?).await?,
         };
         let found = resource.cache().get(&resource.key(namespace, name));
-        found.ok_or_else(|| Status::not_found(&resource.group_resource(), name))
+        let found = found.ok_or_else(|| Status::not_found(&resource.group_resource(), name))?;
+        resource.in_version(found).await
     }
 
     /// One page, consistent at its revision.
@@ -70,7 +71,8 @@ impl Registry {
         let found = self.snapshot_at(resource, moment).await;
         let (snapshot, revision) = found.map_err(|status| self.expired(status, token))?;
         let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-        let page = snapshot.page(&filter, start.as_deref().unwrap_or_default(), limit);
+        let mut page = snapshot.page(&filter, start.as_deref().unwrap_or_default(), limit);
+        page.items = resource.all_in_version(page.items).await?;
         Ok(finish_page(resource, &filter, &snapshot, page, revision))
     }
 

@@ -154,6 +154,32 @@ impl Registry {
         Ok(resource)
     }
 
+    /// Serves a resource by another row (its definition has changed), read from the store anew. Watches of the old one
+    /// end when the caller closes it with [`Registry::close`], after the new one has taken its place everywhere.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn replace(&self, old: &Resource, info: ResourceInfo) -> Result<Resource> {
+        let _gate = self.gate.lock().await;
+        let revision = *self.applied.borrow();
+        let resource = load(self.store.as_ref(), info, revision).await?;
+        let (mut routes, mut names) = (
+            Routes::clone(&self.routes.load()),
+            Names::clone(&self.names.load()),
+        );
+        routes.remove(&old.prefix);
+        names.remove(&(old.group.to_string(), old.plural.to_string()));
+        insert(&mut routes, &mut names, resource.clone())?;
+        self.routes.store(Arc::new(routes));
+        self.names.store(Arc::new(names));
+        Ok(resource)
+    }
+
+    /// Ends the watches of a resource that has been replaced.
+    pub fn close(&self, replaced: &Resource) {
+        replaced.cache().close();
+    }
+
     /// Stops serving a resource: its watches end, what is stored stays.
     pub fn unregister(&self, resource: &Resource) {
         self.routes.rcu(|routes| {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cache::Cache;
 use crate::strategy::{self, Strategy};
+use crate::versions::Versions;
 
 /// A subresource by its path segment; [`Subresource::MAIN`] is the object itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct ResourceInfo {
     pub prefix: String,
     /// Objects leave by themselves after this long (events).
     pub ttl: Option<Duration>,
+    /// Of a CustomResourceDefinition: its versions may be stored side by side. None for built-in resources.
+    pub versions: Option<Arc<dyn Versions>>,
     pub strategy: Arc<dyn Strategy>,
 }
 
@@ -84,6 +87,7 @@ impl ResourceInfo {
             has_generation: GENERATIONS.contains(&row.plural),
             prefix: builtin_prefix(row.group, row.plural),
             ttl: is_event.then_some(EVENT_TTL),
+            versions: None,
             strategy: strategy::for_resource(row.group, row.plural),
         }
     }
@@ -182,7 +186,7 @@ fn builtin_prefix(group: &str, plural: &str) -> String {
 
 pub(crate) struct Served {
     info: ResourceInfo,
-    pub cache: Cache,
+    pub cache: Arc<Cache>,
 }
 
 /// Handle on a resource the registry serves; clone freely.
@@ -191,6 +195,14 @@ pub struct Resource(Arc<Served>);
 
 impl Resource {
     pub(crate) fn new(info: ResourceInfo, cache: Cache) -> Self {
+        let cache = Arc::new(cache);
+        Self(Arc::new(Served { info, cache }))
+    }
+
+    /// The same objects in another version: reads convert to it, writes validate in it and store in the version that
+    /// is stored. `info` differs in version, strategy and [`Versions`] only.
+    pub fn view(&self, info: ResourceInfo) -> Self {
+        let cache = Arc::clone(&self.0.cache);
         Self(Arc::new(Served { info, cache }))
     }
 

@@ -1,6 +1,8 @@
 //! What is served: resources with their kinds, names, verbs, subresources and printer columns, as upstream's
 //! discovery lists them (`generated/resources.tsv`).
 
+pub mod custom;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 

@@ -244,7 +244,7 @@ pub async fn api_services(writer: &Writer<'_>) -> Result<()> {
     try_join_all(writes).await.map(drop)
 }
 
-fn api_service_status(service: &mut Value) {
+pub fn api_service_status(service: &mut Value) {
     set_condition(
         service,
         "Available",

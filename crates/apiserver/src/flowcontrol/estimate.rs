@@ -27,7 +27,7 @@ pub fn seats(call: &Call, most: u32) -> u32 {
         .server
         .catalog
         .lookup(&info.group, &info.version, &info.resource);
-    let Some(stored) = served.and_then(|s| s.stored.as_ref()) else {
+    let Some(stored) = served.as_ref().and_then(|s| s.stored.as_ref()) else {
         return 1;
     };
     let (count, average) = stored.size();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use corten_crd::resource::UNSET_REPLICAS;
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::{GroupKind, GroupVersionKind, Status, labels, object};
 use corten_registry::admission::View;
@@ -33,7 +34,37 @@ fn gvk() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
-/// The Scale of an object.
+/// The Scale of an object; a custom kind says where its counts are.
+fn scale_in(served: &Served, of: &Value) -> Result<Value, Status> {
+    match served
+        .custom
+        .as_ref()
+        .and_then(|kind| kind.version.scale.as_ref())
+    {
+        Some(paths) => paths.get(of),
+        None => Ok(scale_of(of)),
+    }
+}
+
+/// The Scale that a change starts from: an object without a count has one all the same.
+fn scale_before(served: &Served, of: &Value) -> Result<Value, Status> {
+    match served
+        .custom
+        .as_ref()
+        .and_then(|kind| kind.version.scale.as_ref())
+    {
+        Some(paths) => {
+            let (mut scale, counted) = paths.scale(of).map_err(Status::bad_request)?;
+            if !counted {
+                scale["spec"]["replicas"] = json!(UNSET_REPLICAS);
+            }
+            Ok(scale)
+        }
+        None => Ok(scale_of(of)),
+    }
+}
+
+/// The Scale of a built-in object.
 fn scale_of(of: &Value) -> Value {
     let mut metadata = Map::new();
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -76,7 +107,7 @@ async fn get(call: &Call, served: &Served) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let object = call.server.registry.get(served.stored()?, ns, name, "").await?;
-    respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+    respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
 }
 
 async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
@@ -95,7 +126,7 @@ async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
 }
 
 async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
-    let kind = PatchType::read(&call)?;
+    let kind = PatchType::read_for(&call, served)?;
     let body = call.read_body().await?;
     let purpose = if kind == PatchType::Apply {
         For::Apply
@@ -105,7 +136,7 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
     change(&call, served, &options, |current| {
-        patch.apply(&call, &gvk(), current, &options)
+        patch.apply(&call, &gvk(), None, current, &options)
     })
     .await
 }
@@ -122,10 +153,17 @@ async fn change(
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let apply = |current: &Value| {
-        let scale = wanted(scale_of(current))?;
+        let scale = wanted(scale_before(served, current)?)?;
         validate(&scale, name)?;
         let mut out = current.clone();
-        out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0));
+        match served
+            .custom
+            .as_ref()
+            .and_then(|kind| kind.version.scale.as_ref())
+        {
+            Some(paths) => paths.set(&mut out, &scale)?,
+            None => out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0)),
+        }
         let version = object::resource_version(&scale).to_owned();
         object::set_resource_version(&mut out, &version);
         ownership.record("scale", current, &mut out);
@@ -149,7 +187,7 @@ async fn change(
         .await;
     call.take_warnings(&ctx);
     let object: Arc<Object> = updated?.object;
-    respond::object(StatusCode::OK, &scale_of(&object.value()?), accepted)
+    respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
 }
 
 /// Webhooks and policies see the Scale.

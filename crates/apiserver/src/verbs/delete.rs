@@ -42,7 +42,7 @@ const RETURNS_OBJECT: [(&str, &str); 17] = [
 /// # Errors
 /// 404, 409 for preconditions, 400 and 422 for bad options.
 pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     let deletion = read_options(&mut call).await?;
     let ctx = call.write_context(deletion.dry_run, "");
     let deleted = {
@@ -85,7 +85,7 @@ pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
 /// # Errors
 /// 400 and 422 for bad options.
 pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     let selection = Listing::read(&call.query, &call.info.name, false)?.into_list();
     let deletion = read_options(&mut call).await?;
     let ctx = call.write_context(deletion.dry_run, "");

@@ -22,7 +22,7 @@ use crate::{convert, items, shape};
 /// # Errors
 /// 400 for bad parameters, 410 for an expired continue token.
 pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     let options = Listing::read(&call.query, &call.info.name, false)?.into_list();
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
     let page = call
@@ -64,7 +64,10 @@ pub fn answer_list(
         .iter()
         .map(|o| served_value(served, o))
         .collect::<Result<Vec<_>, _>>()?;
-    let metadata = list_meta(page);
+    let mut metadata = list_meta(page);
+    if served.custom.is_some() && accepted.shape == Shape::Plain {
+        metadata["continue"] = json!(page.continue_token);
+    }
     let value = match accepted.shape {
         Shape::Plain => shape::plain_list(served, values, metadata),
         Shape::PartialList => shape::partial_list(&values, metadata, accepted.meta_version),
@@ -97,7 +100,7 @@ fn json_body(served: &Served, page: &ListPage) -> Body {
     let mut head = served.list_head.clone();
     head.push_str(&page.revision.to_string());
     head.push('"');
-    if !page.continue_token.is_empty() {
+    if !page.continue_token.is_empty() || served.custom.is_some() {
         head.push_str(",\"continue\":\"");
         head.push_str(&page.continue_token);
         head.push('"');
@@ -112,7 +115,11 @@ fn json_body(served: &Served, page: &ListPage) -> Body {
         if i > 0 {
             parts.push_back(Bytes::from_static(b","));
         }
-        items::push(&mut parts, served, &object.bytes);
+        if served.custom.is_some() {
+            parts.push_back(object.bytes.clone());
+        } else {
+            items::push(&mut parts, served, &object.bytes);
+        }
     }
     parts.push_back(Bytes::from_static(b"]}\n"));
     Body::chunks(parts)

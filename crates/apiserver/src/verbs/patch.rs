@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::apply::{Ownership, may_create};
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::custom::CustomKind;
 use crate::options::{For, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
@@ -32,6 +33,18 @@ pub enum PatchType {
 }
 
 impl PatchType {
+    /// From the Content-Type header, of those the kind takes.
+    ///
+    /// # Errors
+    /// 415.
+    pub fn read_for(call: &Call, served: &Served) -> Result<Self, Status> {
+        match Self::read(call) {
+            Ok(kind) if served.custom.is_none() || kind != Self::Strategic => Ok(kind),
+            Err(status) if served.custom.is_none() => Err(status),
+            _ => Err(Status::unsupported_media_type(&OF_CUSTOM_KINDS)),
+        }
+    }
+
     /// From the Content-Type header.
     ///
     /// # Errors
@@ -57,13 +70,20 @@ impl PatchType {
     }
 }
 
+/// Media types of the patches that custom kinds take: they have no merge keys.
+const OF_CUSTOM_KINDS: [&str; 3] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 /// `PATCH` of an object or of a subresource that has the object's own kind.
 ///
 /// # Errors
 /// 400 and 422 for bad patches, 409 for conflicts, 404 without object.
 pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
-    let kind = PatchType::read(&call)?;
+    let accepted = call.answer_of(&served)?;
+    let kind = PatchType::read_for(&call, &served)?;
     let body = call.read_body().await?;
     let purpose = if kind == PatchType::Apply {
         For::Apply
@@ -86,17 +106,24 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             let mut current = live.clone();
             convert::to_served(&served, &mut current);
             let mut wanted = if kind == PatchType::Apply {
-                ownership.apply(&call, &current, &patch.document, options.force)?
+                ownership.apply(&call, &served, &current, &patch.document, options.force)?
             } else {
                 if live.is_null() {
                     return Err(Status::not_found(&served.schema.group_resource(), name));
                 }
-                let mut wanted = patch.apply(&call, &served.schema.gvk(), current.clone(), &options)?;
+                let mut wanted = patch.apply(
+                    &call,
+                    &served.schema.gvk(),
+                    served.custom.as_ref(),
+                    current.clone(),
+                    &options,
+                )?;
                 ownership.record(subresource.0, &current, &mut wanted);
                 wanted
             };
             if live.is_null() {
                 may_create(&call, &wanted)?;
+                served.may_create(name)?;
             }
             grants::check(&call, &served, live, &wanted)?;
             check_namespace(&mut wanted, ns)?;
@@ -160,6 +187,7 @@ impl Patch {
         &self,
         call: &Call,
         gvk: &GroupVersionKind,
+        custom: Option<&CustomKind>,
         mut current: Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
@@ -182,7 +210,7 @@ impl Patch {
                 return Err(Status::unsupported_media_type(&kinds));
             }
         };
-        codec::patched(call, gvk, patched, options.validation)
+        codec::patched(call, gvk, custom, patched, options.validation)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::shape;
 /// # Errors
 /// 404, or 504 for a resourceVersion that does not come.
 pub async fn get(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     let resource = served.stored()?;
     let version = call.query.text("resourceVersion");
     let object = call

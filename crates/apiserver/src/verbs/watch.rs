@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corten_meta::Status;
-use corten_registry::{Object, WatchEvent};
+use corten_registry::{Object, Resource, WatchEvent};
 use futures::{StreamExt, stream};
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
@@ -34,7 +34,7 @@ const STREAM_TYPES: [&str; 2] = [
 /// # Errors
 /// 400 for bad parameters. A resourceVersion too old is an ERROR event, as upstream sends it.
 pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     if accepted.format == Format::Yaml {
         return Err(Status::not_acceptable(&STREAM_TYPES));
     }
@@ -57,6 +57,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         Err(status) => return Err(status),
     };
     let stop = call.server.stop.clone();
+    let versions = served.stored()?.clone();
     let mut frames = Frames::new(&call, served, accepted);
     let events = events.take_until(stop.cancelled_owned());
     if websocket::wanted(&call.headers)
@@ -64,17 +65,35 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     {
         let answer = websocket::handshake(&call.headers, accepted.format.stream_content_type());
         let answer = answer.ok_or_else(|| Status::bad_request("websocket key is missing"))?;
-        tokio::spawn(websocket::serve(upgrade, Box::pin(events), frames));
+        if versions.versions.is_some() {
+            let converted = events.then(move |event| in_version(versions.clone(), vec![event]));
+            let events = converted.flat_map(stream::iter);
+            tokio::spawn(websocket::serve(upgrade, events.boxed(), frames));
+        } else {
+            tokio::spawn(websocket::serve(upgrade, Box::pin(events), frames));
+        }
         return Ok(answer);
     }
-    let body = events
-        .ready_chunks(limits::WATCH_COALESCE_FRAMES)
-        .flat_map(move |events| stream::iter(frames.join(&events)));
-    Ok(respond::bytes(
-        StatusCode::OK,
-        accepted.format.stream_content_type(),
-        Body::stream(body),
-    ))
+    let chunks = events.ready_chunks(limits::WATCH_COALESCE_FRAMES);
+    if versions.versions.is_some() {
+        // Objects stored in another version are converted, perhaps by a webhook, in their order.
+        let converted = chunks.then(move |events| in_version(versions.clone(), events));
+        let body = converted.flat_map(move |events| stream::iter(frames.join(&events)));
+        return Ok(streamed(accepted, Body::stream(body.boxed())));
+    }
+    let body = chunks.flat_map(move |events| stream::iter(frames.join(&events)));
+    Ok(streamed(accepted, Body::stream(body)))
+}
+
+fn streamed(accepted: Accepted, body: Body) -> Answer {
+    respond::bytes(StatusCode::OK, accepted.format.stream_content_type(), body)
+}
+
+async fn in_version(resource: Resource, events: Vec<WatchEvent>) -> Vec<WatchEvent> {
+    match resource.events_in_version(events).await {
+        Ok(events) => events,
+        Err(status) => vec![WatchEvent::Error(status)],
+    }
 }
 
 /// Turns events into bytes of one encoding and shape.

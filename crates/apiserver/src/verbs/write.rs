@@ -20,11 +20,12 @@ use crate::{codec, convert, grants};
 /// # Errors
 /// What decoding, admission, validation and the store give.
 pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     let format = call.body_format()?;
     let body = call.read_body().await?;
     let options = WriteOptions::read(&call.query, For::Create)?;
-    let mut obj = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
+    let mut obj = codec::decode_served(&call, &served, &body, format, options.validation)?;
+    served.may_create(object::name(&obj))?;
     check_namespace(&mut obj, served.namespace_of(&call))?;
     let ownership = Ownership::new(&call, &served, &options);
     grants::check(&call, &served, &Value::Null, &obj)?;
@@ -48,11 +49,11 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
 /// # Errors
 /// As [`create`]; 409 for a stale resourceVersion.
 pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
-    let accepted = call.object_answer()?;
+    let accepted = call.answer_of(&served)?;
     let body = call.read_body().await?;
     let options = WriteOptions::read(&call.query, For::Update)?;
     let format = call.body_format()?;
-    let mut obj = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
+    let mut obj = codec::decode_served(&call, &served, &body, format, options.validation)?;
     check_namespace(&mut obj, served.namespace_of(&call))?;
     check_name(&obj, &call.info.name)?;
     let ownership = Ownership::new(&call, &served, &options);
@@ -139,6 +140,18 @@ impl Served {
     /// 405 for virtual kinds.
     pub fn stored(&self) -> Result<&corten_registry::Resource, Status> {
         self.stored.as_ref().ok_or_else(Status::method_not_allowed)
+    }
+
+    /// Nothing is created of a kind whose definition is being deleted.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn may_create(&self, name: &str) -> Result<(), Status> {
+        if self.custom.as_ref().is_some_and(|kind| kind.terminating) {
+            let text = "create not allowed while custom resource definition is terminating";
+            return Err(Status::forbidden(&self.schema.group_resource(), name, text));
+        }
+        Ok(())
     }
 
     /// The request's namespace, `""` for cluster-scoped resources (whose path may hold one: namespaces themselves).

@@ -3,7 +3,9 @@
 
 mod aggregation;
 mod audit;
+mod conversion;
 mod crud;
+mod custom;
 mod ends;
 mod flow;
 mod front;

@@ -121,20 +121,10 @@ pub fn prepare_for_update(definition: &mut Value, old: &Value) {
     note_stored_version(definition);
 }
 
-/// Only the status is new.
+/// The spec stays. Metadata does not, as on upstream: the end of a definition's instances takes its finalizer away with
+/// the status that says so.
 pub fn prepare_for_status_update(definition: &mut Value, old: &Value) {
     definition["spec"] = old["spec"].clone();
-    // Nothing of the metadata but who owns what.
-    let managed = object::metadata(definition).get("managedFields").cloned();
-    let version = object::metadata(definition).get("resourceVersion").cloned();
-    let mut metadata = object::metadata(old).clone();
-    for (key, value) in [("managedFields", managed), ("resourceVersion", version)] {
-        match value {
-            Some(value) => drop(metadata.insert(key.to_owned(), value)),
-            None => drop(metadata.remove(key)),
-        }
-    }
-    definition["metadata"] = Value::Object(metadata);
 }
 
 fn note_stored_version(definition: &mut Value) {

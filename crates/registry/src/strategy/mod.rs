@@ -4,7 +4,9 @@
 
 mod admissionregistration;
 mod cronjob;
+pub mod custom;
 mod daemonset;
+pub mod definition;
 mod deployment;
 mod devices;
 mod disabled;
@@ -154,7 +156,7 @@ pub trait Strategy: Send + Sync {
     }
 
     /// Names usable in field selectors besides `metadata.name` and `metadata.namespace`.
-    fn selectable_fields(&self) -> &'static [&'static str] {
+    fn selectable_fields(&self) -> &[&'static str] {
         &[]
     }
 
@@ -218,6 +220,7 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("resource.k8s.io", "resourceclaims") => Arc::new(devices::Claims::of_claims()),
         ("resource.k8s.io", "resourceclaimtemplates") => Arc::new(devices::Claims::of_templates()),
         ("resource.k8s.io", "resourceslices") => Arc::new(devices::SLICE),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => Arc::new(definition::DefinitionStrategy),
         ("discovery.k8s.io", "endpointslices") => Arc::new(endpoints::SLICE),
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => {
             Arc::new(admissionregistration::MUTATING_POLICY)

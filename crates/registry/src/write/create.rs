@@ -49,13 +49,13 @@ impl Registry {
         write.admit(Act::create(&name), &mut object).await?;
         let generates = object::name(&object).is_empty() && !object::generate_name(&object).is_empty();
         if !generates {
-            return write.create_once(object).await;
+            return resource.in_version(write.create_once(object).await?).await;
         }
         let mut attempt = 1;
         loop {
             match write.create_once(object.clone()).await {
                 Err(status) if status.is_already_exists() && attempt < GENERATED_NAMES_MAX => attempt += 1,
-                result => return result,
+                result => return resource.in_version(result?).await,
             }
         }
     }
@@ -147,7 +147,7 @@ impl Write<'_> {
     }
 
     async fn insert(&self, object: &Value) -> Result<Arc<Object>> {
-        let prepared = self.prepared(object)?;
+        let prepared = self.prepared(object).await?;
         if self.ctx.dry_run {
             let (existing, _) = self.existing(&prepared.key, true).await?;
             return match existing {

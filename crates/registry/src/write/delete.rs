@@ -70,8 +70,8 @@ impl Registry {
             };
             match attempt {
                 // What was not written is only true if what it was decided on is the newest.
-                Ok(Attempt::Unwritten(deleted)) if newest => return Ok(deleted),
-                Ok(Attempt::Done(deleted)) => return Ok(deleted),
+                Ok(Attempt::Unwritten(deleted)) if newest => return resource.deleted(deleted).await,
+                Ok(Attempt::Done(deleted)) => return resource.deleted(deleted).await,
                 Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
                 Ok(Attempt::Unwritten(_)) | Err(_) => {}
@@ -124,7 +124,7 @@ impl Write<'_> {
         existing: &Arc<Object>,
         options: &DeleteOptions,
     ) -> Result<Attempt> {
-        let old = existing.value()?;
+        let old = self.resource.value_of(existing).await?;
         let mut nothing = Value::Null;
         let act = Act::delete(name, &old, options);
         self.admit(act, &mut nothing).await?;
@@ -156,7 +156,7 @@ impl Write<'_> {
 
     /// The object stays, with its deletion begun.
     async fn store_deleting(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
-        let prepared = self.prepared(object)?;
+        let prepared = self.prepared(object).await?;
         if existing.is_stored_as(&prepared.encoded.bytes) {
             return Ok(waiting(existing));
         }

@@ -142,9 +142,14 @@ impl<'a> Write<'a> {
         }
     }
 
-    fn prepared(&self, value: &Value) -> Result<Arc<Prepared>> {
+    /// The object in the version that is stored.
+    async fn prepared(&self, value: &Value) -> Result<Arc<Prepared>> {
         let key = self.resource.key(object::namespace(value), object::name(value));
-        Ok(Arc::new(Prepared::new(self.resource, key, value)?))
+        let prepared = match &self.resource.versions {
+            None => Prepared::new(self.resource, key, value),
+            Some(versions) => Prepared::new(self.resource, key, &versions.to_stored(value.clone()).await?),
+        };
+        Ok(Arc::new(prepared?))
     }
 
     /// Puts an object if its key still has the mod revision `guard` (0: does not exist).

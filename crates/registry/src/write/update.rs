@@ -61,9 +61,9 @@ impl Registry {
                 .update_once(name, &key, existing.as_ref(), &change, options)
                 .await
             {
-                Ok(Attempt::Done(updated)) => return Ok(updated),
+                Ok(Attempt::Done(updated)) => return resource.updated(updated).await,
                 // What was not written is only true if what it was compared with is the newest.
-                Ok(Attempt::Unwritten(updated)) if newest => return Ok(updated),
+                Ok(Attempt::Unwritten(updated)) if newest => return resource.updated(updated).await,
                 Ok(Attempt::Unwritten(_)) => {}
                 Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
@@ -91,7 +91,7 @@ impl Write<'_> {
         let Some(existing) = existing else {
             return self.create_absent(name, change, options).await;
         };
-        let old = existing.value()?;
+        let old = self.resource.value_of(existing).await?;
         if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != object::uid(&old)) {
             let (resource, key) = (self.resource.group_resource(), self.resource.store_key(key));
             return Err(precondition_failed(
@@ -179,7 +179,7 @@ impl Write<'_> {
         if removes_last_finalizer(new, old) && strategy.should_delete_during_update(new, old) {
             return self.delete_instead(existing, new).await;
         }
-        let prepared = self.prepared(new)?;
+        let prepared = self.prepared(new).await?;
         if existing.is_stored_as(&prepared.encoded.bytes) {
             self.registry.metrics.updates_unchanged.add(1);
             return Ok(Attempt::Unwritten(Updated {
@@ -234,7 +234,7 @@ impl Write<'_> {
 
     /// The update takes away the last thing a deleted object waited for.
     async fn delete_instead(&self, existing: &Arc<Object>, new: &Value) -> Result<Attempt> {
-        let object = self.prepared(new)?.object(existing.revision);
+        let object = self.prepared(new).await?.object(existing.revision);
         let updated = Updated {
             object,
             created: false,

@@ -12,4 +12,5 @@ mod quotas;
 mod restart;
 mod services;
 mod time;
+mod versions;
 mod watches;

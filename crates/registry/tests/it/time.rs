@@ -71,8 +71,9 @@ async fn bookmarks_come_once_a_minute() {
     assert!(matches!(&event, WatchEvent::Bookmark(object) if object.revision == registry.revision()));
 }
 
-fn custom() -> ResourceInfo {
+pub fn custom() -> ResourceInfo {
     ResourceInfo {
+        versions: None,
         group: "example.com".into(),
         version: "v1".into(),
         kind: "Widget".into(),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use object::{Decoded, as_kind, object, options};
 pub(crate) use yaml::from_value as yaml_text;
-pub use yaml::to_value as yaml_value;
+pub use yaml::{repeated_key, to_value as yaml_value};
 
 use crate::wire;
 

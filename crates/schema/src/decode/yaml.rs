@@ -9,7 +9,7 @@ pub fn to_value(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// The text that upstream's strict mode adds for a key that stands twice in one mapping.
-pub(super) fn repeated_key(bytes: &[u8]) -> Option<String> {
+pub fn repeated_key(bytes: &[u8]) -> Option<String> {
     let error = read(bytes, DuplicateKeyPolicy::Error).err()?;
     let Error::DuplicateMappingKey { key, .. } = error.without_snippet() else {
         return None;

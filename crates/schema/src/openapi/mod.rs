@@ -143,8 +143,14 @@ pub fn v3_path(served: ServedVersion) -> String {
 }
 
 /// The index at `/openapi/v3`: where each document is, and its hash.
-pub fn v3_index() -> Vec<u8> {
+///
+/// `custom` are the paths and hashes of documents besides.
+pub fn v3_index(custom: &[(String, String)]) -> Vec<u8> {
     let mut entries = Map::new();
+    for (path, hash) in custom {
+        let url = format!("/openapi/v3/{path}?hash={hash}");
+        entries.insert(path.clone(), json!({ "serverRelativeURL": url }));
+    }
     for path in DOCUMENTS.keys() {
         let hash = v3_at(path).map(|d| d.hash.clone()).unwrap_or_default();
         let url = format!("/openapi/v3/{path}?hash={hash}");

@@ -1,0 +1,126 @@
+//! OpenAPI documents with custom kinds in them. Made on first demand after a change of the kinds, and kept by their number;
+//! a server without definitions serves the schema's own documents.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use corten_crd::openapi as fragments;
+use corten_meta::Status;
+use corten_registry::{ListOptions, Registry};
+use corten_schema::openapi::{self, Document, Fragment};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::served::Kinds;
+use crate::catalog::Served;
+use crate::server::Inner;
+
+/// Documents kept; at the bound all are made anew.
+const DOCUMENTS_MAX: usize = 256;
+
+/// Which document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// The whole API, as JSON.
+    V2,
+    /// The whole API, in protobuf.
+    V2Protobuf,
+    /// A group and version.
+    V3(String, String),
+}
+
+/// Documents of one state of the custom kinds.
+#[derive(Default)]
+pub struct Kept(Mutex<(u64, HashMap<Name, Arc<Document>>)>);
+
+/// A document with the custom kinds in it; `None` where it is the schema's own or there is none.
+///
+/// # Errors
+/// Where definitions cannot be read.
+pub async fn document(server: &Arc<Inner>, name: Name) -> Result<Option<Arc<Document>>, Status> {
+    let kinds = server.catalog.custom();
+    let concerned = match &name {
+        Name::V3(group, version) => kinds.versions().iter().any(|(g, v)| (g, v) == (group, version)),
+        Name::V2 | Name::V2Protobuf => !kinds.versions().is_empty(),
+    };
+    if !concerned {
+        return Ok(None);
+    }
+    if let Some(found) = server.openapi.found(kinds.number, &name) {
+        return Ok(Some(found));
+    }
+    let definitions = definitions(&server.registry).await?;
+    let asked = name.clone();
+    let number = kinds.number;
+    let made = tokio::task::spawn_blocking(move || make(&kinds, &definitions, &asked))
+        .await
+        .map_err(Status::internal)?;
+    server.openapi.keep(number, name, made.clone());
+    Ok(Some(made))
+}
+
+impl Kept {
+    fn found(&self, number: u64, name: &Name) -> Option<Arc<Document>> {
+        let kept = self.0.lock();
+        kept.1.get(name).filter(|_| kept.0 == number).cloned()
+    }
+
+    fn keep(&self, number: u64, name: Name, document: Arc<Document>) {
+        let mut kept = self.0.lock();
+        if kept.0 != number || kept.1.len() >= DOCUMENTS_MAX {
+            *kept = (number, HashMap::new());
+        }
+        kept.1.insert(name, document);
+    }
+}
+
+/// Definitions as they are in the cache.
+async fn definitions(registry: &Registry) -> Result<Vec<Value>, Status> {
+    let Some(resource) = registry.resource(super::GROUP, super::PLURAL) else {
+        return Ok(Vec::new());
+    };
+    let options = ListOptions {
+        resource_version: "0".to_owned(),
+        ..ListOptions::default()
+    };
+    let page = registry.list(&resource, None, &options).await?;
+    page.items.iter().map(|item| item.value()).collect()
+}
+
+fn make(kinds: &Kinds, definitions: &[Value], name: &Name) -> Arc<Document> {
+    let of_all = || {
+        let versions = kinds.versions().iter();
+        let each = versions
+            .flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
+        each.collect::<Vec<Fragment>>()
+    };
+    Arc::new(match name {
+        Name::V3(group, version) => {
+            openapi::v3_of(&fragments_of(kinds, definitions, group, version, fragments::v3))
+        }
+        Name::V2 => openapi::v2_with(&of_all()),
+        Name::V2Protobuf => openapi::v2_with_protobuf(&of_all()),
+    })
+}
+
+/// What each kind of a version adds.
+fn fragments_of(
+    kinds: &Kinds,
+    definitions: &[Value],
+    group: &str,
+    version: &str,
+    fragment: impl Fn(&Value, &str) -> Option<Fragment>,
+) -> Vec<Fragment> {
+    let kinds = kinds.of_version(group, version);
+    let of = |served: &&Arc<Served>| {
+        let name = format!("{}.{group}", served.schema.plural);
+        definitions
+            .iter()
+            .find(|d| d["metadata"]["name"] == name.as_str())
+    };
+    kinds
+        .iter()
+        .filter_map(of)
+        .filter_map(|definition| fragment(definition, version))
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! Custom kinds whose versions a webhook converts, and their documents.
+
+use serde_json::{Value, json};
+
+use crate::custom::{CRDS, WIDGETS, crd, define, refused, version, widget};
+use crate::harness::Harness;
+use crate::hook_server::{Hook, Reply};
+
+/// v2 says `length` where v1 says `size`.
+fn convert(asked: &Value) -> Reply {
+    let request = &asked["request"];
+    let desired = request["desiredAPIVersion"].as_str().unwrap();
+    let (from, to) = if desired.ends_with("v2") {
+        ("size", "length")
+    } else {
+        ("length", "size")
+    };
+    let converted: Vec<Value> = request["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| {
+            let mut object = object.clone();
+            object["apiVersion"] = json!(desired);
+            if let Some(n) = object["spec"].as_object_mut().unwrap().remove(from) {
+                object["spec"][to] = n;
+            }
+            object
+        })
+        .collect();
+    let response =
+        json!({"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted});
+    Reply::Json(
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}),
+    )
+}
+
+fn second_version() -> Value {
+    json!({"name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": {
+        "type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "length": {"type": "integer", "maximum": 9}, "color": {"type": "string"},
+        }}},
+    }}})
+}
+
+#[tokio::test]
+async fn a_webhook_converts_what_is_read_and_written() {
+    let h = Harness::start().await;
+    let hook = Hook::start(|_, asked| convert(asked)).await;
+    let mut definition = crd("widgets", "Widget", vec![version("v1", true), second_version()]);
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": hook.client_config("/convert"),
+    }});
+    define(&h, definition).await;
+    h.post(WIDGETS, widget("a", json!({"size": 3}))).await.ok();
+    assert!(
+        hook.requests().is_empty(),
+        "the stored version needs no conversion"
+    );
+    let second = WIDGETS.replace("/v1/", "/v2/");
+    let seen = h.get(&format!("{second}/a")).await.ok();
+    assert_eq!(
+        (&seen["apiVersion"], &seen["spec"]),
+        (&json!("example.com/v2"), &json!({"length": 3, "color": "red"}))
+    );
+    let mut other = widget("b", json!({"length": 4}));
+    other["apiVersion"] = json!("example.com/v2");
+    assert_eq!(h.post(&second, other.clone()).await.ok()["spec"]["length"], 4);
+    assert_eq!(
+        h.get(&format!("{WIDGETS}/b")).await.ok()["spec"],
+        json!({"size": 4, "color": "red"})
+    );
+    // Each version's own rules hold for what is written in it.
+    other["spec"]["length"] = json!(10);
+    refused(
+        &h.post(&second, other).await,
+        422,
+        "spec.length: Invalid value: 10: spec.length in body should be less than or equal to 9",
+    );
+    let patched = h
+        .merge(&format!("{second}/b"), json!({"spec": {"length": 5}}))
+        .await
+        .ok();
+    assert_eq!(patched["spec"]["length"], 5);
+    let before = hook.requests().len();
+    let list = h.get(&second).await.ok();
+    let lengths: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w["spec"]["length"].clone())
+        .collect();
+    assert_eq!(
+        (lengths, hook.requests().len()),
+        (vec![json!(3), json!(5)], before + 1)
+    );
+}
+
+#[tokio::test]
+async fn a_failing_conversion_is_told() {
+    let h = Harness::start().await;
+    let hook = Hook::start(|_, asked| {
+        let response = json!({"uid": asked["request"]["uid"], "result": {"status": "Failed", "message": "no way"}});
+        Reply::Json(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}))
+    })
+    .await;
+    let mut definition = crd("widgets", "Widget", vec![version("v1", true), second_version()]);
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": hook.client_config("/convert"),
+    }});
+    define(&h, definition).await;
+    h.post(WIDGETS, widget("a", json!({"size": 3}))).await.ok();
+    let reply = h.get(&format!("{}/a", WIDGETS.replace("/v1/", "/v2/"))).await;
+    refused(
+        &reply,
+        500,
+        "conversion webhook for example.com/v1, Kind=Widget failed: no way",
+    );
+}
+
+#[tokio::test]
+async fn documents_follow_the_definitions() {
+    let h = Harness::start().await;
+    let hash = |index: &Value, path: &str| {
+        index["paths"][path]["serverRelativeURL"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let before = h.get("/openapi/v3").await.ok();
+    assert_eq!(hash(&before, "apis/example.com/v1"), None);
+    let tag = h.get("/openapi/v2").await.headers["etag"].clone();
+    define(&h, crd("widgets", "Widget", vec![version("v1", true)])).await;
+    let after = h.get("/openapi/v3").await.ok();
+    let address = hash(&after, "apis/example.com/v1").unwrap();
+    assert_eq!(hash(&before, "apis/apps/v1"), hash(&after, "apis/apps/v1"));
+    let document = h.get(&address).await.ok();
+    let schema = &document["components"]["schemas"]["com.example.v1.Widget"];
+    assert_eq!(
+        schema["properties"]["spec"]["properties"]["color"]["default"],
+        "red"
+    );
+    assert!(document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"].is_object());
+    let second = h.get("/openapi/v2").await;
+    assert_ne!(second.headers["etag"], tag);
+    assert!(second.json()["definitions"]["com.example.v1.Widget"].is_object());
+    h.merge(
+        &format!("{CRDS}/widgets.example.com"),
+        json!({"spec": {"versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object"}}}]}}),
+    )
+    .await
+    .ok();
+    let changed = async {
+        while hash(&h.get("/openapi/v3").await.ok(), "apis/example.com/v1") == Some(address.clone()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), changed)
+        .await
+        .unwrap();
+}
