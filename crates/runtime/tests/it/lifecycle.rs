@@ -23,7 +23,7 @@ async fn runs_to_its_end_with_logs_and_exit_code() {
         " stdout F out yes too\n",
         " stderr F err\n",
         " stdout F one\n",
-        " stdout F tail\n",
+        " stdout P tail\n",
     ] {
         assert!(log.contains(part), "{part:?} not in {log}");
     }

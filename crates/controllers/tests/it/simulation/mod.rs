@@ -50,7 +50,8 @@ async fn simulate(seed: u64, processes: usize) {
     }
     world.calm();
     let mut missing = String::new();
-    for _ in 0..600 {
+    // Longer than the longest back-off that the faults can have led to.
+    for _ in 0..4000 {
         world.heartbeat();
         world.kubelet();
         world.pass(100).await;
@@ -59,7 +60,7 @@ async fn simulate(seed: u64, processes: usize) {
             alone,
             &format!("seed {seed} at the end"),
         );
-        missing = objects::missing(&world.fake, &ledger);
+        missing = objects::missing(&world.fake, &ledger, alone);
         if missing.is_empty() {
             return;
         }
