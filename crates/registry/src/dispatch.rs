@@ -139,13 +139,13 @@ impl Follower {
                 Some((current, changes)) if current.prefix == resource.prefix => changes.push(change),
                 _ => {
                     if let Some((current, changes)) = pending.replace((resource, vec![change])) {
-                        current.cache().apply(changes, &self.metrics);
+                        current.feed(changes, &self.metrics);
                     }
                 }
             }
         }
         if let Some((current, changes)) = pending {
-            current.cache().apply(changes, &self.metrics);
+            current.feed(changes, &self.metrics);
         }
         self.applied.send_replace(batch.revision);
     }

@@ -163,6 +163,7 @@ impl Registry {
         let _gate = self.gate.lock().await;
         let revision = *self.applied.borrow();
         let resource = load(self.store.as_ref(), info, revision).await?;
+        resource.succeed(old);
         let (mut routes, mut names) = (
             Routes::clone(&self.routes.load()),
             Names::clone(&self.names.load()),

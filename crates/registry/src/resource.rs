@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use corten_meta::{GroupKind, GroupResource};
 use corten_schema::resources;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Change};
+use crate::metrics::Metrics;
 use crate::strategy::{self, Strategy};
 use crate::versions::Versions;
 
@@ -187,6 +189,9 @@ fn builtin_prefix(group: &str, plural: &str) -> String {
 pub(crate) struct Served {
     info: ResourceInfo,
     pub cache: Arc<Cache>,
+    /// Caches of the rows that this one replaced, while a request still reads them: it must not miss a write that was
+    /// acknowledged before it asked.
+    former: Mutex<Vec<Weak<Cache>>>,
 }
 
 /// Handle on a resource the registry serves; clone freely.
@@ -195,15 +200,37 @@ pub struct Resource(Arc<Served>);
 
 impl Resource {
     pub(crate) fn new(info: ResourceInfo, cache: Cache) -> Self {
-        let cache = Arc::new(cache);
-        Self(Arc::new(Served { info, cache }))
+        Self::with(info, Arc::new(cache))
+    }
+
+    fn with(info: ResourceInfo, cache: Arc<Cache>) -> Self {
+        let former = Mutex::default();
+        Self(Arc::new(Served { info, cache, former }))
+    }
+
+    /// Keeps `old`, which this one replaces, up to date for those who still hold it.
+    pub(crate) fn succeed(&self, old: &Self) {
+        let mut former = std::mem::take(&mut *old.0.former.lock());
+        former.push(Arc::downgrade(&old.0.cache));
+        self.0.former.lock().append(&mut former);
+    }
+
+    /// Takes changes into the cache, and into those it has replaced.
+    pub(crate) fn feed(&self, changes: Vec<Change>, metrics: &Metrics) {
+        self.0.former.lock().retain(|former| {
+            let former = former.upgrade();
+            former.is_some_and(|cache| {
+                cache.apply(changes.clone(), metrics);
+                true
+            })
+        });
+        self.cache().apply(changes, metrics);
     }
 
     /// The same objects in another version: reads convert to it, writes validate in it and store in the version that
     /// is stored. `info` differs in version, strategy and [`Versions`] only.
     pub fn view(&self, info: ResourceInfo) -> Self {
-        let cache = Arc::clone(&self.0.cache);
-        Self(Arc::new(Served { info, cache }))
+        Self::with(info, Arc::clone(&self.0.cache))
     }
 
     pub(crate) fn cache(&self) -> &Cache {

@@ -29,6 +29,7 @@ const RING_BYTES_MAX: usize = 8 << 20;
 const PINNED_SNAPSHOTS_MAX: usize = 8;
 
 /// One change as it comes from the store.
+#[derive(Clone)]
 pub(crate) struct Change {
     pub key: Arc<str>,
     pub revision: u64,
