@@ -78,7 +78,8 @@ def sources():
     pod("config_map_and_secret_together", "cat /v/k; echo; cat /w/k; echo", "config", "hidden", volumes=both,
         container={"volumeMounts": [{"name": "v", "mountPath": "/v"}, {"name": "w", "mountPath": "/w"}]})
     token = {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "me", "expirationSeconds": 3600}}]}}
-    pod("projected_token", "tr . '\\n' < /v/t | wc -l; stat -L -c %a /v/t", "2", "600", **mounted(token))
+    pod("projected_token", "tr . '\\n' < /v/t | wc -l; stat -L -c %a /v/t", "2", "644", **mounted(token))
+    pod("projected_token_of_a_user", "stat -L -c '%a %u' /v/t", "600 1000", securityContext={"runAsUser": 1000}, **mounted(token))
     pod("projected_everything", "cat /v/sub/file; echo; cat /v/s; echo; cat /v/n", "config", "hidden", "projected-everything", **mounted({"projected": {"sources": everything}}))
 
 
