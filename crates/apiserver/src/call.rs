@@ -174,15 +174,21 @@ impl Call {
         };
         let admitted = self.server.registry.admit_request(ctx, request, asked).await;
         if admitted.is_err() {
-            self.take_warnings(ctx);
+            self.take_notes(ctx);
         }
         admitted
     }
 
-    /// Moves what the write gathered into the answer's warnings.
-    pub fn take_warnings(&self, ctx: &WriteContext) {
+    /// Moves what the write gathered into the answer's warnings and the audit event.
+    pub fn take_notes(&self, ctx: &WriteContext) {
         for text in ctx.take_warnings() {
             self.warn(text);
+        }
+        let annotations = ctx.take_annotations();
+        if let Some(record) = self.audit() {
+            for (key, value) in annotations {
+                record.annotate(&key, &value);
+            }
         }
     }
 }

@@ -230,7 +230,7 @@ pub(super) async fn connected(call: &Call, options: &mut Value) -> Result<(), St
     };
     let ctx = call.write_context(false, "");
     call.admit(&ctx, Operation::Connect, &resource, options).await?;
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     Ok(())
 }
 

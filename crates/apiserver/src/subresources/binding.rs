@@ -51,7 +51,7 @@ pub async fn bind(mut call: Call) -> Result<Answer, Status> {
     registry
         .update(&ctx, &pods, ns, &name, Subresource::BINDING, change, &update)
         .await?;
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     created(accepted)
 }
 

@@ -185,7 +185,7 @@ async fn change(
             &update,
         )
         .await;
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     let object: Arc<Object> = updated?.object;
     respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
 }

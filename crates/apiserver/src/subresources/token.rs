@@ -37,7 +37,7 @@ pub async fn request(mut call: Call) -> Result<Answer, Status> {
     let accounts = call.server.stored("", "serviceaccounts")?;
     call.admit(&ctx, Operation::Create, &accounts, &mut review)
         .await?;
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     let account = call.server.fetch("", "serviceaccounts", &ns, &name).await?;
     let asked = object::uid(&review).to_owned();
     if !asked.is_empty() && asked != object::uid(&account) {

@@ -52,7 +52,7 @@ pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
             .delete(&ctx, served.stored()?, ns, name, &deletion.options)
             .await
     };
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     let deleted = deleted?;
     let orphaning_refused = !deleted.gone && deletion.options.orphan_dependents == Some(false);
     let code = if orphaning_refused {
@@ -96,7 +96,7 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
             .delete_collection(&ctx, served.stored()?, namespace, &deletion.options, &selection)
             .await
     };
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     answer_list(&call, &served, &page?, accepted)
 }
 

@@ -136,7 +136,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             .update(&ctx, served.stored()?, ns, name, subresource, change, &update)
             .await
     };
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     let updated = updated?;
     let code = if updated.created {
         StatusCode::CREATED

@@ -40,7 +40,7 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
             .create(&ctx, resource, namespace, obj, &CreateOptions::default())
             .await
     };
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     answer_object(&call, &served, StatusCode::CREATED, created?.as_ref(), accepted)
 }
 
@@ -89,7 +89,7 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
             .update(&ctx, served.stored()?, ns, name, subresource, change, &update)
             .await
     };
-    call.take_warnings(&ctx);
+    call.take_notes(&ctx);
     let updated = updated?;
     let code = if updated.created {
         StatusCode::CREATED

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::harness::{Harness, NOBODY};
+use crate::policies::{bind, policy, with};
 
 const POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -83,6 +84,35 @@ async fn the_log_has_what_the_policy_wants() {
     );
     assert!(event["responseObject"]["metadata"].get("managedFields").is_none());
     assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "allow");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admission_annotates() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let h = Harness::audited(options(Some(LogOptions::new(&path)), None)).await;
+    let spec = json!({
+        "validations": [{"expression": "object.metadata.name != 'b'", "message": "no b"}],
+        "auditAnnotations": [{"key": "size", "valueExpression": "string(object.data.size())"}],
+    });
+    policy(&h, "p", spec).await;
+    bind(
+        &h,
+        "p",
+        json!({"policyName": "p", "validationActions": ["Audit"]}),
+    )
+    .await;
+    h.post(MAPS, with("a", json!({"k": "v", "l": "w"}))).await.ok();
+    h.post(MAPS, with("b", json!({"k": "v"}))).await.ok();
+    let events = lines(&path, 2).await;
+    assert_eq!(events[0]["annotations"]["p/size"], "2");
+    assert_eq!(events[1]["annotations"]["p/size"], "1");
+    let key = "validation.policy.admission.k8s.io/validation_failure";
+    assert!(events[0]["annotations"].get(key).is_none());
+    let failures: Value = serde_json::from_str(events[1]["annotations"][key].as_str().unwrap()).unwrap();
+    let wanted = json!([{"message": "no b", "policy": "p", "binding": "p", "expressionIndex": 0,
+        "validationActions": ["Audit"]}]);
+    assert_eq!(failures, wanted);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub async fn configure(h: &Harness, kind: &str, plural: &str, name: &str, spec: 
     h.get(&format!("{GROUP}/{plural}/{name}")).await.ok();
 }
 
-async fn policy(h: &Harness, name: &str, mut spec: Value) {
+pub async fn policy(h: &Harness, name: &str, mut spec: Value) {
     let rule =
         json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]});
     if spec["matchConstraints"].is_null() {
@@ -33,7 +33,7 @@ async fn policy(h: &Harness, name: &str, mut spec: Value) {
     .await;
 }
 
-async fn bind(h: &Harness, name: &str, mut spec: Value) {
+pub async fn bind(h: &Harness, name: &str, mut spec: Value) {
     if spec["validationActions"].is_null() {
         spec["validationActions"] = json!(["Deny"]);
     }
@@ -47,7 +47,7 @@ fn refusal(reply: &Reply) -> (u16, String, String) {
     (reply.code, text("reason"), text("message"))
 }
 
-fn with(name: &str, data: Value) -> Value {
+pub fn with(name: &str, data: Value) -> Value {
     let mut map = map(name);
     map["data"] = data;
     map
