@@ -205,17 +205,14 @@ async fn namespaces_shared_and_not() {
         text.contains("sleep 4321") && text.ends_with("sandbox-init\n"),
         "{text}"
     );
-    // What a container leaves behind in a shared namespace ends with it.
+    // What a container leaves behind in a shared namespace ends with it: killed before the stop returns, gone soon after.
     node.runtime()
         .stop_container(&first, Duration::ZERO)
         .await
         .unwrap();
-    let output = node
-        .runtime()
-        .exec_sync(&second, shell("ps | grep -c 'sleep 123[4]'"), five)
-        .await
-        .unwrap();
-    assert_eq!(output.stdout, b"0\n");
+    let gone = shell("while ps | grep -q 'sleep 123[4]'; do :; done; echo gone");
+    let output = node.runtime().exec_sync(&second, gone, five).await.unwrap();
+    assert_eq!(output.stdout, b"gone\n");
 
     node.finish().await;
 }
