@@ -20,14 +20,19 @@ pub(crate) fn stay_small() {
 
 /// A start is over this long after it.
 const SETTLED: Duration = Duration::from_secs(5);
+/// How often the code that ran meanwhile is given back. What is in use comes back at a page fault for 64 KiB.
+const GIVE_BACK: Duration = Duration::from_secs(30);
 
-/// For processes that run long: once the start is over, gives back the pages of code that only it needed, which are half
-/// of an idle server.
+/// For processes that run long: gives back the pages of code that only the start, and then that only rare requests needed:
+/// they are half of an idle server.
 pub(crate) async fn settle() {
     tokio::time::sleep(SETTLED).await;
-    match corten_sys::memory::forget_code() {
-        Ok(bytes) => tracing::debug!(bytes, "gave back the pages of the program's code"),
-        Err(error) => tracing::warn!(%error, "the program's code stays in memory"),
+    loop {
+        match corten_sys::memory::forget_code() {
+            Ok(bytes) => tracing::debug!(bytes, "gave back the pages of the program's code"),
+            Err(error) => return tracing::warn!(%error, "the program's code stays in memory"),
+        }
+        tokio::time::sleep(GIVE_BACK).await;
     }
 }
 
