@@ -11,6 +11,7 @@ mod expressions;
 mod matching;
 mod policies;
 mod request;
+mod rounds;
 pub mod typecheck;
 mod webhooks;
 

@@ -25,6 +25,15 @@ pub(crate) const RESERVED: &[&str] = &[
     "while",
 ];
 
+/// Whether expressions can call something by this name.
+pub fn is_identifier(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let starts = |c: u8| c == b'_' || c.is_ascii_alphabetic();
+    bytes.next().is_some_and(starts)
+        && bytes.all(|c| starts(c) || c.is_ascii_digit())
+        && !RESERVED.contains(&name)
+}
+
 const ESCAPES: [(&str, &str); 4] = [
     ("__", "__underscores__"),
     (".", "__dot__"),

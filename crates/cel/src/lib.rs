@@ -38,7 +38,7 @@ mod value;
 pub use authz::{Authorizer, AuthzDecision, AuthzRequest};
 pub use env::{Env, EnvBuilder};
 pub use errors::{CompileError, CompileErrors, EvalError};
-pub use escape::{escape, unescape};
+pub use escape::{escape, is_identifier, unescape};
 pub use estimate::{CostEstimate, SizeEstimate};
 pub use program::{Activation, Budget, PER_CALL_LIMIT, Program, REQUEST_BUDGET};
 pub use provider::{NoHints, SizeHints, TypeProvider};

@@ -19,6 +19,7 @@ pub mod quantity;
 mod quote;
 pub mod status;
 pub mod time;
+pub mod webhook;
 
 pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, api_version};
 pub use intstr::IntOrString;

@@ -1,42 +1,11 @@
-//! The variables and types of admission expressions, and compiling against them.
+//! Compiling admission expressions, and the variables of policies.
 
 use std::sync::Arc;
 
+pub(crate) use corten_cel::environments::AdmissionVariables as Sees;
+use corten_cel::environments::admission;
 use corten_cel::{Env, Program, Type, TypeProvider};
 use serde_json::Value;
-
-/// Which variables an expression sees besides `object`, `oldObject`, `request` and `namespaceObject`.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Sees {
-    pub params: bool,
-    pub authorizer: bool,
-    /// `Object{}`, `JSONPatch{}`.
-    pub patches: bool,
-}
-
-impl Sees {
-    fn environment(self) -> Env {
-        let mut builder = Env::builder()
-            .provider(Arc::new(RequestTypes))
-            .var("object", Type::Dyn)
-            .var("oldObject", Type::Dyn)
-            .var("namespaceObject", Type::object("kubernetes.Namespace"))
-            .var("request", Type::object("kubernetes.AdmissionRequest"));
-        if self.params {
-            builder = builder.var("params", Type::Dyn);
-        }
-        if self.authorizer {
-            let check = Type::object("kubernetes.authorization.ResourceCheck");
-            builder = builder
-                .var("authorizer", Type::object("kubernetes.authorization.Authorizer"))
-                .var("authorizer.requestResource", check);
-        }
-        if self.patches {
-            builder = builder.mutation();
-        }
-        builder.build()
-    }
-}
 
 /// Variables whose types are known, for type checking.
 pub(crate) struct Typed {
@@ -53,7 +22,7 @@ pub(crate) struct Expression {
 impl Expression {
     /// Compiles an expression that may only see the common variables.
     pub fn new(sees: Sees, source: &str, returns: &[Type]) -> Self {
-        Self::compile(&sees.environment(), source, returns)
+        Self::compile(&admission(sees).build(), source, returns)
     }
 
     /// `returns`: the types it may have; none for any.
@@ -93,12 +62,12 @@ pub(crate) struct Variables {
 impl Variables {
     /// Reads `spec.variables`.
     pub fn new(sees: Sees, variables: &Value) -> Self {
-        Self::in_environment(sees.environment(), variables)
+        Self::in_environment(admission(sees).build(), variables)
     }
 
     /// The same where the types of some variables are known.
     pub fn typed(sees: Sees, variables: &Value, typed: &Typed) -> Self {
-        let mut builder = sees.environment().extend().provider(typed.provider.clone());
+        let mut builder = admission(sees).provider(typed.provider.clone());
         for (name, ty) in &typed.variables {
             builder = builder.var(name, ty.clone());
         }
@@ -139,7 +108,7 @@ impl Variables {
         if sees.authorizer {
             return Expression::compile(&self.environment(sees), source, returns);
         }
-        let env = sees.environment().extend().variables(self.types.clone()).build();
+        let env = admission(sees).variables(self.types.clone()).build();
         Expression::compile(&env, source, returns)
     }
 
@@ -182,63 +151,5 @@ fn field_type(ty: &Type) -> Type {
         | Type::Timestamp
         | Type::Duration => ty.clone(),
         _ => Type::Dyn,
-    }
-}
-
-/// `request` and `namespaceObject` (upstream's `BuildRequestType` and `BuildNamespaceType`).
-struct RequestTypes;
-
-impl TypeProvider for RequestTypes {
-    fn has_type(&self, name: &str) -> bool {
-        matches!(
-            name,
-            "kubernetes.AdmissionRequest"
-                | "kubernetes.GroupVersionKind"
-                | "kubernetes.GroupVersionResource"
-                | "kubernetes.UserInfo"
-                | "kubernetes.Namespace"
-                | "kubernetes.NamespaceMetadata"
-                | "kubernetes.NamespaceSpec"
-                | "kubernetes.NamespaceStatus"
-                | "kubernetes.NamespaceCondition"
-        )
-    }
-
-    fn field(&self, type_name: &str, field: &str) -> Option<Type> {
-        let texts = || Type::list(Type::String);
-        let short = type_name.strip_prefix("kubernetes.")?;
-        Some(match (short, field) {
-            ("AdmissionRequest", "kind" | "requestKind") => Type::object("kubernetes.GroupVersionKind"),
-            ("AdmissionRequest", "resource" | "requestResource") => {
-                Type::object("kubernetes.GroupVersionResource")
-            }
-            (
-                "AdmissionRequest",
-                "subResource" | "requestSubResource" | "name" | "namespace" | "operation",
-            ) => Type::String,
-            ("AdmissionRequest", "userInfo") => Type::object("kubernetes.UserInfo"),
-            ("AdmissionRequest", "dryRun") => Type::Bool,
-            ("AdmissionRequest", "options") => Type::Dyn,
-            ("GroupVersionKind", "group" | "version" | "kind") => Type::String,
-            ("GroupVersionResource", "group" | "version" | "resource") => Type::String,
-            ("UserInfo", "username" | "uid") => Type::String,
-            ("UserInfo", "groups") => texts(),
-            ("UserInfo", "extra") => Type::map(Type::String, texts()),
-            ("Namespace", "metadata") => Type::object("kubernetes.NamespaceMetadata"),
-            ("Namespace", "spec") => Type::object("kubernetes.NamespaceSpec"),
-            ("Namespace", "status") => Type::object("kubernetes.NamespaceStatus"),
-            ("NamespaceMetadata", "name" | "generateName" | "namespace" | "UID" | "resourceVersion") => {
-                Type::String
-            }
-            ("NamespaceMetadata", "labels" | "annotations") => Type::map(Type::String, Type::String),
-            ("NamespaceMetadata", "creationTimestamp" | "deletionTimestamp") => Type::Timestamp,
-            ("NamespaceMetadata", "deletionGracePeriodSeconds" | "generation") => Type::Int,
-            ("NamespaceMetadata" | "NamespaceSpec", "finalizers") => texts(),
-            ("NamespaceStatus", "phase") => Type::String,
-            ("NamespaceStatus", "conditions") => Type::list(Type::object("kubernetes.NamespaceCondition")),
-            ("NamespaceCondition", "status" | "type" | "message" | "reason") => Type::String,
-            ("NamespaceCondition", "lastTransitionTime") => Type::Timestamp,
-            _ => return None,
-        })
     }
 }

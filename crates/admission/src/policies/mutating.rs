@@ -1,6 +1,5 @@
 //! MutatingAdmissionPolicy.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,6 +17,7 @@ use crate::Parts;
 use crate::configured::Configured;
 use crate::expressions::{Conditions, Input, Matched, Sees, Variables};
 use crate::request::{Request, read};
+use crate::rounds::Rounds;
 
 const NAME: &str = "MutatingAdmissionPolicy";
 
@@ -49,21 +49,6 @@ impl Changes {
             reinvoke: spec["reinvocationPolicy"] == "IfNeeded",
             variables,
         }
-    }
-}
-
-/// What is kept from the first round to the second: policies with their bindings and parameters.
-#[derive(Default)]
-struct Memory {
-    called: HashSet<String>,
-    again: HashSet<String>,
-    /// The object as this plug-in left it.
-    left: Option<Value>,
-}
-
-impl Memory {
-    fn changed(&mut self) {
-        self.again.extend(self.called.drain());
     }
 }
 
@@ -141,10 +126,8 @@ impl Mutating {
             }
         }
         let key = key_of(selected, params);
-        let reinvocation = request.attributes.reinvocation;
-        if reinvocation.is_second()
-            && !reinvocation.with(NAME, |memory: &mut Memory| memory.again.contains(&key))
-        {
+        let rounds = Rounds::new(NAME, request.attributes.reinvocation);
+        if !rounds.may_call(&key) {
             return Ok(());
         }
         let mut seen = before.clone();
@@ -164,11 +147,10 @@ impl Mutating {
         }
         if seen != before {
             request.take_back(kind, seen, object)?;
-            reinvocation.with(NAME, Memory::changed);
-            reinvocation.ask();
+            rounds.changed();
         }
         if policy.body.reinvoke {
-            reinvocation.with(NAME, |memory: &mut Memory| memory.called.insert(key));
+            rounds.called(key);
         }
         Ok(())
     }
@@ -239,14 +221,8 @@ impl Admission for Mutating {
         if found.is_empty() {
             return Ok(());
         }
-        let reinvocation = attributes.reinvocation;
-        if reinvocation.is_second() {
-            reinvocation.with(NAME, |memory: &mut Memory| {
-                if memory.left.as_ref().is_some_and(|left| left != object) {
-                    memory.changed();
-                }
-            });
-        }
+        let rounds = Rounds::new(NAME, attributes.reinvocation);
+        rounds.begin(object);
         let namespace = namespace_variable(registry, &request).await?;
         let mut failures = Vec::new();
         for found in &found {
@@ -264,11 +240,7 @@ impl Admission for Mutating {
                 }),
             }
         }
-        reinvocation.with(NAME, |memory: &mut Memory| {
-            if !memory.called.is_empty() {
-                memory.left = Some(object.clone());
-            }
-        });
+        rounds.end(object);
         match refused(&request, object, failures) {
             Some(status) => Err(status),
             None => Ok(()),

@@ -1,6 +1,5 @@
 //! MutatingAdmissionWebhook: one after the other, each seeing what the one before made of the object.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +16,7 @@ use crate::Parts;
 use crate::configured::Configured;
 use crate::matching::Shown;
 use crate::request::Request;
+use crate::rounds::Rounds;
 
 const NAME: &str = "MutatingAdmissionWebhook";
 
@@ -25,23 +25,6 @@ pub(crate) struct Mutating {
     configurations: Configured<Vec<Hook>>,
     caller: Arc<Caller>,
     authorizer: Arc<dyn Authorizer>,
-}
-
-/// What is kept from the first round to the second.
-#[derive(Default)]
-struct Memory {
-    /// Called with `IfNeeded`, and nothing has changed since.
-    called: HashSet<String>,
-    /// To be called again.
-    again: HashSet<String>,
-    /// The object as this plug-in left it.
-    left: Option<Value>,
-}
-
-impl Memory {
-    fn changed(&mut self) {
-        self.again.extend(self.called.drain());
-    }
 }
 
 impl Mutating {
@@ -62,28 +45,27 @@ impl Mutating {
         hooks: impl Iterator<Item = &Hook>,
         object: &mut Value,
     ) -> Result<()> {
-        let reinvocation = request.attributes.reinvocation;
-        let second = reinvocation.is_second();
+        let rounds = Rounds::new(NAME, request.attributes.reinvocation);
+        rounds.begin(object);
         for hook in hooks {
             let Some(shown) = concerns(registry, &*self.authorizer, hook, request, object).await? else {
                 continue;
             };
-            // A webhook is not called for the first time in the second round.
-            if second && !reinvocation.with(NAME, |memory: &mut Memory| memory.again.contains(&hook.id)) {
+            if !rounds.may_call(&hook.id) {
                 continue;
             }
             let outcome = self.call(hook, request, &shown, object).await;
             if matches!(outcome, Ok(true)) {
-                reinvocation.with(NAME, Memory::changed);
-                reinvocation.ask();
+                rounds.changed();
             }
             if hook.reinvoke {
-                reinvocation.with(NAME, |memory: &mut Memory| memory.called.insert(hook.id.clone()));
+                rounds.called(hook.id.clone());
             }
             if let Err(status) = outcome.map_err(|failure| failure.outcome(hook)) {
                 status.map_or(Ok(()), Err)?;
             }
         }
+        rounds.end(object);
         Ok(())
     }
 
@@ -164,23 +146,7 @@ impl Admission for Mutating {
         if request.is_exempt() {
             return Ok(());
         }
-        let reinvocation = attributes.reinvocation;
-        if reinvocation.is_second() {
-            // Plug-ins before this one have changed it once more.
-            reinvocation.with(NAME, |memory: &mut Memory| {
-                if memory.left.as_ref().is_some_and(|left| left != object) {
-                    memory.changed();
-                }
-            });
-        }
         let hooks = built.items.iter().flat_map(|hooks| hooks.iter());
-        self.round(registry, &request, hooks, object).await?;
-        reinvocation.with(NAME, |memory: &mut Memory| {
-            // Only who was called with `IfNeeded` can be called again.
-            if !memory.called.is_empty() {
-                memory.left = Some(object.clone());
-            }
-        });
-        Ok(())
+        self.round(registry, &request, hooks, object).await
     }
 }

@@ -1,15 +1,15 @@
 //! Keeping the authorizers up to date from the registry's watches.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use corten_auth::node::NodeAuthorizer;
 use corten_auth::rbac::RbacAuthorizer;
 use corten_meta::{Result, Status};
-use corten_registry::{Object, Registry, Resource, VersionMatch, WatchEvent, WatchOptions, WatchStream};
-use futures::StreamExt;
+use corten_registry::{Object, Registry, Resource};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+use crate::follow::{Change, follow};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -55,11 +55,17 @@ impl PolicyFeed {
             };
             let (registry, stop) = (registry.clone(), stop.clone());
             tokio::spawn(async move {
-                let follow = feed.follow(&registry, &resource, Some(synced));
-                tokio::select! {
-                    () = follow => {}
-                    () = stop.cancelled() => {}
-                }
+                let mut synced = Some(synced);
+                let apply = |change: Change<'_>| match change {
+                    Change::Upsert(object) => feed.upsert(&resource, object),
+                    Change::Remove(key, _) => feed.remove(&resource, key),
+                    Change::Synced => {
+                        if let Some(done) = synced.take() {
+                            let _ = done.send(());
+                        }
+                    }
+                };
+                follow(&registry, &resource, &stop, apply).await;
             });
         }
         for wait in waits {
@@ -67,69 +73,6 @@ impl PolicyFeed {
                 .map_err(|_| Status::internal("a policy watch ended before it began"))?;
         }
         Ok(())
-    }
-
-    async fn follow(
-        &self,
-        registry: &Registry,
-        resource: &Resource,
-        mut synced: Option<oneshot::Sender<()>>,
-    ) {
-        let mut known: HashSet<Arc<str>> = HashSet::new();
-        loop {
-            let options = WatchOptions {
-                version_match: Some(VersionMatch::NotOlderThan),
-                bookmarks: true,
-                send_initial_events: Some(true),
-                ..WatchOptions::default()
-            };
-            match registry.watch(resource, None, &options).await {
-                Ok(events) => self.take(resource, events, &mut known, &mut synced).await,
-                Err(error) => {
-                    tracing::error!(%error, ?resource, "policy cannot be watched");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Takes in one watch until it ends. What an earlier watch knew and this one does not show is gone.
-    async fn take(
-        &self,
-        resource: &Resource,
-        mut events: WatchStream,
-        known: &mut HashSet<Arc<str>>,
-        synced: &mut Option<oneshot::Sender<()>>,
-    ) {
-        let mut stale = known.clone();
-        let mut initial = true;
-        while let Some(event) = events.next().await {
-            match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    stale.remove(&object.key);
-                    known.insert(object.key.clone());
-                    self.upsert(resource, &object);
-                }
-                WatchEvent::Deleted(object) => {
-                    known.remove(&object.key);
-                    self.remove(resource, &object.key);
-                }
-                WatchEvent::Bookmark(_) if initial => {
-                    initial = false;
-                    for key in stale.drain() {
-                        known.remove(&key);
-                        self.remove(resource, &key);
-                    }
-                    if let Some(done) = synced.take() {
-                        let _ = done.send(());
-                    }
-                }
-                WatchEvent::Bookmark(_) => {}
-                WatchEvent::Error(error) => {
-                    return tracing::debug!(%error, ?resource, "policy watch ended, starting again");
-                }
-            }
-        }
     }
 
     fn upsert(&self, resource: &Resource, object: &Object) {

@@ -60,37 +60,6 @@ fn match_conditions(list: &At<'_, '_>, params: bool, errors: &mut ErrorList) {
     }
 }
 
-fn is_cel_identifier(name: &str) -> bool {
-    const RESERVED: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    let mut bytes = name.bytes();
-    let starts = |c: u8| c == b'_' || c.is_ascii_alphabetic();
-    bytes.next().is_some_and(starts)
-        && bytes.all(|c| starts(c) || c.is_ascii_digit())
-        && !RESERVED.contains(&name)
-}
-
 /// `example.com/v1` and a kind.
 fn param_kind(at: &At<'_, '_>, errors: &mut ErrorList) {
     if !at.is_set() {

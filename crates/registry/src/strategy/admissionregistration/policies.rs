@@ -9,10 +9,7 @@ use super::super::kinds::{PLAIN, Rules};
 use super::super::rules::{At, ErrorList, label_selector, qualified};
 use super::expressions::{Compiler, Wanted};
 use super::rules::match_resources;
-use super::{
-    FAILURE_POLICIES, REINVOCATION_POLICIES, is_cel_identifier, match_conditions, param_kind,
-    static_suffix_warnings,
-};
+use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, match_conditions, param_kind, static_suffix_warnings};
 
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
@@ -78,7 +75,7 @@ fn policy(spec: &At<'_, '_>, mutating: bool, errors: &mut ErrorList) -> Compiler
         let name = variable.get("name");
         if name.str().trim().is_empty() {
             name.required(errors, "name is not specified");
-        } else if !is_cel_identifier(name.str()) {
+        } else if !corten_cel::is_identifier(name.str()) {
             name.invalid(errors, "must be a valid CEL identifier");
         }
         let expression = variable.get("expression");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use corten_meta::names;
+use corten_meta::{names, webhook};
 use serde_json::Value;
 
 use super::super::kinds::{PLAIN, Rules};
@@ -14,7 +14,6 @@ use super::{
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const NO_SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun", "Some", "Unknown"];
-const URL_FORM: &str = "; desired format: https://host[/path]";
 
 pub(in crate::strategy) const VALIDATING_WEBHOOKS: Rules = Rules {
     create: |at, errors| webhooks(at, None, errors),
@@ -104,8 +103,8 @@ fn webhook(hook: &At<'_, '_>, demands: &Demands, errors: &mut ErrorList) {
     let client = hook.get("clientConfig");
     let (url, service) = (client.get("url"), client.get("service"));
     match (url.is_set(), service.is_set()) {
-        (true, false) => self::url(&url, errors),
-        (false, true) => self::service(&service, errors),
+        (true, false) => webhook::url(url.str(), &url.path(), errors),
+        (false, true) => webhook::service(service.value, &service.path(), errors),
         _ => client.required(errors, "exactly one of url or service is required"),
     }
     match_conditions(&hook.get("matchConditions"), false, errors);
@@ -140,74 +139,5 @@ fn review_versions(list: &At<'_, '_>, demands: &Demands, errors: &mut ErrorList)
     if demands.known_version && !list.items().any(|version| is_known(version.value)) {
         let detail = format!("must include at least one of {}", VERSIONS.join(", "));
         list.invalid(errors, &detail);
-    }
-}
-
-fn url(at: &At<'_, '_>, errors: &mut ErrorList) {
-    let (rest, fragment) = at.str().split_once('#').unwrap_or((at.str(), ""));
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (scheme, rest) = match rest.split_once(':') {
-        Some((scheme, rest))
-            if scheme
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c)) =>
-        {
-            (scheme.to_lowercase(), rest)
-        }
-        _ => (String::new(), rest),
-    };
-    let authority = rest
-        .strip_prefix("//")
-        .map_or("", |rest| rest.split('/').next().unwrap_or_default());
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if scheme != "https" {
-        let detail = format!("'https' is the only allowed URL scheme{URL_FORM}");
-        at.invalid_as(errors, scheme, &detail);
-    }
-    if host.is_empty() {
-        at.invalid_as(errors, host, &format!("host must be specified{URL_FORM}"));
-    }
-    let parts = [
-        (user, "user information is not permitted in the URL"),
-        (fragment, "fragments are not permitted in the URL"),
-        (query, "query parameters are not permitted in the URL"),
-    ];
-    for (part, detail) in parts.into_iter().filter(|(part, _)| !part.is_empty()) {
-        at.invalid_as(errors, part, detail);
-    }
-}
-
-fn service(service: &At<'_, '_>, errors: &mut ErrorList) {
-    // Upstream mixes the two up in its messages.
-    if service.get("namespace").is_empty() {
-        service.get("name").required(errors, "");
-    }
-    if service.get("name").is_empty() {
-        service.get("namespace").required(errors, "");
-    }
-    let port = service.get("port");
-    let messages = names::is_port_number(port.int().unwrap_or(0));
-    if !messages.is_empty() {
-        let detail = format!("port is not valid: {}", messages.join(", "));
-        port.invalid_as(errors, port.int().unwrap_or(0), &detail);
-    }
-    let path = service.get("path");
-    match path.str() {
-        "" | "/" => return,
-        "//" => return path.invalid(errors, "segment[0] may not be empty"),
-        text if !text.starts_with('/') => path.invalid(errors, "must start with a '/'"),
-        _ => {}
-    }
-    let mut rest = path.str().chars();
-    rest.next();
-    let rest = rest.as_str();
-    for (index, step) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
-        if step.is_empty() {
-            path.invalid(errors, &format!("segment[{index}] may not be empty"));
-            continue;
-        }
-        for message in names::is_dns1123_subdomain(step) {
-            path.invalid(errors, &format!("segment[{index}]: {message}"));
-        }
     }
 }
