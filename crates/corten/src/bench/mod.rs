@@ -23,7 +23,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     if wants("idle") {
         idle::measure(&args)?;
     }
-    if !["pods", "writes", "reads", "watch", "controllers"]
+    if !["pods", "writes", "reads", "watch", "controllers", "crowd"]
         .into_iter()
         .any(wants)
     {
@@ -56,6 +56,9 @@ async fn load(target: &Target, args: &BenchArgs, wants: impl Fn(&str) -> bool) -
     }
     if wants("controllers") {
         fleet::measure(target, args).await?;
+    }
+    if wants("crowd") {
+        fleet::crowd(target, args).await?;
     }
     Ok(())
 }

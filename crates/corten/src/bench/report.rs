@@ -48,14 +48,28 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
     );
 }
 
-/// Prints what the server's process holds in memory, where that can be known.
+/// Prints what the server's processes hold in memory, one by one, where that can be known.
 pub(super) fn memory(target: &Target, when: &str) {
-    let rss = target.pid.and_then(|pid| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    if let Some(kilobytes) = rss {
-        println!("memory {when:<29} {:>6} MB RSS", kilobytes / 1000);
+    for pid in &target.pids {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+            continue;
+        };
+        let field = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name));
+            line.map(str::trim).unwrap_or_default()
+        };
+        let megabytes = |name: &str| {
+            let kilobytes = field(name)
+                .split_whitespace()
+                .next()
+                .and_then(|n| n.parse::<u64>().ok());
+            kilobytes.unwrap_or_default() / 1000
+        };
+        println!(
+            "memory {when:<29} {:>6} MB RSS, {} MB of it not of files | {}",
+            megabytes("VmRSS:"),
+            megabytes("RssAnon:"),
+            field("Name:")
+        );
     }
 }
