@@ -86,7 +86,20 @@ class Cluster:
         return self.kubectl("apply", "-f", "-", *args, stdin=text)
 
     def wait(self, what, condition, *args, timeout=DEADLINE_S):
+        if condition.startswith("jsonpath="):
+            return self.wait_value(what, condition[len("jsonpath="):], *args, timeout=timeout)
         return self.kubectl("wait", what, f"--for={condition}", f"--timeout={timeout}s", *args, timeout=timeout + 5)
+
+    def wait_value(self, what, wanted, *args, timeout=DEADLINE_S):
+        """Until `{.field.field}=VALUE` of an object holds; kubectl's own wait knows no paths before 1.23."""
+        path, value = wanted.split("=", 1)
+
+        def holds(found):
+            for field in path.strip("{.}").split("."):
+                found = found.get(field) if isinstance(found, dict) else None
+            return found is not None and str(found) == value
+
+        return self.watch_until(holds, what, *args, timeout=timeout)
 
     def rollout(self, what, *args, timeout=DEADLINE_S):
         return self.out("rollout", "status", what, f"--timeout={timeout}s", *args, timeout=timeout + 5)
