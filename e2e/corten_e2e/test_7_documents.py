@@ -84,7 +84,7 @@ class Documents(unittest.TestCase):
         cls.registry = Registry()
         cls.addClassCleanup(cls.registry.close)
         push_images(cls.registry)
-        cls.cluster = Cluster("--registry-mirror", f"*={cls.registry.address}", name="documents")
+        cls.cluster = Cluster("--port", "12443", "--registry-mirror", f"*={cls.registry.address}", name="documents")
         cls.addClassCleanup(cls.cluster.close)
         cls.cluster.up()
 
@@ -125,7 +125,9 @@ class Documents(unittest.TestCase):
         self.until(lambda controller: controller["status"].get("readyReplicas") == 3, "replicationcontroller", "nginx")
         # The controller takes in a pod that its selector fits, has one too many, and ends the youngest.
         self.apply(f"{GUIDE}/pod.yaml")
-        self.kubectl("wait", "pod/nginx", "--for=delete", "--timeout=60s", timeout=65)
+        # kubectl 1.20 calls it an error when the pod has gone already.
+        self.kubectl("wait", "pod/nginx", "--for=delete", "--timeout=60s", timeout=65, check=False)
+        self.assertEqual(self.kubectl("get", "pod", "nginx", "--ignore-not-found", "-o", "name").stdout, "")
         self.until(lambda controller: controller["status"]["readyReplicas"] == 3, "replicationcontroller", "nginx")
 
     def test_configmap_and_secret(self):
