@@ -17,7 +17,6 @@ NAME_TOOLS = ("/usr/bin/dig", "/usr/bin/getent", "/usr/bin/curl", "/bin/nc.openb
 NETWORK_TOOLS = ("/usr/sbin/ip", "/usr/bin/iperf", "/usr/sbin/conntrack", "/usr/sbin/nft")
 # What the suite's `update demo` expects of the two pictures it tells apart.
 PICTURE = b'{"image": "%s.jpg"}\n'
-LOCAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Ends on the signals that stop a container; as process 1 it must ask for them.
 PAUSE = """#include <signal.h>
 #include <unistd.h>
@@ -43,9 +42,11 @@ def program(layer, source, path, mode=0o755):
 
 
 def tools(layer, names):
+    """Programs that specs call, and a shell that finds them: busybox's takes its own applets first."""
+    layer.link("bin/sh", "bash")
     for name in names:
         if os.path.exists(name):
-            layer.binary(name, "/usr/local/bin/nc" if name.endswith("nc.openbsd") else None)
+            layer.binary(name, "/usr/bin/nc" if name.endswith("nc.openbsd") else None)
 
 
 def users(layer):
@@ -55,6 +56,19 @@ def users(layer):
                b"group-defined-in-image:x:50000:user-defined-in-image\n")
 
 
+def certificate(layer):
+    """What agnhost's servers show as localhost; specs also ask for the file itself."""
+    if not shutil.which("openssl"):
+        raise Missing("no openssl")
+    with tempfile.TemporaryDirectory() as directory:
+        key, cert = f"{directory}/key", f"{directory}/cert"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
+                       check=True, capture_output=True)
+        for source, path in ((key, "localhost.key"), (cert, "localhost.crt")):
+            program(layer, source, path, 0o644)
+
+
 @functools.cache
 def agnhost():
     layer = images.Layer()
@@ -62,9 +76,10 @@ def agnhost():
     program(layer, os.environ.get("AGNHOST"), "agnhost")
     layer.link("agnhost-2", "agnhost")
     layer.directory("uploads")
+    certificate(layer)
     users(layer)
     layers = [images.busybox_layer(), layer.done()]
-    return layers, {"cmd": ["pause"], "entrypoint": ["/agnhost"], "env": ["PATH=" + LOCAL_PATH]}
+    return layers, {"cmd": ["pause"], "entrypoint": ["/agnhost"]}
 
 
 def busybox():
@@ -95,7 +110,7 @@ def nginx():
 def glibc_dns():
     layer = images.Layer()
     tools(layer, NAME_TOOLS)
-    return [images.busybox_layer(), layer.done()], {"cmd": ["bash"], "env": ["PATH=" + LOCAL_PATH]}
+    return [images.busybox_layer(), layer.done()], {"cmd": ["bash"]}
 
 
 def nonroot():
@@ -105,8 +120,8 @@ def nonroot():
 def nonewprivs():
     """A setuid program that says whom it runs as."""
     layer = images.Layer()
-    compiled(layer, "usr/local/bin/nnp", EFFECTIVE_UID, 0o6755)
-    return [images.busybox_layer(), layer.done()], {"cmd": ["nnp"], "env": ["PATH=" + LOCAL_PATH]}
+    compiled(layer, "usr/bin/nnp", EFFECTIVE_UID, 0o6755)
+    return [images.busybox_layer(), layer.done()], {"cmd": ["nnp"]}
 
 
 def picture(name):
