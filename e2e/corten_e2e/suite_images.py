@@ -83,7 +83,10 @@ def agnhost():
 
 
 def busybox():
-    return [images.busybox_layer()], {"cmd": ["sh"]}
+    """With bash as its shell: busybox's leaves out variables whose names it could not use, as `data-1`."""
+    layer = images.Layer()
+    tools(layer, ("/bin/bash",))
+    return [images.busybox_layer(), layer.done()], {"cmd": ["sh"]}
 
 
 def compiled(layer, path, source, mode=0o755):
