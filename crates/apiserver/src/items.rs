@@ -1,5 +1,7 @@
 //! Items of typed lists: an object's stored bytes without `kind` and `apiVersion`, which upstream leaves out there.
 
+use corten_meta::scan::{string_end, value_end};
+
 /// Appends an object as a list item: for bytes that do not begin with kind and version as the registry writes them (an
 /// older version wrote them), which have to be searched.
 pub fn write(out: &mut Vec<u8>, object: &[u8]) {
@@ -36,38 +38,6 @@ impl<'a> Members<'a> {
         let end = value_end(bytes, name_end + 1)?;
         self.at = end;
         Some((&bytes[start + 1..name_end - 1], start, end))
-    }
-}
-
-/// One past the closing quote of the string that opens at `at`.
-fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut i = at + 1;
-    loop {
-        match bytes.get(i)? {
-            b'\\' => i += 2,
-            b'"' => return Some(i + 1),
-            _ => i += 1,
-        }
-    }
-}
-
-/// One past the value that begins at `at`.
-fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut i = at;
-    loop {
-        match bytes.get(i)? {
-            b'"' => {
-                i = string_end(bytes, i)?;
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return Some(i),
-            b'}' | b']' => depth -= 1,
-            b',' if depth == 0 => return Some(i),
-            _ => {}
-        }
-        i += 1;
     }
 }
 

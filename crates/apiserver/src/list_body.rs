@@ -46,10 +46,20 @@ impl Source {
     }
 }
 
+/// What an item of the list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// The object; of built-in kinds without kind and version.
+    Object,
+    /// `PartialObjectMetadata`, which begins with this.
+    Metadata(&'static str),
+}
+
 /// A list whose answer begins with `head`, up to and with the bracket that opens its items.
-pub fn body(served: Arc<Served>, head: String, source: Source) -> Body {
+pub fn body(served: Arc<Served>, head: String, source: Source, item: Item) -> Body {
     let mut frames = Frames {
         served,
+        item,
         source: Some(source),
         frame: head.into_bytes(),
         first: true,
@@ -64,6 +74,7 @@ pub fn body(served: Arc<Served>, head: String, source: Source) -> Body {
 
 struct Frames {
     served: Arc<Served>,
+    item: Item,
     /// None once its end has been written.
     source: Option<Source>,
     /// What is to be sent first.
@@ -83,7 +94,7 @@ impl Iterator for Frames {
         }
         if let Some(mut source) = self.source.take() {
             if self.waiting.is_none() {
-                if source.read(|object| self.take(&object.bytes)) && self.waiting.is_none() {
+                if source.read(|object| self.take(object)) && self.waiting.is_none() {
                     self.frame.extend_from_slice(b"]}\n");
                     return Some(std::mem::take(&mut self.frame).into());
                 }
@@ -99,33 +110,55 @@ impl Iterator for Frames {
 
 impl Frames {
     /// Takes an object; true where one more has room.
-    fn take(&mut self, object: &Bytes) -> bool {
+    fn take(&mut self, object: &Object) -> bool {
         if !std::mem::take(&mut self.first) {
             self.frame.push(b',');
         }
-        let head = if self.served.custom.is_some() {
-            Some(0)
-        } else {
-            object
-                .starts_with(self.served.item_head.as_bytes())
-                .then_some(self.served.item_head.len())
-        };
-        match head {
-            Some(skipped) => {
-                if skipped > 0 {
-                    self.frame.push(b'{');
-                }
-                if object.len() >= SMALL_BYTES {
-                    self.waiting = Some(object.slice(skipped..));
+        match self.item {
+            Item::Metadata(head) => {
+                self.grow();
+                self.frame.extend_from_slice(head.as_bytes());
+                // An object that was stored has metadata.
+                let metadata = object.metadata();
+                self.frame.extend_from_slice(metadata.as_deref().unwrap_or(b"{}"));
+                self.frame.push(b'}');
+            }
+            Item::Object => {
+                if let Some(long) = self.take_whole(&object.bytes) {
+                    self.waiting = Some(long);
                     return false;
                 }
-                if self.frame.capacity() < FRAME_BYTES {
-                    self.frame.reserve_exact(FRAME_BYTES - self.frame.len());
-                }
-                self.frame.extend_from_slice(&object[skipped..]);
             }
-            None => items::write(&mut self.frame, object),
         }
         self.frame.len() + COMMA + SMALL_BYTES <= FRAME_BYTES
+    }
+
+    /// Appends an object, or gives back what of it is long enough to go as it is.
+    fn take_whole(&mut self, object: &Bytes) -> Option<Bytes> {
+        let head = self.served.item_head.as_bytes();
+        let skipped = match self.served.custom {
+            Some(_) => 0,
+            None if object.starts_with(head) => {
+                self.frame.push(b'{');
+                head.len()
+            }
+            None => {
+                items::write(&mut self.frame, object);
+                return None;
+            }
+        };
+        if object.len() >= SMALL_BYTES {
+            return Some(object.slice(skipped..));
+        }
+        self.grow();
+        self.frame.extend_from_slice(&object[skipped..]);
+        None
+    }
+
+    /// Makes room for a whole frame, once there is more than punctuation in it.
+    fn grow(&mut self) {
+        if self.frame.capacity() < FRAME_BYTES {
+            self.frame.reserve_exact(FRAME_BYTES - self.frame.len());
+        }
     }
 }

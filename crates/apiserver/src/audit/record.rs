@@ -56,7 +56,7 @@ impl Record {
             "requestURI",
             call.uri.path_and_query().map_or("", |p| p.as_str()).into(),
         );
-        set("verb", info.verb.as_str().into());
+        set("verb", (*info.verb).into());
         set("user", json!(*call.user));
         let sources = sources(&call.headers, &call.peer);
         if !sources.is_empty() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::list_body::{self, Source};
+use crate::list_body::{self, Item, Source};
 use crate::listing::Listing;
 use crate::negotiate::{Accepted, Format, Shape};
 use crate::respond::{self, Answer};
@@ -24,10 +24,13 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let options = Listing::read(&call.query, &call.info.name, false)?.into_list();
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
     let (stored, registry) = (served.stored()?, &call.server.registry);
-    if as_stored(&served, accepted) && accepted.format == Format::Json && stored.versions.is_none() {
+    if let Some(item) = item(&served, accepted)
+        && stored.versions.is_none()
+    {
         let page = registry.open_list(stored, namespace, &options).await?;
-        let head = head(&served, page.revision, &page.continue_token, page.remaining);
-        let body = list_body::body(served, head, Source::Cursor(Box::new(page.items)));
+        let head = head(&served, item, page.revision, &page.continue_token, page.remaining);
+        let source = Source::Cursor(Box::new(page.items));
+        let body = list_body::body(served, head, source, item);
         return Ok(respond::bytes(
             StatusCode::OK,
             accepted.format.content_type(),
@@ -36,6 +39,18 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     }
     let page = registry.list(stored, namespace, &options).await?;
     answer_list(&call, &served, page, accepted)
+}
+
+/// What the items of an answer are, where they can be cut out of the cache's bytes.
+fn item(served: &Served, accepted: Accepted) -> Option<Item> {
+    if accepted.format != Format::Json || accepted.pretty || served.converts() {
+        return None;
+    }
+    match accepted.shape {
+        Shape::Plain => Some(Item::Object),
+        Shape::PartialList => Some(Item::Metadata(shape::partial_head(accepted.meta_version))),
+        Shape::Partial | Shape::Table => None,
+    }
 }
 
 /// The cache's bytes are what is asked for.
@@ -58,8 +73,10 @@ pub fn answer_list(
     let as_stored = as_stored(served, accepted);
     match accepted.format {
         Format::Json if as_stored => {
-            let head = head(served, page.revision, &page.continue_token, page.remaining);
-            let body = list_body::body(Arc::clone(served), head, Source::Objects(page.items.into()));
+            let item = Item::Object;
+            let head = head(served, item, page.revision, &page.continue_token, page.remaining);
+            let source = Source::Objects(page.items.into());
+            let body = list_body::body(Arc::clone(served), head, source, item);
             return Ok(respond::bytes(StatusCode::OK, content_type, body));
         }
         Format::Protobuf if as_stored => {
@@ -106,9 +123,13 @@ pub fn list_meta(page: &ListPage) -> Value {
 }
 
 /// What a list begins with.
-fn head(served: &Served, revision: u64, continue_token: &str, remaining: Option<u64>) -> String {
-    let mut head = format!("{}{revision}\"", served.list_head);
-    if !continue_token.is_empty() || served.custom.is_some() {
+fn head(served: &Served, item: Item, revision: u64, continue_token: &str, remaining: Option<u64>) -> String {
+    let mut head = match item {
+        Item::Object => format!("{}{revision}\"", served.list_head),
+        Item::Metadata(item) => format!("{}{revision}\"", shape::partial_list_head(item)),
+    };
+    let always = served.custom.is_some() && item == Item::Object;
+    if !continue_token.is_empty() || always {
         head.push_str(",\"continue\":\"");
         head.push_str(continue_token);
         head.push('"');
