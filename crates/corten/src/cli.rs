@@ -229,11 +229,17 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// What to measure
-    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
+    #[arg(value_parser = ["start", "restart", "pods", "writes", "reads", "watch", "memory", "lists", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
     pub(crate) what: Vec<String>,
     /// Objects to create, and pods to start divided by 100
     #[arg(long, default_value_t = 2000)]
     pub(crate) objects: usize,
+    /// Objects for `memory` and `restart`
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) many: usize,
+    /// Megabytes of objects for `lists`
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) megabytes: usize,
     /// Connections
     #[arg(long, default_value_t = 16)]
     pub(crate) connections: usize,
