@@ -51,25 +51,31 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
 /// Prints what the server's processes hold in memory, one by one, where that can be known.
 pub(super) fn memory(target: &Target, when: &str) {
     for pid in &target.pids {
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        let (Some(all), Some(own)) = (resident(*pid), anonymous(*pid)) else {
             continue;
         };
-        let field = |name: &str| {
-            let line = status.lines().find_map(|l| l.strip_prefix(name));
-            line.map(str::trim).unwrap_or_default()
-        };
-        let megabytes = |name: &str| {
-            let kilobytes = field(name)
-                .split_whitespace()
-                .next()
-                .and_then(|n| n.parse::<u64>().ok());
-            kilobytes.unwrap_or_default() / 1000
-        };
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         println!(
             "memory {when:<29} {:>6} MB RSS, {} MB of it not of files | {}",
-            megabytes("VmRSS:"),
-            megabytes("RssAnon:"),
-            field("Name:")
+            all / 1_024_000,
+            own / 1_024_000,
+            name.trim()
         );
     }
+}
+
+/// Resident bytes of a process.
+pub(super) fn resident(pid: i32) -> Option<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// Resident bytes of a process that no file backs: without its program's code.
+pub(super) fn anonymous(pid: i32) -> Option<u64> {
+    status(pid, "RssAnon:")
+}
+
+fn status(pid: i32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix(field))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
