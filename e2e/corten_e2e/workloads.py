@@ -3,7 +3,12 @@
 CORTEN=target/release/corten e2e/workloads.sh FACTS [arguments of workloads.py, such as --only NAME or --verbose]
 
 The record was made on a build of upstream that publishes one more ConfigMap in every namespace; the script leaves its
-name out of what it compares, but a quota counts it. So this publishes one of that name too."""
+name out of what it compares, but a quota counts it. So this publishes one of that name too.
+
+`statefulset-ordered` compares only on a machine with time to spare. Its first wait, for the update, is over at once if the status is
+read before the controller has seen the patch, as it was in the record; and the record was made 1.5 s after the status said
+one replica, while the last pod was going, which takes 2 s: the kubelet's shortest grace. Whoever looks half a second late, or
+reads a status that is already new, sees another moment of the same order."""
 
 import os
 import subprocess
