@@ -87,10 +87,13 @@ impl Reconcile for Controller {
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
+        if !shown {
+            // The pods on their way wake the key; to count the others for each of them would be quadratic.
+            return Ok(Next::After(LAGGING));
+        }
         let now = self.context.now();
         let selector = Selector::new(set.spec.as_ref().map(|s| &s.selector)).map_err(Error::Other)?;
-        let mut crew = crew(&self.executor, &self.expectations, &self.pods, &*set, &selector).await?;
-        crew.settled &= shown;
+        let crew = crew(&self.executor, &self.expectations, &self.pods, &*set, &selector).await?;
         let view = View {
             set: &set,
             active: crew.active,
@@ -142,22 +145,25 @@ impl Controller {
 
     fn crowd(&self, set: &ReplicaSet) -> HashMap<String, usize> {
         let mut crowd = HashMap::new();
+        let own = set.metadata.uid();
+        let enough = usize::try_from(wanted(set)).unwrap_or(0);
+        if self.pods.indexed_len("controller", own) <= enough {
+            // Nothing will be deleted: no need to know.
+            return crowd;
+        }
         let uids: Vec<String> = match set.metadata.controller() {
             Some(owner) => {
                 let sets = self.sets.indexed("controller", &owner.uid);
                 sets.iter().map(|s| s.metadata.uid().to_owned()).collect()
             }
-            None => vec![set.metadata.uid().to_owned()],
+            None => vec![own.to_owned()],
         };
-        if self.pods.indexed("controller", set.metadata.uid()).len()
-            <= usize::try_from(wanted(set)).unwrap_or(0)
-        {
-            // Nothing will be deleted: no need to know.
-            return crowd;
-        }
         for pod in uids.iter().flat_map(|uid| self.pods.indexed("controller", uid)) {
             if pod::is_active(&pod) {
-                *crowd.entry(pod::node(&pod).to_owned()).or_default() += 1;
+                match crowd.get_mut(pod::node(&pod)) {
+                    Some(count) => *count += 1,
+                    None => drop(crowd.insert(pod::node(&pod).to_owned(), 1)),
+                }
             }
         }
         crowd

@@ -86,6 +86,21 @@ impl Connection {
         Ok(length)
     }
 
+    /// Opens it again if the server has closed it.
+    pub(super) async fn mend(&mut self) -> anyhow::Result<()> {
+        if self.sender.is_closed() {
+            let access = Arc::clone(&self.access);
+            *self = Self::open(&access).await?;
+        }
+        Ok(())
+    }
+
+    /// One GET and its answer.
+    pub(super) async fn read(&mut self, path: &str) -> anyhow::Result<Bytes> {
+        let body = self.start("GET", path, Bytes::new()).await?.into_body();
+        Ok(body.collect().await?.to_bytes())
+    }
+
     /// Begins a watch; the connection is its own from then on.
     pub(super) async fn watch(mut self, path: &str) -> anyhow::Result<Lines> {
         let body = self.start("GET", path, Bytes::new()).await?.into_body();
