@@ -52,7 +52,8 @@ pub fn check<'a>(
         }
     }
     if !ports_are_free {
-        let message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        let message =
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
         return Err(("NodePorts".into(), rejected(message)));
     }
     Ok(())
@@ -112,9 +113,18 @@ mod tests {
         let here = with(json!([{"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"}]));
         for (ports, fits) in [
             (json!([{"containerPort": 1, "hostPort": 80}]), false),
-            (json!([{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.1"}]), false),
-            (json!([{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.2"}]), true),
-            (json!([{"containerPort": 1, "hostPort": 80, "protocol": "UDP"}]), true),
+            (
+                json!([{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.1"}]),
+                false,
+            ),
+            (
+                json!([{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.2"}]),
+                true,
+            ),
+            (
+                json!([{"containerPort": 1, "hostPort": 80, "protocol": "UDP"}]),
+                true,
+            ),
             (json!([{"containerPort": 80}]), true),
         ] {
             let refused = check(&with(ports.clone()), [&here], &Resources::new()).err();

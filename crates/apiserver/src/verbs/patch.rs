@@ -93,7 +93,9 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
     let repeated = match (kind, options.validation) {
-        (PatchType::Apply, Validation::Strict | Validation::Warn) => corten_schema::decode::repeated_key(&body),
+        (PatchType::Apply, Validation::Strict | Validation::Warn) => {
+            corten_schema::decode::repeated_key(&body)
+        }
         _ => None,
     };
     let ownership = Ownership::new(&call, &served, &options);

@@ -91,7 +91,11 @@ fn messages(
     mut frames: Frames,
 ) -> impl Stream<Item = Message> + Send + Unpin {
     let encoded = events.map(move |event| message(&mut frames, event));
-    Box::pin(encoded.take_while(|message| ready(message.is_some())).filter_map(ready))
+    Box::pin(
+        encoded
+            .take_while(|message| ready(message.is_some()))
+            .filter_map(ready),
+    )
 }
 
 fn message(frames: &mut Frames, event: WatchEvent) -> Option<Message> {

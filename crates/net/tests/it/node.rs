@@ -72,7 +72,8 @@ fn host_ports_lead_to_the_pod_until_it_goes() {
         pod_port: 80,
     };
     let (own, any) = (node.node_address(), Ipv4Addr::UNSPECIFIED);
-    node.publish("a", vec![port(any, 8080), port(Ipv4Addr::LOCALHOST, 8081)]).unwrap();
+    node.publish("a", vec![port(any, 8080), port(Ipv4Addr::LOCALHOST, 8081)])
+        .unwrap();
     node.publish("b", vec![port(own, 8081)]).unwrap();
     drop(node);
     let node = NodeNet::open(lab.node_config("node")).unwrap();
