@@ -97,7 +97,7 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
             .await
     };
     call.take_notes(&ctx);
-    answer_list(&call, &served, &page?, accepted)
+    answer_list(&call, &served, page?, accepted)
 }
 
 /// Options come from the body where there is one, else from the query.

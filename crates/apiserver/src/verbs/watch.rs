@@ -212,6 +212,12 @@ impl Frames {
         match self.accepted.format {
             Format::Json if as_stored => return Ok(object.bytes.clone()),
             Format::Protobuf if as_stored => return protobuf::of_object(object),
+            Format::Json if self.accepted.shape == Shape::Partial && !self.served.converts() => {
+                if let Some(metadata) = object.metadata() {
+                    let head = shape::partial_head(self.accepted.meta_version).as_bytes();
+                    return Ok([head, &metadata, b"}"].concat().into());
+                }
+            }
             _ => {}
         }
         let value = served_value(&self.served, object)?;

@@ -102,7 +102,6 @@ fn is_misstated(quota: &ResourceQuota) -> bool {
 /// Kinds of which only the number counts, and whose objects the process watches anyway.
 fn queue_deleted(context: &Context, quotas: &Informer<ResourceQuota>, queue: &Queue<Key>) {
     let factory = &context.factory;
-    queue_released(quotas, &factory.informer::<ConfigMap>(), queue, |_, _| false);
     queue_released(
         quotas,
         &factory.informer::<ReplicationController>(),
@@ -114,20 +113,22 @@ fn queue_deleted(context: &Context, quotas: &Informer<ResourceQuota>, queue: &Qu
     queue_released(quotas, &factory.informer::<StatefulSet>(), queue, |_, _| false);
     queue_released(quotas, &factory.informer::<Job>(), queue, |_, _| false);
     queue_released(quotas, &factory.informer::<CronJob>(), queue, |_, _| false);
-    // Secrets are many and large, and nobody here reads them: their metadata goes by and is not kept.
-    let source = watch::Source::metadata(path::<Secret>("", "", ""));
-    let (quotas, queue, client) = (quotas.clone(), queue.clone(), factory.client().clone());
-    tokio::spawn(watch::run::<Partial>(
-        client,
-        source,
-        context.stop.clone(),
-        move |delta| {
-            if let watch::Delta::Delete(secret) = delta {
-                let found = quotas.in_namespace(secret.metadata.ns());
-                found.iter().for_each(|quota| queue.add(Key::of(&**quota)));
-            }
-        },
-    ));
+    // These are many and large, and nobody here reads them: their metadata goes by and is not kept.
+    for path in [path::<Secret>("", "", ""), path::<ConfigMap>("", "", "")] {
+        let source = watch::Source::metadata(path);
+        let (quotas, queue, client) = (quotas.clone(), queue.clone(), factory.client().clone());
+        tokio::spawn(watch::run::<Partial>(
+            client,
+            source,
+            context.stop.clone(),
+            move |delta| {
+                if let watch::Delta::Delete(gone) = delta {
+                    let found = quotas.in_namespace(gone.metadata.ns());
+                    found.iter().for_each(|quota| queue.add(Key::of(&**quota)));
+                }
+            },
+        ));
+    }
 }
 
 /// What is deleted, or changed so that it may count less, concerns the quotas of its namespace.
