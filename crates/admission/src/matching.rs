@@ -183,7 +183,7 @@ impl Matcher {
         if !self.equivalent || rules.is_empty() {
             return None;
         }
-        let others: Vec<_> = request.equivalents().collect();
+        let others = request.equivalents();
         // Earlier rules first.
         rules.iter().find_map(|rule| {
             let found = others

@@ -1,8 +1,8 @@
 //! A request as dynamic admission sees it: in the version the client used, or an equivalent one that a rule names.
 
-use corten_meta::{GroupVersionKind, GroupVersionResource, Result, Status, object};
+use corten_meta::{GroupVersion, GroupVersionKind, GroupVersionResource, Result, Status, object};
 use corten_registry::admission::View;
-use corten_registry::{Attributes, Operation, Subresource, WriteContext};
+use corten_registry::{Attributes, Operation, Subresource, Versions, WriteContext};
 use corten_schema::resources;
 use serde_json::{Map, Value, json};
 
@@ -83,7 +83,45 @@ impl<'a> Request<'a> {
     }
 
     /// The same objects by other names (upstream's `EquivalentResourcesFor`), without the request's own.
-    pub fn equivalents(&self) -> impl Iterator<Item = Equivalent> + '_ {
+    pub fn equivalents(&self) -> Vec<Equivalent> {
+        match self.versions() {
+            Some(versions) => self.other_versions(versions),
+            None => self.other_rows().collect(),
+        }
+    }
+
+    /// Of a custom resource, whose definition says which there are.
+    fn versions(&self) -> Option<&'a dyn Versions> {
+        self.attributes.resource.versions.as_deref()
+    }
+
+    fn other_versions(&self, versions: &dyn Versions) -> Vec<Equivalent> {
+        let own = corten_meta::api_version(&self.resource.group, &self.resource.version);
+        let all = versions.all(self.subresource).into_iter();
+        let others = all.filter(|api_version| *api_version != own);
+        let named = others.filter_map(|api_version| GroupVersion::parse(&api_version).ok());
+        let is_own_kind = self.kind.kind == self.stored.kind;
+        named
+            .map(|GroupVersion { group, version }| Equivalent {
+                resource: GroupVersionResource {
+                    group: group.clone(),
+                    version: version.clone(),
+                    resource: self.resource.resource.clone(),
+                },
+                kind: if is_own_kind {
+                    GroupVersionKind {
+                        group,
+                        version,
+                        kind: self.stored.kind.clone(),
+                    }
+                } else {
+                    self.kind.clone()
+                },
+            })
+            .collect()
+    }
+
+    fn other_rows(&self) -> impl Iterator<Item = Equivalent> + '_ {
         let stored = &self.stored;
         resources::all()
             .iter()
@@ -102,21 +140,24 @@ impl<'a> Request<'a> {
             })
     }
 
-    /// The object in a version, `Null` for none.
-    pub fn object_as(&self, kind: &GroupVersionKind, object: &Value) -> Value {
-        self.in_version(kind, object)
-    }
-
     /// The stored object in a version, `Null` for none.
-    pub fn old_as(&self, kind: &GroupVersionKind) -> Value {
-        self.attributes
-            .old
-            .map_or(Value::Null, |old| self.in_version(kind, old))
+    ///
+    /// # Errors
+    /// As [`Request::object_as`].
+    pub async fn old_as(&self, kind: &GroupVersionKind) -> Result<Value> {
+        match self.attributes.old {
+            Some(old) => self.object_as(kind, old).await,
+            None => Ok(Value::Null),
+        }
     }
 
-    fn in_version(&self, kind: &GroupVersionKind, object: &Value) -> Value {
+    /// The object in a version, `Null` for none.
+    ///
+    /// # Errors
+    /// Where a custom resource cannot be converted.
+    pub async fn object_as(&self, kind: &GroupVersionKind, object: &Value) -> Result<Value> {
         if object.is_null() {
-            return Value::Null;
+            return Ok(Value::Null);
         }
         let mut seen = self.view().map_or_else(|| object.clone(), |view| view.of(object));
         let written_as = object::api_version(&seen).to_owned();
@@ -124,24 +165,37 @@ impl<'a> Request<'a> {
         if is_own_kind && self.stored.api_version() != kind.api_version() && written_as != kind.api_version()
         {
             object::set_gvk(&mut seen, &self.stored);
-            seen = corten_schema::convert::to(seen, kind);
-            normalize(kind, &mut seen);
+            seen = self.convert(seen, kind).await?;
         }
         object::set_gvk(&mut seen, kind);
-        seen
+        Ok(seen)
+    }
+
+    async fn convert(&self, object: Value, kind: &GroupVersionKind) -> Result<Value> {
+        if let Some(versions) = self.versions() {
+            return versions.to_version(object, &kind.api_version()).await;
+        }
+        let mut converted = corten_schema::convert::to(object, kind);
+        normalize(kind, &mut converted);
+        Ok(converted)
     }
 
     /// Takes over what a webhook or policy made of the object in a version: read like a request's body, defaults filled in.
-    pub fn take_back(&self, kind: &GroupVersionKind, changed: Value, object: &mut Value) -> Result<()> {
+    ///
+    /// # Errors
+    /// Where it cannot be read or converted.
+    pub async fn take_back(&self, kind: &GroupVersionKind, changed: Value, object: &mut Value) -> Result<()> {
         let mut changed = read(kind, changed)?;
+        if corten_schema::type_of(kind).is_none() {
+            self.attributes.resource.strategy.read_again(&mut changed)?;
+        }
         if let Some(view) = self.view() {
             view.put(&changed, object);
             return Ok(());
         }
         let is_own_kind = kind.kind == self.stored.kind;
         if is_own_kind && self.stored.api_version() != kind.api_version() {
-            changed = corten_schema::convert::to(changed, &self.stored);
-            normalize(&self.stored, &mut changed);
+            changed = self.convert(changed, &self.stored).await?;
         }
         *object = changed;
         Ok(())
@@ -180,6 +234,22 @@ impl<'a> Request<'a> {
         Value::Object(out)
     }
 
+    /// The object with a configuration of the same version merged into it.
+    ///
+    /// # Errors
+    /// What does not fit, in upstream's words.
+    pub fn overlay(
+        &self,
+        kind: &GroupVersionKind,
+        object: &Value,
+        configuration: &Value,
+    ) -> std::result::Result<Value, String> {
+        match self.versions().filter(|_| kind.kind == self.stored.kind) {
+            Some(versions) => versions.overlay(object, configuration),
+            None => corten_schema::apply::overlay(kind, object, configuration),
+        }
+    }
+
     /// 403 in the words of `admission.NewForbidden`.
     pub fn forbidden(&self, object: &Value, error: impl std::fmt::Display) -> Status {
         let candidates = [
@@ -208,7 +278,7 @@ fn kind_of(own: &GroupVersionKind, plural: &str, subresource: Subresource) -> Gr
         .map_or_else(|| row.gvk(), |sub| sub.gvk(row))
 }
 
-/// Reads a changed object as its kind. Custom resources have no type here; their own schema looks at them later.
+/// Reads a changed object as its kind. Custom resources have no type here: their strategy reads them.
 pub(crate) fn read(kind: &GroupVersionKind, changed: Value) -> Result<Value> {
     let Some(id) = corten_schema::type_of(kind) else {
         return Ok(changed);

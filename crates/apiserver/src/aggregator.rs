@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use discovery::{merged_aggregated, merged_group, merged_groups};
 pub use feed::start;
-pub use openapi::{V2Cache, merged_v3_index, v3_server};
+pub use openapi::{merge as merge_v2, merged_v3_index, v2_parts, v3_server};
 pub use proxy::proxy;
 pub use service::ApiService;
 
@@ -38,8 +38,6 @@ pub struct Aggregator {
     identity: Identity,
     /// Ends the watches of Services and EndpointSlices; there are none while the table is empty.
     neighbours: Mutex<Option<CancellationToken>>,
-    /// The merged OpenAPI v2 document.
-    pub v2: V2Cache,
 }
 
 impl Aggregator {
@@ -49,7 +47,6 @@ impl Aggregator {
             table: ArcSwap::default(),
             identity,
             neighbours: Mutex::new(None),
-            v2: V2Cache::default(),
         }
     }
 

@@ -38,11 +38,10 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     };
     let protobuf = content_type != types[0];
     let name = if protobuf { Name::V2Protobuf } else { Name::V2 };
-    let server = call.server.clone();
-    let make = move || match server.aggregator.v2.document(&server.aggregator, protobuf) {
-        Some(merged) => merged,
-        None if protobuf => openapi::v2_protobuf(),
-        None => openapi::v2(),
+    let make = if protobuf {
+        openapi::v2_protobuf
+    } else {
+        openapi::v2
     };
     let document = match custom::openapi::document(&call.server, name).await? {
         Some(document) => document,

@@ -154,6 +154,9 @@ pub(crate) struct UpArgs {
     /// Registries that may be spoken to over plain HTTP, beside those on loopback
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) insecure_registry: Vec<String>,
+    /// Ask HOST[:PORT] for a registry's images before the registry itself, * for every registry's
+    #[arg(long, value_name = "REGISTRY=HOST", value_delimiter = ',', value_parser = parse_mirror)]
+    pub(crate) registry_mirror: Vec<(String, String)>,
     /// How long a node may be silent before it is NotReady
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) node_monitor_grace_period: Option<std::time::Duration>,
@@ -270,6 +273,19 @@ pub(crate) struct AgentArgs {
 pub(crate) struct KeeperArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) rest: Vec<std::ffi::OsString>,
+}
+
+/// `REGISTRY=HOST[:PORT]`.
+fn parse_mirror(text: &str) -> Result<(String, String), String> {
+    let host = |text: &str| {
+        !text.is_empty() && !text.contains(['/', '=', '@']) && !text.contains(char::is_whitespace)
+    };
+    match text.split_once('=') {
+        Some((registry, mirror)) if host(registry) && host(mirror) => Ok((registry.into(), mirror.into())),
+        _ => Err(format!(
+            "{text:?} is not REGISTRY=HOST[:PORT] such as docker.io=mirror.lan:5000; plain HTTP is allowed with --insecure-registry"
+        )),
+    }
 }
 
 /// Parses `40s`, `5m`, `1h30m` as Go's durations; a bare number has no unit and is refused.

@@ -3,8 +3,10 @@
 //! Owns: the mutations and the list of targets. Must never know: what an answer should be; a target only must not panic,
 //! hang or disagree with itself.
 //!
-//! Read first: `mutate.rs` (how input is spoiled) and `targets.rs` (who is given it). `cargo test -p corten-fuzz` takes
-//! seconds; `cargo run -p corten-fuzz -- ROUNDS [TARGET [SEED]]` takes as long as it is told to.
+//! Read first: `mutate.rs` (how input is spoiled) and `targets.rs` (who is given it). Readers inside other crates are
+//! spoiled by tests there, by way of [`spoil`]; their names begin with `spoiled_`. All of it takes seconds; for longer:
+//! `CORTEN_FUZZ_ROUNDS=1000000 cargo nextest run -E 'test(spoiled_) or package(corten-fuzz)'`, or, one target with another
+//! seed, `cargo run -p corten-fuzz -- ROUNDS [TARGET [SEED]]`.
 
 use std::io::Write as _;
 
@@ -19,19 +21,42 @@ pub use targets::{ALL, Target};
 /// Rounds of each target where nobody says how many.
 pub const ROUNDS: u64 = 3_000;
 
+/// The rounds asked for with `CORTEN_FUZZ_ROUNDS`, or [`ROUNDS`].
+pub fn rounds() -> u64 {
+    let asked = std::env::var("CORTEN_FUZZ_ROUNDS");
+    asked.ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
+}
+
 /// Runs a target for a number of rounds. A panic says which round it was, and its input.
 pub fn run(target: &Target, rounds: u64, seed: u64) {
-    let corpus = (target.corpus)();
+    each(target.name, rounds, seed, &(target.corpus)(), |_, input| {
+        (target.run)(input);
+    });
+}
+
+/// Tests of a crate's own: spoils the corpus in [`rounds`] rounds.
+pub fn spoil(name: &'static str, corpus: &[Vec<u8>], mut test: impl FnMut(&[u8])) {
+    each(name, rounds(), 36, corpus, |_, input| test(input));
+}
+
+/// The same, for tests that spoil more than bytes: with the numbers of the round.
+pub fn each(
+    name: &'static str,
+    rounds: u64,
+    seed: u64,
+    corpus: &[Vec<u8>],
+    mut test: impl FnMut(&mut Random, &[u8]),
+) {
     for round in 0..rounds {
         let mut random = Random::new(seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let input = bytes(&mut random, &corpus);
+        let input = bytes(&mut random, corpus);
         let told = Told {
-            name: target.name,
+            name,
             seed,
             round,
             input: &input,
         };
-        (target.run)(&input);
+        test(&mut random, &input);
         std::mem::forget(told);
     }
 }

@@ -1,8 +1,8 @@
 //! Who reads bytes from outside.
 
-use corten_meta::GroupVersionKind;
 use corten_meta::labels::Selector;
 use corten_meta::quantity::Quantity;
+use corten_meta::{GroupVersion, GroupVersionKind};
 use corten_schema::decode::{self, Media};
 use corten_schema::{Mode, strategic, type_of};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 11] = [
     Target {
         name: "json",
         corpus: json_corpus,
@@ -48,6 +48,16 @@ pub const ALL: [Target; 9] = [
         name: "quantity",
         corpus: quantity_corpus,
         run: quantity,
+    },
+    Target {
+        name: "time",
+        corpus: time_corpus,
+        run: time,
+    },
+    Target {
+        name: "api-version",
+        corpus: api_version_corpus,
+        run: api_version,
     },
     Target {
         name: "json-patch",
@@ -134,6 +144,19 @@ fn quantity_corpus() -> Vec<Vec<u8>> {
         "5n",
         "0Ki",
     ])
+}
+
+fn time_corpus() -> Vec<Vec<u8>> {
+    texts(&[
+        "2026-01-01T00:00:00Z",
+        "2026-02-28T23:59:60+05:30",
+        "2026-01-01T00:00:00.123456Z",
+        "9999-12-31T23:59:59Z",
+    ])
+}
+
+fn api_version_corpus() -> Vec<Vec<u8>> {
+    texts(&["v1", "apps/v1", "a.b.test/v1beta1"])
 }
 
 fn patch_corpus() -> Vec<Vec<u8>> {
@@ -227,6 +250,25 @@ fn quantity(input: &[u8]) {
         let canonical = quantity.canonical();
         let again = Quantity::parse(&canonical).map(|again| again.canonical());
         assert_eq!(again.ok(), Some(canonical), "{text}");
+    }
+}
+
+fn time(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Some(time) = corten_meta::time::parse(&text) {
+        let again = corten_meta::time::parse(&corten_meta::time::format_micro(time));
+        assert!(
+            again.is_some_and(|again| corten_meta::time::seconds_between(again, time) == 0),
+            "{text}"
+        );
+    }
+}
+
+fn api_version(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(read) = GroupVersion::parse(&text) {
+        let again = GroupVersion::parse(&corten_meta::api_version(&read.group, &read.version));
+        assert_eq!(again.as_ref(), Ok(&read), "{text}");
     }
 }
 

@@ -103,6 +103,31 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// What is taken is written the same way again, and leads nowhere else.
+    #[test]
+    fn spoiled_tokens_are_refused_or_lead_into_the_scope() {
+        let plain = [
+            json!({"v": VERSION, "rv": 33, "start": "default/a\u{0}"}).to_string(),
+            json!({"v": VERSION, "rv": -1, "start": "/b"}).to_string(),
+        ];
+        let plain: Vec<Vec<u8>> = plain.into_iter().map(String::into_bytes).collect();
+        let wire: Vec<Vec<u8>> = plain.iter().map(|token| BASE64.encode(token).into()).collect();
+        let mut taken = 0;
+        let mut check = |text: &str| {
+            let Ok(token) = Token::decode(text) else { return };
+            taken += 1;
+            assert!(!format!("/{}/", token.start).contains("/../"), "{token:?}");
+            assert_eq!(Token::decode(&token.encode()), Ok(token));
+        };
+        corten_fuzz::spoil("continue token", &wire, |input| {
+            check(&String::from_utf8_lossy(input));
+        });
+        corten_fuzz::spoil("continue token's JSON", &plain, |input| {
+            check(&BASE64.encode(input))
+        });
+        assert!(taken > 100, "only {taken} were taken");
+    }
+
     #[test]
     fn tokens_come_back_and_bad_ones_are_refused() {
         let token = Token::after("default/a", 33);

@@ -37,6 +37,22 @@ pub trait Versions: Send + Sync {
     /// # Errors
     /// As [`Versions::to_served`].
     async fn to_stored(&self, object: Value) -> Result<Value>;
+
+    /// Every `apiVersion` of the definition in its order, served or not, of which the subresource (empty: the object
+    /// itself) exists.
+    fn all(&self, subresource: &str) -> Vec<String>;
+
+    /// An object of any version in one of [`Versions::all`].
+    ///
+    /// # Errors
+    /// As [`Versions::to_served`].
+    async fn to_version(&self, object: Value, api_version: &str) -> Result<Value>;
+
+    /// The object with a configuration of its version merged into it, lists and maps as that version's schema has them.
+    ///
+    /// # Errors
+    /// What does not fit the schema, in upstream's words.
+    fn overlay(&self, object: &Value, configuration: &Value) -> std::result::Result<Value, String>;
 }
 
 impl Resource {

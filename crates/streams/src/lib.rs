@@ -13,6 +13,8 @@ pub mod portforward;
 pub mod remotecommand;
 mod reply;
 mod spdy;
+#[cfg(test)]
+mod spoiled;
 mod transport;
 mod websocket;
 

@@ -87,7 +87,7 @@ impl Session {
     }
 }
 
-enum Protocol {
+pub(crate) enum Protocol {
     Tunnel,
     WebSocket(&'static str, Vec<u16>),
     Spdy,
@@ -129,7 +129,7 @@ fn negotiate<B>(request: &Request<B>, ports: &[u16]) -> Result<(Reply, Protocol)
     Ok((reply, Protocol::WebSocket(protocol, ports.to_vec())))
 }
 
-async fn serve(transport: Box<dyn Transport>, protocol: Protocol) -> io::Result<Session> {
+pub(crate) async fn serve(transport: Box<dyn Transport>, protocol: Protocol) -> io::Result<Session> {
     let source = match protocol {
         Protocol::Spdy => Source::Spdy(Pairs::new(Connection::serve(transport)?)),
         Protocol::Tunnel => {

@@ -90,7 +90,7 @@ pub fn accept<B>(request: &mut Request<B>, mut options: Options) -> Result<Accep
 
 /// What was negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
+pub(crate) enum Protocol {
     WebSocket(&'static str),
     Spdy(&'static str),
 }
@@ -112,7 +112,7 @@ pub(crate) fn head<B>(request: &Request<B>) -> request::Parts {
 }
 
 impl Protocol {
-    async fn serve(self, transport: Box<dyn Transport>, options: Options) -> io::Result<Session> {
+    pub(crate) async fn serve(self, transport: Box<dyn Transport>, options: Options) -> io::Result<Session> {
         match self {
             Self::WebSocket(protocol) => Ok(serve_websocket(transport, protocol, options).await),
             Self::Spdy(protocol) => {

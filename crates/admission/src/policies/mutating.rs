@@ -71,7 +71,7 @@ impl Mutating {
     }
 
     /// One policy through one binding, for each of its parameters.
-    fn apply(
+    async fn apply(
         &self,
         request: &Request<'_>,
         object: &mut Value,
@@ -80,23 +80,31 @@ impl Mutating {
         failures: &mut Vec<Failure>,
     ) -> Result<()> {
         for params in &selected.params {
-            self.apply_one(request, object, namespace, selected, params, failures)?;
+            let kind = &selected.shown.kind;
+            let (seen, old) = (
+                request.object_as(kind, object).await?,
+                request.old_as(kind).await?,
+            );
+            let changed = self.apply_one(request, [&seen, &old], namespace, selected, params, failures)?;
+            if let Some(changed) = changed {
+                request.take_back(kind, changed, object).await?;
+            }
         }
         Ok(())
     }
 
+    /// The object as the policy leaves it; None where it changes nothing.
     fn apply_one(
         &self,
         request: &Request<'_>,
-        object: &mut Value,
+        [before, old]: [&Value; 2],
         namespace: &Value,
         selected: &Selected<'_, Changes>,
         params: &Value,
         failures: &mut Vec<Failure>,
-    ) -> Result<()> {
+    ) -> Result<Option<Value>> {
         let (policy, kind) = (selected.policy, &selected.shown.kind);
         let authority = authority(&*self.authorizer, request.ctx);
-        let old = request.old_as(kind);
         let about = request_variable(request, &selected.shown);
         let mut fail = |message: String| {
             if !policy.ignore_failures {
@@ -106,10 +114,9 @@ impl Mutating {
                 });
             }
         };
-        let before = request.object_as(kind, object);
         let input = Input {
-            object: &before,
-            old: &old,
+            object: before,
+            old,
             params,
             request: &about,
             namespace,
@@ -119,20 +126,21 @@ impl Mutating {
         let variables = &policy.body.variables;
         match policy.body.conditions.matches(input, Some(variables)) {
             Matched::Yes => {}
-            Matched::No => return Ok(()),
+            Matched::No => return Ok(None),
             Matched::Failed(error) => {
                 fail(error);
-                return Ok(());
+                return Ok(None);
             }
         }
         let key = key_of(selected, params);
         let rounds = Rounds::new(NAME, request.attributes.reinvocation);
         if !rounds.may_call(&key) {
-            return Ok(());
+            return Ok(None);
         }
         let mut seen = before.clone();
         for mutation in policy.body.mutations.iter().filter(|_| !before.is_null()) {
             let changed = mutation.apply(
+                request,
                 kind,
                 Input {
                     object: &seen,
@@ -145,14 +153,13 @@ impl Mutating {
                 Err(error) => fail(error),
             }
         }
-        if seen != before {
-            request.take_back(kind, seen, object)?;
+        if seen != *before {
             rounds.changed();
         }
         if policy.body.reinvoke {
             rounds.called(key);
         }
-        Ok(())
+        Ok(Some(seen).filter(|seen| seen != before))
     }
 }
 
@@ -228,7 +235,8 @@ impl Admission for Mutating {
         for found in &found {
             match found {
                 Found::Selected(selected) => {
-                    self.apply(&request, object, &namespace, selected, &mut failures)?;
+                    self.apply(&request, object, &namespace, selected, &mut failures)
+                        .await?;
                 }
                 Found::Misconfigured(wrong) => failures.push(Failure {
                     message: denied(

@@ -5,6 +5,7 @@ use corten_meta::{GroupVersionKind, object};
 use serde_json::Value;
 
 use crate::expressions::{BUDGET, Evaluation, Expression, Input, Sees, Variables};
+use crate::request::Request;
 
 /// One of a policy's `mutations`.
 pub(super) enum Mutation {
@@ -33,6 +34,7 @@ impl Mutation {
     /// What is wrong with the expression or its outcome, in upstream's words.
     pub fn apply(
         &self,
+        request: &Request<'_>,
         kind: &GroupVersionKind,
         input: Input<'_>,
         variables: &Variables,
@@ -45,7 +47,7 @@ impl Mutation {
         let value = evaluation.eval(expression).map_err(str::to_owned)??;
         match self {
             Self::JsonPatch(_) => json_patch(input.object, &value),
-            Self::ApplyConfiguration(_) => apply_configuration(kind, input.object, &value),
+            Self::ApplyConfiguration(_) => apply_configuration(request, kind, input.object, &value),
         }
     }
 }
@@ -115,6 +117,7 @@ fn check_type_names(value: &CelValue<'_>, path: &str, errors: &mut Vec<String>) 
 }
 
 fn apply_configuration(
+    request: &Request<'_>,
     kind: &GroupVersionKind,
     object: &Value,
     value: &CelValue<'_>,
@@ -124,6 +127,6 @@ fn apply_configuration(
     mismatch(&errors)?;
     let mut configuration = value.to_json().map_err(|error| error.to_string())?;
     object::set_gvk(&mut configuration, kind);
-    let merged = corten_schema::apply::overlay(kind, object, &configuration);
+    let merged = request.overlay(kind, object, &configuration);
     merged.map_err(|error| format!("error applying patch: {error}"))
 }

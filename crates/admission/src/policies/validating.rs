@@ -52,21 +52,19 @@ impl Validating {
     fn apply<'a>(
         &self,
         request: &Request<'_>,
-        object: &Value,
+        [object, old]: [&Value; 2],
         namespace: &Value,
         selected: &Selected<'a, Rules>,
         annotations: &mut Annotations<'a>,
     ) -> Vec<Refusal<'a>> {
         let (policy, binding) = (selected.policy, selected.binding);
-        let seen = request.object_as(&selected.shown.kind, object);
-        let old = request.old_as(&selected.shown.kind);
         let about = request_variable(request, &selected.shown);
         let authority = authority(&*self.authorizer, request.ctx);
         let mut refusals = Vec::new();
         for params in &selected.params {
             let outcome = policy.body.decide(Input {
-                object: &seen,
-                old: &old,
+                object,
+                old,
                 params,
                 request: &about,
                 namespace,
@@ -218,7 +216,13 @@ impl Admission for Validating {
         for found in &found {
             match found {
                 Found::Selected(selected) => {
-                    refusals.extend(self.apply(&request, object, &namespace, selected, &mut annotations));
+                    let kind = &selected.shown.kind;
+                    let (seen, old) = (
+                        request.object_as(kind, object).await?,
+                        request.old_as(kind).await?,
+                    );
+                    let said = self.apply(&request, [&seen, &old], &namespace, selected, &mut annotations);
+                    refusals.extend(said);
                 }
                 Found::Misconfigured(wrong) => refusals.push(Refusal {
                     policy: &wrong.policy.name,

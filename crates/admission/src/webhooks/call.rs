@@ -63,7 +63,8 @@ pub(crate) async fn ask(
         .as_ref()
         .map_err(|error| Failure::Calling(format!("could not get REST client: {error}")))?;
     let uid = object::new_uid();
-    let question = review::question(version, &uid, request, shown, seen, request.old_as(&shown.kind));
+    let old = request.old_as(&shown.kind).await.map_err(Failure::Refused)?;
+    let question = review::question(version, &uid, request, shown, seen, old);
     let answered = caller
         .post(client, hook.timeout, Bytes::from(question.to_string()))
         .await
@@ -87,7 +88,7 @@ pub(crate) async fn ask(
 /// Whether a webhook is to be called, and as what it sees the request.
 ///
 /// # Errors
-/// What the selectors give, and 403 for conditions that fail where the webhook fails closed.
+/// What the selectors and conversions give, and 403 for conditions that fail where the webhook fails closed.
 pub(crate) async fn concerns(
     registry: &Registry,
     authorizer: &dyn Authorizer,
@@ -101,7 +102,9 @@ pub(crate) async fn concerns(
     if hook.conditions.is_empty() {
         return Ok(Some(shown));
     }
-    match conditions(authorizer, hook, request, &shown, object) {
+    let seen = request.object_as(&shown.kind, object).await?;
+    let old = request.old_as(&shown.kind).await?;
+    match conditions(authorizer, hook, request, &shown, [&seen, &old]) {
         Matched::Yes => Ok(Some(shown)),
         Matched::No => Ok(None),
         Matched::Failed(error) => {
@@ -116,12 +119,12 @@ fn conditions(
     hook: &Hook,
     request: &Request<'_>,
     shown: &Shown,
-    object: &Value,
+    [object, old]: [&Value; 2],
 ) -> Matched {
     let authority = Authority::new(authorizer, request.ctx);
     let input = Input {
-        object: &request.object_as(&shown.kind, object),
-        old: &request.old_as(&shown.kind),
+        object,
+        old,
         params: &Value::Null,
         request: &review::request_fields(request, shown),
         namespace: &Value::Null,

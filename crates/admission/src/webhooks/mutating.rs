@@ -77,7 +77,10 @@ impl Mutating {
         shown: &Shown,
         object: &mut Value,
     ) -> std::result::Result<bool, Failure> {
-        let seen = request.object_as(&shown.kind, object);
+        let seen = request
+            .object_as(&shown.kind, object)
+            .await
+            .map_err(Failure::Refused)?;
         let answer = ask(&self.caller, hook, request, shown, &seen, true).await?;
         let Some(patched) = patched(hook, &answer, &seen)? else {
             return Ok(false);
@@ -85,6 +88,7 @@ impl Mutating {
         let before = object.clone();
         request
             .take_back(&shown.kind, patched, object)
+            .await
             .map_err(Failure::Refused)?;
         Ok(before != *object)
     }

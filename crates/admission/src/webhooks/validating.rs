@@ -69,7 +69,10 @@ impl Admission for Validating {
         }
         let request = &request;
         let calls = concerned.iter().map(|(hook, shown)| async move {
-            let seen = request.object_as(&shown.kind, object);
+            let seen = match request.object_as(&shown.kind, object).await {
+                Ok(seen) => seen,
+                Err(status) => return Some(status),
+            };
             match ask(&self.caller, hook, request, shown, &seen, false).await {
                 Ok(_) => None,
                 Err(failure) => failure.outcome(hook),

@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use corten_schema::openapi::{self, Document};
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::Aggregator;
@@ -35,6 +33,15 @@ pub async fn read(service: &ApiService) {
             service.openapi_v2.store(Some(Arc::new(own)));
         }
     }
+}
+
+/// What remote servers add to the v2 document. The same part stays at the same address until it changes.
+pub fn v2_parts(aggregator: &Aggregator) -> Vec<Arc<Value>> {
+    let services = aggregator.services();
+    services
+        .iter()
+        .filter_map(|service| service.openapi_v2.load_full())
+        .collect()
 }
 
 /// `paths` of the v3 index with those of remote servers.
@@ -99,7 +106,7 @@ fn references(value: &Value, out: &mut BTreeSet<String>) {
 }
 
 /// Adds one document to another. A definition whose name is taken by a different one gets a new name.
-fn merge(into: &mut Value, from: &Value) {
+pub fn merge(into: &mut Value, from: &Value) {
     let empty = Map::new();
     let definitions = from["definitions"].as_object().unwrap_or(&empty);
     let mut renamed = Vec::new();
@@ -147,51 +154,6 @@ fn rename(value: &mut Value, new_name: &impl Fn(&str) -> Option<String>) {
         }
         Value::Array(all) => all.iter_mut().for_each(|value| rename(value, new_name)),
         _ => {}
-    }
-}
-
-/// What was merged (by identity) and what came of it.
-struct Merged {
-    parts: Vec<Arc<Value>>,
-    json: Arc<Document>,
-    protobuf: Arc<Document>,
-}
-
-/// The merged v2 document, made again only when a part has changed.
-#[derive(Default)]
-pub struct V2Cache(Mutex<Option<Merged>>);
-
-impl V2Cache {
-    /// The document as JSON or protobuf; `None` where no remote server has one. Slow when something has changed.
-    pub fn document(&self, aggregator: &Aggregator, protobuf: bool) -> Option<Arc<Document>> {
-        let parts: Vec<Arc<Value>> = aggregator
-            .services()
-            .iter()
-            .filter_map(|service| service.openapi_v2.load_full())
-            .collect();
-        let mut cached = self.0.lock();
-        if parts.is_empty() {
-            *cached = None;
-            return None;
-        }
-        let same = |m: &Merged| {
-            m.parts.len() == parts.len() && m.parts.iter().zip(&parts).all(|(a, b)| Arc::ptr_eq(a, b))
-        };
-        if !cached.as_ref().is_some_and(same) {
-            let mut whole: Value = serde_json::from_slice(&openapi::v2().plain()).ok()?;
-            parts.iter().for_each(|part| merge(&mut whole, part));
-            *cached = Some(Merged {
-                parts,
-                json: Arc::new(openapi::v2_document(&whole, false)),
-                protobuf: Arc::new(openapi::v2_document(&whole, true)),
-            });
-        }
-        let merged = cached.as_ref()?;
-        Some(if protobuf {
-            merged.protobuf.clone()
-        } else {
-            merged.json.clone()
-        })
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use corten_crd::resource::Version;
 use corten_meta::{Status, object};
 use corten_registry::Versions;
+use corten_schema::apply;
 use serde_json::{Map, Value, json};
 
 /// Asks a webhook.
@@ -34,6 +35,8 @@ pub enum Strategy {
 pub struct Conversion {
     /// By `apiVersion`; those that are neither served nor stored too.
     pub versions: BTreeMap<String, Arc<Version>>,
+    /// The definition's order of them.
+    pub order: Vec<String>,
     pub kind: String,
     /// The `apiVersion` objects are stored in.
     pub stored: String,
@@ -96,6 +99,31 @@ impl Versions for Between {
             version.default(&mut stored);
         }
         Ok(stored)
+    }
+
+    fn all(&self, subresource: &str) -> Vec<String> {
+        let has = |version: &&String| {
+            let version = self.conversion.versions.get(*version);
+            version.is_some_and(|version| match subresource {
+                "" => true,
+                "status" => version.has_status,
+                "scale" => version.scale.is_some(),
+                _ => false,
+            })
+        };
+        self.conversion.order.iter().filter(has).cloned().collect()
+    }
+
+    async fn to_version(&self, object: Value, api_version: &str) -> Result<Value, Status> {
+        let converted = self.conversion.convert(vec![object], api_version).await?.pop();
+        converted.ok_or_else(|| Status::internal("nothing was converted"))
+    }
+
+    fn overlay(&self, object: &Value, configuration: &Value) -> Result<Value, String> {
+        let api_version = object::api_version(object);
+        let version = self.conversion.versions.get(api_version);
+        let version = version.ok_or_else(|| format!("{api_version} is not served"))?;
+        apply::overlay_custom(&version.apply_type(), object, configuration)
     }
 }
 

@@ -1,5 +1,5 @@
-//! OpenAPI documents with custom kinds in them. Made on first demand after a change of the kinds, and kept by their number;
-//! a server without definitions serves the schema's own documents.
+//! OpenAPI documents with more in them than what is built in: custom kinds, and (version 2 only) what remote APIServices
+//! have. Made on first demand after a change of either, and kept; a server without both serves the schema's own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::served::Kinds;
+use crate::aggregator;
 use crate::catalog::Served;
 use crate::server::Inner;
 
@@ -29,46 +30,67 @@ pub enum Name {
     V3(String, String),
 }
 
-/// Documents of one state of the custom kinds.
-#[derive(Default)]
-pub struct Kept(Mutex<(u64, HashMap<Name, Arc<Document>>)>);
+/// What documents are made of.
+#[derive(Clone, Default)]
+struct Parts {
+    /// The number of the custom kinds.
+    kinds: u64,
+    /// What remote servers add to version 2.
+    remote: Vec<Arc<Value>>,
+}
 
-/// A document with the custom kinds in it; `None` where it is the schema's own or there is none.
+impl PartialEq for Parts {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<Value>, &Arc<Value>)| Arc::ptr_eq(a, b);
+        self.kinds == other.kinds
+            && self.remote.len() == other.remote.len()
+            && self.remote.iter().zip(&other.remote).all(same)
+    }
+}
+
+/// Documents of one state of their parts.
+#[derive(Default)]
+pub struct Kept(Mutex<(Parts, HashMap<Name, Arc<Document>>)>);
+
+/// A document with more in it than what is built in; `None` where it is the schema's own or there is none.
 ///
 /// # Errors
 /// Where definitions cannot be read.
 pub async fn document(server: &Arc<Inner>, name: Name) -> Result<Option<Arc<Document>>, Status> {
     let kinds = server.catalog.custom();
+    let parts = Parts {
+        kinds: kinds.number,
+        remote: aggregator::v2_parts(&server.aggregator),
+    };
     let concerned = match &name {
         Name::V3(group, version) => kinds.versions().iter().any(|(g, v)| (g, v) == (group, version)),
-        Name::V2 | Name::V2Protobuf => !kinds.versions().is_empty(),
+        Name::V2 | Name::V2Protobuf => !kinds.versions().is_empty() || !parts.remote.is_empty(),
     };
     if !concerned {
         return Ok(None);
     }
-    if let Some(found) = server.openapi.found(kinds.number, &name) {
+    if let Some(found) = server.openapi.found(&parts, &name) {
         return Ok(Some(found));
     }
     let definitions = definitions(&server.registry).await?;
-    let asked = name.clone();
-    let number = kinds.number;
-    let made = tokio::task::spawn_blocking(move || make(&kinds, &definitions, &asked))
+    let (asked, remote) = (name.clone(), parts.remote.clone());
+    let made = tokio::task::spawn_blocking(move || make(&kinds, &definitions, &remote, &asked))
         .await
         .map_err(Status::internal)?;
-    server.openapi.keep(number, name, made.clone());
+    server.openapi.keep(parts, name, made.clone());
     Ok(Some(made))
 }
 
 impl Kept {
-    fn found(&self, number: u64, name: &Name) -> Option<Arc<Document>> {
+    fn found(&self, parts: &Parts, name: &Name) -> Option<Arc<Document>> {
         let kept = self.0.lock();
-        kept.1.get(name).filter(|_| kept.0 == number).cloned()
+        kept.1.get(name).filter(|_| kept.0 == *parts).cloned()
     }
 
-    fn keep(&self, number: u64, name: Name, document: Arc<Document>) {
+    fn keep(&self, parts: Parts, name: Name, document: Arc<Document>) {
         let mut kept = self.0.lock();
-        if kept.0 != number || kept.1.len() >= DOCUMENTS_MAX {
-            *kept = (number, HashMap::new());
+        if kept.0 != parts || kept.1.len() >= DOCUMENTS_MAX {
+            *kept = (parts, HashMap::new());
         }
         kept.1.insert(name, document);
     }
@@ -87,19 +109,23 @@ async fn definitions(registry: &Registry) -> Result<Vec<Value>, Status> {
     page.items.iter().map(|item| item.value()).collect()
 }
 
-fn make(kinds: &Kinds, definitions: &[Value], name: &Name) -> Arc<Document> {
-    let of_all = || {
+fn make(kinds: &Kinds, definitions: &[Value], remote: &[Arc<Value>], name: &Name) -> Arc<Document> {
+    let whole = || {
         let versions = kinds.versions().iter();
         let each = versions
             .flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
-        each.collect::<Vec<Fragment>>()
+        let mut whole = openapi::v2_with(&each.collect::<Vec<Fragment>>());
+        remote
+            .iter()
+            .for_each(|part| aggregator::merge_v2(&mut whole, part));
+        whole
     };
     Arc::new(match name {
         Name::V3(group, version) => {
             openapi::v3_of(&fragments_of(kinds, definitions, group, version, fragments::v3))
         }
-        Name::V2 => openapi::v2_with(&of_all()),
-        Name::V2Protobuf => openapi::v2_with_protobuf(&of_all()),
+        Name::V2 => openapi::v2_document(&whole(), false),
+        Name::V2Protobuf => openapi::v2_document(&whole(), true),
     })
 }
 

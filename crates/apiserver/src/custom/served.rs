@@ -202,6 +202,7 @@ fn conversion(
     let by_name = versions.iter().map(|v| (v.gvk.api_version(), v.clone()));
     Conversion {
         versions: by_name.collect(),
+        order: versions.iter().map(|v| v.gvk.api_version()).collect(),
         kind: stored.gvk.kind.to_string(),
         stored: stored.gvk.api_version(),
         strategy,

@@ -21,7 +21,7 @@ use crate::{convert, shape};
 /// 400 for bad parameters, 410 for an expired continue token.
 pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.answer_of(&served)?;
-    let options = Listing::read(&call.query, &call.info.name, false)?.into_list();
+    let options = Listing::read(&call.query, &call.info, false)?.into_list();
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
     let (stored, registry) = (served.stored()?, &call.server.registry);
     if let Some(item) = item(&served, accepted)

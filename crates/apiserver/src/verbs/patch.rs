@@ -13,7 +13,7 @@ use crate::apply::{Ownership, may_create};
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::custom::CustomKind;
-use crate::options::{For, WriteOptions};
+use crate::options::{For, Validation, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
 use crate::verbs::write::{check_name, check_namespace};
@@ -92,6 +92,10 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     };
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
+    let repeated = match (kind, options.validation) {
+        (PatchType::Apply, Validation::Strict | Validation::Warn) => corten_schema::decode::repeated_key(&body),
+        _ => None,
+    };
     let ownership = Ownership::new(&call, &served, &options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let subresource = served.subresource(&call.info.subresource);
@@ -106,7 +110,9 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             let mut current = live.clone();
             convert::to_served(&served, &mut current);
             let mut wanted = if kind == PatchType::Apply {
-                ownership.apply(&call, &served, &current, &patch.document, options.force)?
+                let wanted = ownership.apply(&call, &served, &current, &patch.document, options.force)?;
+                tell_repeated(&call, repeated.as_deref(), options.validation)?;
+                wanted
             } else {
                 if live.is_null() {
                     return Err(Status::not_found(&served.schema.group_resource(), name));
@@ -144,6 +150,18 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         StatusCode::OK
     };
     answer_object(&call, &served, code, &updated.object, accepted)
+}
+
+/// A key that stands twice in an applied configuration. Upstream looks for it after the configuration is applied.
+fn tell_repeated(call: &Call, repeated: Option<&str>, validation: Validation) -> Result<(), Status> {
+    let Some(text) = repeated.map(|text| format!("error converting YAML to JSON: {text}")) else {
+        return Ok(());
+    };
+    if validation == Validation::Strict {
+        return Err(Status::bad_request(format!("error strict decoding YAML: {text}")));
+    }
+    call.warn(text);
+    Ok(())
 }
 
 /// A parsed patch, ready to be applied any number of times.

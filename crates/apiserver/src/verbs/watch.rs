@@ -38,7 +38,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     if accepted.format == Format::Yaml {
         return Err(Status::not_acceptable(&STREAM_TYPES));
     }
-    let listing = Listing::read(&call.query, &call.info.name, true)?;
+    let listing = Listing::read(&call.query, &call.info, true)?;
     let asked = listing
         .timeout_seconds
         .filter(|s| *s > 0)

@@ -221,6 +221,7 @@ async fn discovery_and_openapi_show_the_extension() {
         tokio::task::yield_now().await;
     };
     assert!(v2["definitions"].get("io.k8s.api.apps.v1.Deployment").is_some());
+    custom_kinds_are_beside_it(&h).await;
     let v3 = h.get("/openapi/v3").await.ok();
     assert!(v3["paths"].get("apis/ext.example.com/v1").is_some());
     h.delete(&format!("{SERVICES}/v1.ext.example.com")).await.ok();
@@ -231,6 +232,49 @@ async fn discovery_and_openapi_show_the_extension() {
     loop {
         if group(&h.get("/apis").await.ok(), |g| &g["name"]).is_none() {
             break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A definition comes and goes while a remote server is there: the document has both, then the remote part again.
+async fn custom_kinds_are_beside_it(h: &Harness) {
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "string"}}}}});
+    let spec = json!({"group": "own.example.com", "scope": "Namespaced", "versions": [version],
+        "names": {"plural": "bars", "singular": "bar", "kind": "Bar", "listKind": "BarList"}});
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    h.post(
+        definitions,
+        json!({"metadata": {"name": "bars.own.example.com"}, "spec": spec}),
+    )
+    .await
+    .ok();
+    let (remote, own) = (
+        "/apis/ext.example.com/v1/foos",
+        "/apis/own.example.com/v1/namespaces/{namespace}/bars",
+    );
+    let both = loop {
+        let v2 = h.get("/openapi/v2").await.ok();
+        if v2["paths"].get(own).is_some() {
+            break v2;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(both["paths"].get(remote).is_some());
+    assert!(both["definitions"].get("com.example.own.v1.Bar").is_some());
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let body = h.get_as("/openapi/v2", protobuf).await.body;
+    let has = |text: &str| body.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(has(remote) && has(own));
+    h.delete(&format!("{definitions}/bars.own.example.com"))
+        .await
+        .ok();
+    loop {
+        let v2 = h.get("/openapi/v2").await.ok();
+        assert!(v2["paths"].get(remote).is_some());
+        if v2["paths"].get(own).is_none() {
+            return;
         }
         tokio::task::yield_now().await;
     }

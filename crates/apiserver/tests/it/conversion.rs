@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::custom::{CRDS, WIDGETS, crd, define, refused, version, widget};
 use crate::harness::Harness;
-use crate::hook_server::{Hook, Reply};
+use crate::hook_server::{Hook, Reply, patch, review};
+use crate::policies;
+use crate::webhooks::{configure, with};
 
 /// v2 says `length` where v1 says `size`.
 fn convert(asked: &Value) -> Reply {
@@ -93,6 +95,102 @@ async fn a_webhook_converts_what_is_read_and_written() {
     assert_eq!(
         (lengths, hook.requests().len()),
         (vec![json!(3), json!(5)], before + 1)
+    );
+}
+
+/// A webhook for v2 sees and changes what a client writes in v1, which is stored.
+#[tokio::test]
+async fn admission_is_shown_the_version_that_its_rule_names() {
+    let h = Harness::start().await;
+    let converter = Hook::start(|_, asked| convert(asked)).await;
+    let mut definition = crd("widgets", "Widget", vec![version("v1", true), second_version()]);
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": converter.client_config("/convert"),
+    }});
+    define(&h, definition).await;
+    let hook = Hook::start(|_, asked| {
+        if asked["request"]["object"]["spec"]["length"] == 8 {
+            return review(
+                asked,
+                json!({"allowed": false, "status": {"message": "too long"}}),
+            );
+        }
+        patch(
+            asked,
+            &json!([{"op": "replace", "path": "/spec/length", "value": 7}]),
+        )
+    })
+    .await;
+    let rules = json!([{"operations": ["CREATE", "UPDATE"], "apiGroups": ["example.com"], "apiVersions": ["v2"],
+        "resources": ["widgets"]}]);
+    let conditions = json!([{"name": "length", "expression": "has(object.spec.length)"}]);
+    let webhook = with(
+        with(hook.webhook("v2"), "rules", rules.clone()),
+        "matchConditions",
+        conditions,
+    );
+    let exact = with(
+        with(webhook.clone(), "matchPolicy", json!("Exact")),
+        "name",
+        json!("exact.example.com"),
+    );
+    configure(&h, "MutatingWebhookConfiguration", "m", json!([webhook, exact])).await;
+    let made = h.post(WIDGETS, widget("a", json!({"size": 3}))).await.ok();
+    assert_eq!(
+        (&made["apiVersion"], &made["spec"]["size"]),
+        (&json!("example.com/v1"), &json!(7))
+    );
+    let asked = hook.requests();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(
+        (&asked[0]["kind"]["version"], &asked[0]["requestKind"]["version"]),
+        (&json!("v2"), &json!("v1"))
+    );
+    assert_eq!(asked[0]["object"]["apiVersion"], "example.com/v2");
+    assert_eq!(asked[0]["object"]["spec"], json!({"length": 3, "color": "red"}));
+    let changed = json!({"spec": {"size": 4}});
+    assert_eq!(
+        h.merge(&format!("{WIDGETS}/a"), changed).await.ok()["spec"]["size"],
+        7
+    );
+    assert_eq!(
+        hook.requests()[1]["oldObject"]["spec"],
+        json!({"length": 7, "color": "red"})
+    );
+    let refusal = h.post(WIDGETS, widget("b", json!({"size": 8}))).await;
+    refused(&refusal, 400, "too long");
+}
+
+/// Policies too; and what one applies is merged by the lists of the version's own schema.
+#[tokio::test]
+async fn policies_apply_to_lists_as_the_schema_has_them() {
+    let h = Harness::start().await;
+    define(
+        &h,
+        crd(
+            "widgets",
+            "Widget",
+            vec![version("v1", true), version("v2", false)],
+        ),
+    )
+    .await;
+    let expression = "Object{spec: Object.spec{parts: [Object.spec.parts{name: 'a', count: 2}, \
+        Object.spec.parts{name: 'c', count: object.apiVersion == 'example.com/v2' ? 3 : 0}]}}";
+    let rules = json!([{"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v2"], "resources": ["widgets"]}]);
+    let spec = json!({"matchConstraints": {"resourceRules": rules}, "reinvocationPolicy": "Never", "failurePolicy": "Fail",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}]});
+    let kind = "MutatingAdmissionPolicy";
+    policies::configure(&h, kind, "mutatingadmissionpolicies", "p", spec).await;
+    let (binding, plural) = (json!({"policyName": "p"}), "mutatingadmissionpolicybindings");
+    policies::configure(&h, "MutatingAdmissionPolicyBinding", plural, "p", binding).await;
+    let parts = json!([{"name": "a", "count": 1}, {"name": "b", "count": 1}]);
+    let made = h
+        .post(WIDGETS, widget("a", json!({"size": 1, "parts": parts})))
+        .await
+        .ok();
+    assert_eq!(
+        made["spec"]["parts"],
+        json!([{"name": "a", "count": 2}, {"name": "b", "count": 1}, {"name": "c", "count": 3}])
     );
 }
 

@@ -394,6 +394,34 @@ mod tests {
         }
     }
 
+    /// No other text than the one that was signed is believed.
+    #[test]
+    fn spoiled_tokens_are_not_believed() {
+        let (issuer, verifier) = pair();
+        let token = issuer.sign(&spec(), NOW).unwrap().token;
+        let parts: Vec<Vec<u8>> = token
+            .split('.')
+            .filter_map(|part| URL_SAFE_NO_PAD.decode(part).ok())
+            .collect();
+        corten_fuzz::spoil("token", &[token.clone().into_bytes()], |input| {
+            let text = String::from_utf8_lossy(input);
+            let believed = verifier.verify(&text, &[], NOW).is_some_and(|read| read.is_ok());
+            assert_eq!(believed, text == token);
+        });
+        corten_fuzz::spoil("token's parts", &parts[..2], |input| {
+            let part = URL_SAFE_NO_PAD.encode(input);
+            let tail = URL_SAFE_NO_PAD.encode(&parts[2]);
+            let head = URL_SAFE_NO_PAD.encode(&parts[0]);
+            for text in [
+                format!("{head}.{part}.{tail}"),
+                format!("{part}.{}.{tail}", URL_SAFE_NO_PAD.encode(&parts[1])),
+            ] {
+                let believed = verifier.verify(&text, &[], NOW).is_some_and(|read| read.is_ok());
+                assert!(!believed || text == token);
+            }
+        });
+    }
+
     #[test]
     fn a_token_gives_its_user_and_its_objects() {
         let (issuer, verifier) = pair();

@@ -61,6 +61,31 @@ const PIECES: [&str; 40] = [
     "\\",
 ];
 
+/// Expressions as policies and definitions have them.
+const EXPRESSIONS: [&str; 9] = [
+    "x.a.all(v, v > 0 || has(v.b) && v.b.startsWith('registry/'))",
+    "x.spec.containers.map(c, c.name).exists_one(n, n.matches('^[a-z]+$'))",
+    "[1, 2u, 3.5, b'\\x00', r'\\d'].size() in {1: 'a', 2: \"b\"}",
+    "quantity('1.5Gi').isGreaterThan(quantity('1k')) ? ip('10.1.2.3').family() : -9223372036854775808",
+    "'%s-%d-%x'.format(['a', 7, 255]).lowerAscii().split('-').join('.')",
+    "optional.of(x).optMap(v, v.a).orValue([])[?0].hasValue()",
+    "timestamp('2026-01-01T00:00:00Z') + duration('1h30m') > timestamp(0)",
+    "Object{spec: Object.spec{replicas: cel.bind(n, int(x.n), n * n)}}",
+    "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('a/b'), value: {'c': null}}]",
+];
+
+#[test]
+fn spoiled_expressions_are_refused_or_end() {
+    let corpus: Vec<Vec<u8>> = EXPRESSIONS.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let mut compiled = 0;
+    corten_fuzz::spoil("cel", &corpus, |input| {
+        let source = String::from_utf8_lossy(input);
+        compiled += u32::from(env().compile(&source).is_ok());
+        survive(&source);
+    });
+    assert!(compiled > 100, "only {compiled} were compiled");
+}
+
 proptest! {
     #[test]
     fn any_text_is_survived(source in "\\PC{0,60}") {

@@ -153,7 +153,40 @@ fn client_usages(usages: &[String]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn spoiled_requests_are_read_or_refused() {
+        let names = vec!["a.test".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "system:node:a");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = params.serialize_request(&key).unwrap();
+        assert_eq!(
+            Request::parse(request.pem().unwrap().as_bytes())
+                .unwrap()
+                .common_name,
+            "system:node:a"
+        );
+        let mut read = 0;
+        let mut check = |pem: &[u8]| {
+            if let Ok(asked) = Request::parse(pem) {
+                read += 1;
+                let _ = asked.check(KUBELET_SERVING, &[]);
+            }
+        };
+        let pem = request.pem().unwrap().into_bytes();
+        corten_fuzz::spoil("certificate request", &[pem], &mut check);
+        corten_fuzz::spoil("certificate request's DER", &[request.der().to_vec()], |input| {
+            let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, input);
+            let label = "CERTIFICATE REQUEST";
+            check(format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n").as_bytes());
+        });
+        assert!(read > 100, "only {read} were read");
+    }
 
     fn usages(all: &[&str]) -> Vec<String> {
         all.iter().map(|u| (*u).to_owned()).collect()

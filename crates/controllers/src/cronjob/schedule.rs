@@ -248,6 +248,29 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// Whatever can be read has a next time that is later, or none.
+    #[test]
+    fn spoiled_schedules_are_refused_or_go_forward() {
+        let corpus = [
+            "*/5 1-3 * * mon",
+            "TZ=Europe/Berlin 0 0 29 2 *",
+            "@every 1h30m",
+            "@hourly",
+            "0 0 1,15 jan-mar ?",
+        ];
+        let corpus: Vec<Vec<u8>> = corpus.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let from: Timestamp = "2026-03-28T23:59:59Z".parse().unwrap();
+        let mut read = 0;
+        corten_fuzz::spoil("cron schedule", &corpus, |input| {
+            let text = String::from_utf8_lossy(input);
+            if let Ok(schedule) = Schedule::parse(&text, TimeZone::UTC) {
+                read += 1;
+                assert!(schedule.next(from).is_none_or(|next| next > from), "{text}");
+            }
+        });
+        assert!(read > 100, "only {read} were taken");
+    }
+
     fn times(schedule: &str, zone: &str, from: &str) -> Vec<String> {
         let schedule = Schedule::parse(schedule, TimeZone::get(zone).unwrap()).unwrap();
         let mut at: Timestamp = from.parse().unwrap();

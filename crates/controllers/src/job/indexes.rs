@@ -72,6 +72,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn spoiled_indexes_are_read_as_some_that_there_are() {
+        let corpus = [b"0-2,5,7,8".to_vec(), b"3,1-2147483647".to_vec()];
+        corten_fuzz::spoil("job indexes", &corpus, |input| {
+            let read = Indexes::parse(&String::from_utf8_lossy(input), 100);
+            assert!(read.0.iter().all(|index| (0..100).contains(index)), "{read}");
+            assert_eq!(Indexes::parse(&read.to_string(), 100), read);
+        });
+    }
+
+    #[test]
     fn indexes_are_written_in_runs() {
         let indexes = Indexes([0, 1, 2, 5, 7, 8].into());
         assert_eq!(indexes.to_string(), "0-2,5,7,8");

@@ -82,14 +82,21 @@ pub async fn run(context: Context) {
     .await;
 }
 
-/// New quotas and those that limit something else now. What admission writes to a status must not be counted again:
-/// the object it made room for is not stored yet.
+/// New quotas, those that limit something else now, and those whose status says another limit than they have (upstream
+/// finds that out every five minutes). What admission counts in a status must not be counted again: the object it made
+/// room for is not stored yet.
 fn queue_changed(quotas: &Informer<ResourceQuota>, queue: &Queue<Key>) {
     let queue = queue.clone();
     quotas.on_event(move |event| match &event {
-        Event::Updated { old, new } if old.spec == new.spec => {}
+        Event::Updated { old, new } if old.spec == new.spec && !is_misstated(new) => {}
         other => queue.add(Key::of(&**other.object())),
     });
+}
+
+fn is_misstated(quota: &ResourceQuota) -> bool {
+    let limits = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+    let said = quota.status.as_ref().and_then(|status| status.hard.as_ref());
+    limits != said
 }
 
 /// Kinds of which only the number counts, and whose objects the process watches anyway.

@@ -7,4 +7,5 @@ mod objects;
 mod openapi;
 mod properties;
 mod rules;
+mod spoiled;
 mod versions;

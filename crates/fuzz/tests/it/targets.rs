@@ -5,10 +5,7 @@ fn rounds(name: &str) {
         .iter()
         .find(|target| target.name == name)
         .unwrap();
-    let rounds = std::env::var("CORTEN_FUZZ_ROUNDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    corten_fuzz::run(target, rounds.unwrap_or(corten_fuzz::ROUNDS), 36);
+    corten_fuzz::run(target, corten_fuzz::rounds(), 36);
 }
 
 macro_rules! targets {
@@ -30,6 +27,8 @@ targets! {
     labels "labels"
     fields "fields"
     quantities "quantity"
+    times "time"
+    api_versions "api-version"
     json_patches "json-patch"
     strategic_patches "strategic"
     spoiled_values "values"

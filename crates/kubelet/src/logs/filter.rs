@@ -84,6 +84,31 @@ impl Filter {
 mod tests {
     use super::*;
 
+    /// No more comes out than was asked for and than there was.
+    #[test]
+    fn spoiled_logs_are_read() {
+        let corpus = [
+            LOG.join("\n").into_bytes(),
+            b"2026-01-01T00:00:01Z stdout P:x ".to_vec(),
+        ];
+        let full = Options {
+            timestamps: true,
+            since: "2026-01-01T00:00:02Z".parse().ok(),
+            limit_bytes: Some(20),
+            ..Options::default()
+        };
+        corten_fuzz::spoil("CRI log", &corpus, |input| {
+            for options in [&full, &Options::default()] {
+                let (mut filter, mut out) = (Filter::new(options), Vec::new());
+                for line in input.split(|byte| *byte == b'\n') {
+                    filter.push(line, &mut out);
+                }
+                let limit = options.limit_bytes.unwrap_or(u64::MAX);
+                assert!(out.len() as u64 <= limit && out.len() <= input.len() + 1);
+            }
+        });
+    }
+
     const LOG: [&str; 4] = [
         "2026-01-01T00:00:01Z stdout F one",
         "2026-01-01T00:00:02Z stderr P t",

@@ -25,6 +25,9 @@ use crate::watch::WatchEvent;
 const RING_EVENTS_MAX: usize = 4096;
 /// Bytes of objects those events keep alive.
 const RING_BYTES_MAX: usize = 8 << 20;
+/// How many times `tidy` finds an event before it is dropped: at one every 30 s that is upstream's 75 s for which its
+/// watch cache keeps events, and a little more. Who was away for longer reads the store's history.
+const RING_TIDIES: usize = 3;
 /// Snapshots kept for the following pages of lists; older ones are read from the store.
 const PINNED_SNAPSHOTS_MAX: usize = 8;
 
@@ -44,6 +47,8 @@ struct State {
     ring_bytes: usize,
     /// Every event after this revision is in the ring.
     ring_after: u64,
+    /// The newest event at each of the last tidies, oldest first.
+    aged: [u64; RING_TIDIES],
     watchers: Watchers,
     pinned: VecDeque<(u64, Arc<Snapshot>)>,
     /// Served no longer: watches end.
@@ -71,6 +76,7 @@ impl Cache {
             ring: VecDeque::new(),
             ring_bytes: 0,
             ring_after: revision,
+            aged: [revision; RING_TIDIES],
             watchers: Watchers::default(),
             pinned: VecDeque::new(),
             closed: false,
@@ -170,9 +176,10 @@ impl Cache {
             .map(|(_, snapshot)| Arc::clone(snapshot))
     }
 
-    /// Drops pinned snapshots the store would no longer serve, and watchers that have gone.
+    /// Drops pinned snapshots the store would no longer serve, watchers that have gone, and events that are old.
     pub fn tidy(&self, compacted: u64) {
         let mut state = self.state.lock();
+        state.age();
         state.pinned.retain(|(revision, _)| *revision >= compacted);
         state.watchers.drop_closed();
     }
@@ -208,11 +215,72 @@ impl State {
         self.ring_bytes += event.bytes();
         self.ring.push_back(event);
         while self.ring.len() > RING_EVENTS_MAX || self.ring_bytes > RING_BYTES_MAX {
-            let Some(oldest) = self.ring.pop_front() else {
+            if !self.forget_oldest() {
                 return;
-            };
-            self.ring_bytes -= oldest.bytes();
-            self.ring_after = oldest.revision;
+            }
         }
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let Some(oldest) = self.ring.pop_front() else {
+            return false;
+        };
+        self.ring_bytes -= oldest.bytes();
+        self.ring_after = oldest.revision;
+        true
+    }
+
+    /// Drops the events that were there `RING_TIDIES` tidies ago.
+    fn age(&mut self) {
+        let newest = self.ring.back().map_or(self.ring_after, |event| event.revision);
+        self.aged.rotate_left(1);
+        let old = std::mem::replace(&mut self.aged[RING_TIDIES - 1], newest);
+        while self.ring.front().is_some_and(|event| event.revision <= old) {
+            self.forget_oldest();
+        }
+        if self.ring.len() < self.ring.capacity() / 4 {
+            self.ring.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::{Cache, Change, RING_TIDIES, Snapshot};
+    use crate::metrics::Metrics;
+    use crate::object::Object;
+    use crate::strategy::for_resource;
+
+    fn change(cache: &Cache, revision: u64) {
+        let change = Change {
+            key: Arc::from("a"),
+            revision,
+            object: Some(Arc::new(Object::bookmark("{}".into(), revision))),
+        };
+        cache.apply(vec![change], &Metrics::default());
+    }
+
+    /// What nobody resumes from is not kept because nothing else happens to push it out.
+    #[test]
+    fn events_leave_when_they_are_old() {
+        let cache = Cache::new(&for_resource("", "configmaps"), Snapshot::default(), 1);
+        let oldest = || cache.state.lock().ring_after;
+        change(&cache, 2);
+        change(&cache, 3);
+        cache.tidy(0);
+        change(&cache, 4);
+        for _ in 1..RING_TIDIES {
+            cache.tidy(0);
+        }
+        assert_eq!(oldest(), 1);
+        cache.tidy(0);
+        assert_eq!(oldest(), 3);
+        cache.tidy(0);
+        assert_eq!(oldest(), 4);
+        assert_eq!(cache.state.lock().ring.capacity(), 0);
+        assert!(cache.get("a").is_some());
     }
 }

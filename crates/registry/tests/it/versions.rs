@@ -23,6 +23,18 @@ fn renamed(mut object: Value, version: &str) -> Value {
 
 #[async_trait]
 impl Versions for Renamed {
+    fn all(&self, _subresource: &str) -> Vec<String> {
+        vec!["example.com/v1".to_owned(), "example.com/v2".to_owned()]
+    }
+
+    async fn to_version(&self, object: Value, _api_version: &str) -> Result<Value> {
+        Ok(object)
+    }
+
+    fn overlay(&self, object: &Value, _configuration: &Value) -> std::result::Result<Value, String> {
+        Ok(object.clone())
+    }
+
     fn head(&self) -> &[u8] {
         match self.own {
             "v1" => br#"{"kind":"Widget","apiVersion":"example.com/v1","#,

@@ -181,6 +181,23 @@ mod tests {
     use super::*;
     use crate::cri::Int64Value;
 
+    #[test]
+    fn spoiled_accounts_are_read() {
+        let corpus = [
+            b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:\n".to_vec(),
+            b"app:x:1000:app,b\n".to_vec(),
+        ];
+        corten_fuzz::spoil("accounts", &corpus, |input| {
+            let text = String::from_utf8_lossy(input);
+            let accounts = super::Accounts::parse(&text, &text);
+            let _ = (
+                accounts.user("app"),
+                accounts.group("app"),
+                accounts.memberships("b").count(),
+            );
+        });
+    }
+
     fn accounts() -> Accounts {
         Accounts::parse(
             "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/srv:/bin/sh\n",

@@ -162,6 +162,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn spoiled_documents_are_read_or_refused() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest]},
+            "config": {"Env": ["A=b"], "Cmd": ["x"], "User": "1:2", "ExposedPorts": {"80/tcp": {}}, "StopSignal": "SIGINT",
+                "Healthcheck": {"Test": ["CMD", "x"], "Interval": 3}}
+        });
+        let descriptor = serde_json::json!({"mediaType": "x", "digest": digest, "size": 3, "annotations": {"a": "b"},
+            "platform": {"architecture": "amd64", "os": "linux", "variant": "v8"}});
+        let manifest = serde_json::json!({"schemaVersion": 2, "config": descriptor, "layers": [descriptor]});
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [descriptor, descriptor]});
+        let corpus = [config, manifest, index].map(|document| document.to_string().into_bytes());
+        corten_fuzz::spoil("image documents", &corpus, |input| {
+            if let Ok(config) = super::ImageConfig::parse(input) {
+                let _ = config.check_platform("x");
+            }
+            if let Ok(manifest) = super::Manifest::parse(input)
+                && manifest.is_index()
+            {
+                let _ = manifest.choose("x");
+            }
+        });
+    }
+
+    #[test]
     fn dockers_nulls() {
         let text = br#"{"architecture":"amd64","os":"linux","config":{"Cmd":null,"Env":["A=b"],"User":"app"},
             "rootfs":{"type":"layers","diff_ids":["sha256:x"]}}"#;

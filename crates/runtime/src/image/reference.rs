@@ -166,6 +166,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn spoiled_names_are_refused_or_stay() {
+        let corpus = [
+            "busybox",
+            "registry.test:5000/a/b:1.2",
+            "docker.io/library/x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        ];
+        let corpus: Vec<Vec<u8>> = corpus.iter().map(|name| name.as_bytes().to_vec()).collect();
+        corten_fuzz::spoil("image reference", &corpus, |input| {
+            let name = String::from_utf8_lossy(input);
+            if let Ok(read) = super::Reference::parse(&name) {
+                assert_eq!(
+                    super::Reference::parse(&read.to_string()).ok(),
+                    Some(read),
+                    "{name}"
+                );
+            }
+        });
+    }
+
+    #[test]
     fn normalised_as_docker_does() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let pairs = [

@@ -9,4 +9,5 @@ mod lifecycle;
 mod node;
 mod recovery;
 mod registry;
+mod spoiled;
 mod streaming;

@@ -21,7 +21,7 @@ use compare::Comparison;
 use custom::CustomType;
 use managed::{Entry, Id, Operation};
 pub use managed::{Managers, manager_name};
-pub use overlay::overlay;
+pub use overlay::{overlay, overlay_custom};
 pub use set::Set;
 use shape::Node;
 

@@ -4,6 +4,7 @@
 use corten_meta::GroupVersionKind;
 use serde_json::Value;
 
+use super::custom::CustomType;
 use super::shape::{Leaf, Node, element_of};
 use super::{merge, validate};
 use crate::types::type_of;
@@ -17,7 +18,19 @@ pub fn overlay(kind: &GroupVersionKind, object: &Value, configuration: &Value) -
         maps(&mut merged, configuration, "").map_err(|path| refused(&[path]))?;
         return Ok(merged);
     };
-    let node = Node::of(id);
+    overlaid(Node::of(id), object, configuration)
+}
+
+/// [`overlay`] for a custom resource with this schema.
+pub fn overlay_custom(
+    schema: &dyn CustomType,
+    object: &Value,
+    configuration: &Value,
+) -> Result<Value, String> {
+    overlaid(Node::of_custom(schema, false), object, configuration)
+}
+
+fn overlaid(node: Node<'_>, object: &Value, configuration: &Value) -> Result<Value, String> {
     let errors = validate::errors(node, configuration);
     if !errors.is_empty() {
         let text = joined(&errors);
@@ -47,16 +60,15 @@ fn refused(paths: &[String]) -> String {
 }
 
 fn find_atomics(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
-    match (node, value) {
-        (Node::Leaf(Leaf::Whole(_)), Value::Object(_) | Value::Array(_)) => out.push(path.to_owned()),
-        (Node::Struct(_) | Node::Map(_), Value::Object(members)) => {
+    match value {
+        Value::Object(members) if node.is_map() => {
             for (name, member) in members {
                 if let Some(child) = node.child(&format!("f:{name}")) {
                     find_atomics(child, member, &format!("{path}.{name}"), out);
                 }
             }
         }
-        (Node::Keyed(..), Value::Array(items)) => {
+        Value::Array(items) if node.is_list() => {
             for (at, item) in items.iter().enumerate() {
                 let child = element_of(&node, item)
                     .ok()
@@ -65,6 +77,9 @@ fn find_atomics(node: Node, value: &Value, path: &str, out: &mut Vec<String>) {
                     find_atomics(child, item, &format!("{path}[{at}]"), out);
                 }
             }
+        }
+        Value::Object(_) | Value::Array(_) if !matches!(node, Node::Leaf(Leaf::Scalar(_))) => {
+            out.push(path.to_owned());
         }
         _ => {}
     }

@@ -4,7 +4,7 @@
 use corten_meta::GroupVersionKind;
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, Document, info, paths, proto, reached, v2_value};
+use super::{Dialect, Document, info, paths, reached, v2_value};
 use crate::types::{TypeId, named, type_of};
 
 /// What a kind adds to a document.
@@ -16,7 +16,8 @@ pub struct Fragment {
     pub paths: Map<String, Value>,
 }
 
-fn merged(fragments: &[Fragment]) -> Value {
+/// The whole API with these fragments as OpenAPI v2; [`super::v2_document`] makes a document of it.
+pub fn v2_with(fragments: &[Fragment]) -> Value {
     let mut all = v2_value();
     for (key, part) in [("definitions", 0), ("paths", 1)] {
         let Some(known) = all[key].as_object_mut() else {
@@ -35,16 +36,6 @@ fn merged(fragments: &[Fragment]) -> Value {
         }
     }
     all
-}
-
-/// The whole API with these fragments as OpenAPI v2 JSON.
-pub fn v2_with(fragments: &[Fragment]) -> Document {
-    Document::new(merged(fragments).to_string().as_bytes())
-}
-
-/// The whole API with these fragments as OpenAPI v2 in protobuf.
-pub fn v2_with_protobuf(fragments: &[Fragment]) -> Document {
-    Document::new(&proto::document(&merged(fragments)))
 }
 
 /// One group and version that only has custom resources, as OpenAPI v3 JSON.

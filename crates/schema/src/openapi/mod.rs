@@ -10,7 +10,7 @@ mod paths;
 mod proto;
 mod roots;
 
-pub use custom::{Fragment, v2_with, v2_with_protobuf, v3_of};
+pub use custom::{Fragment, v2_with, v3_of};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
