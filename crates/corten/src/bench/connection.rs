@@ -50,6 +50,11 @@ impl Connection {
         path: &str,
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Response<Incoming>> {
+        if self.sender.is_closed() {
+            // Servers close connections that have been idle.
+            let access = Arc::clone(&self.access);
+            *self = Self::open(&access).await?;
+        }
         let content = if method == "PATCH" {
             "application/merge-patch+json"
         } else {
@@ -84,15 +89,6 @@ impl Connection {
             length += frame?.data_ref().map_or(0, Bytes::len);
         }
         Ok(length)
-    }
-
-    /// Opens it again if the server has closed it.
-    pub(super) async fn mend(&mut self) -> anyhow::Result<()> {
-        if self.sender.is_closed() {
-            let access = Arc::clone(&self.access);
-            *self = Self::open(&access).await?;
-        }
-        Ok(())
     }
 
     /// One GET and its answer.

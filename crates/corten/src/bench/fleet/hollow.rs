@@ -127,15 +127,12 @@ async fn renew(mut connection: Connection, nodes: Vec<String>) -> anyhow::Result
         for name in &nodes {
             let spec = json!({"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now});
             let lease = json!({"metadata": {"name": name}, "spec": spec}).to_string();
-            let sent = if first {
+            // One heartbeat may be missed.
+            let _ = if first {
                 connection.send("POST", path, lease).await
             } else {
                 connection.send("PATCH", &format!("{path}/{name}"), lease).await
             };
-            // One heartbeat may be missed.
-            if sent.is_err() {
-                connection.mend().await?;
-            }
         }
         first = false;
         tokio::time::sleep(RENEW).await;
