@@ -13,7 +13,7 @@ use crate::apply::{Ownership, may_create};
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::custom::CustomKind;
-use crate::options::{For, WriteOptions};
+use crate::options::{For, Validation, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
 use crate::verbs::write::{check_name, check_namespace};
@@ -92,6 +92,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     };
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
+    let repeated = Repeated::in_configuration(kind, &options, &body);
     let ownership = Ownership::new(&call, &served, &options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let subresource = served.subresource(&call.info.subresource);
@@ -106,7 +107,10 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             let mut current = live.clone();
             convert::to_served(&served, &mut current);
             let mut wanted = if kind == PatchType::Apply {
-                ownership.apply(&call, &served, &current, &patch.document, options.force)?
+                let applied = ownership.apply(&call, &served, &current, &patch.document, options.force)?;
+                // As upstream, only after conflicts.
+                repeated.refuse()?;
+                applied
             } else {
                 if live.is_null() {
                     return Err(Status::not_found(&served.schema.group_resource(), name));
@@ -138,12 +142,47 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     };
     call.take_notes(&ctx);
     let updated = updated?;
+    repeated.warn(&call);
     let code = if updated.created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
     answer_object(&call, &served, code, &updated.object, accepted)
+}
+
+/// A key that stands twice in an applied configuration.
+struct Repeated {
+    text: Option<String>,
+    strict: bool,
+}
+
+impl Repeated {
+    fn in_configuration(kind: PatchType, options: &WriteOptions, body: &[u8]) -> Self {
+        let looked_for = kind == PatchType::Apply && options.validation != Validation::Ignore;
+        let found = looked_for
+            .then(|| corten_schema::decode::repeated_key(body))
+            .flatten();
+        Self {
+            text: found.map(|text| format!("error converting YAML to JSON: {text}")),
+            strict: options.validation == Validation::Strict,
+        }
+    }
+
+    fn refuse(&self) -> Result<(), Status> {
+        match &self.text {
+            Some(text) if self.strict => {
+                Err(Status::bad_request(format!("error strict decoding YAML: {text}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn warn(self, call: &Call) {
+        if let Some(text) = self.text {
+            call.warn(text);
+        }
+    }
 }
 
 /// A parsed patch, ready to be applied any number of times.
