@@ -93,11 +93,9 @@ impl Iterator for Frames {
             return Some(long);
         }
         if let Some(mut source) = self.source.take() {
-            if self.waiting.is_none() {
-                if source.read(|object| self.take(object)) && self.waiting.is_none() {
-                    self.frame.extend_from_slice(b"]}\n");
-                    return Some(std::mem::take(&mut self.frame).into());
-                }
+            if self.waiting.is_none() && source.read(|object| self.take(object)) && self.waiting.is_none() {
+                self.frame.extend_from_slice(b"]}\n");
+                return Some(std::mem::take(&mut self.frame).into());
             }
             self.source = Some(source);
         }
