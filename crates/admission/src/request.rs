@@ -197,6 +197,10 @@ impl<'a> Request<'a> {
         if is_own_kind && self.stored.api_version() != kind.api_version() {
             changed = self.convert(changed, &self.stored).await?;
         }
+        // What the schema does not know is pruned, as from a client's body.
+        if let Some(shaped) = self.versions().and_then(|versions| versions.read(&changed)) {
+            changed = shaped;
+        }
         *object = changed;
         Ok(())
     }

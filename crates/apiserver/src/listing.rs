@@ -164,14 +164,24 @@ fn of_core_events(selector: fields::Selector) -> Result<fields::Selector, Status
         "reportingController" => Some("reportingComponent".to_owned()),
         _ => {
             let part = field.strip_prefix("regarding.")?;
-            REGARDING.contains(&part).then(|| format!("involvedObject.{part}"))
+            REGARDING
+                .contains(&part)
+                .then(|| format!("involvedObject.{part}"))
         }
     };
     let unknown = |field| Status::bad_request(format!("field label not supported: {field}"));
     selector.renamed(core).map_err(unknown)
 }
 
-const REGARDING: [&str; 7] = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
+const REGARDING: [&str; 7] = [
+    "kind",
+    "namespace",
+    "name",
+    "uid",
+    "apiVersion",
+    "resourceVersion",
+    "fieldPath",
+];
 
 #[cfg(test)]
 mod tests {

@@ -174,8 +174,9 @@ pub(super) fn judge_resize(input: &Input<'_>, memory: &mut Memory) {
     let resize = &mut memory.resize;
     match resources::beyond(input.pod, input.node).filter(|_| differs) {
         Some((name, requested, capacity)) => {
-            let message =
-                format!("Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}");
+            let message = format!(
+                "Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}"
+            );
             resize.pending = Some(("Infeasible".into(), message));
             resize.in_progress = None;
         }

@@ -18,8 +18,8 @@ use super::ipam::Ipam;
 use crate::error::{Context, Result};
 use crate::ids::ClusterId;
 use crate::nft::{
-    Data, Element, Expr, Hook, Nft, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT, Reg, SetSpec, Transaction,
-    Verdict, ty,
+    Data, Element, Expr, Hook, Nft, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT, Reg, SetSpec,
+    Transaction, Verdict, ty,
 };
 use crate::proxy::{Key, load_key};
 
@@ -55,7 +55,10 @@ impl HostPort {
     }
 
     fn text(&self) -> String {
-        format!("{}:{}:{}:{}", self.host_ip, self.protocol, self.host_port, self.pod_port)
+        format!(
+            "{}:{}:{}:{}",
+            self.host_ip, self.protocol, self.host_port, self.pod_port
+        )
     }
 }
 
@@ -79,7 +82,11 @@ impl HostPorts {
                 continue;
             }
             let target = std::fs::read_link(entry.path()).unwrap_or_default();
-            let ports = target.to_string_lossy().split(',').filter_map(HostPort::parse).collect();
+            let ports = target
+                .to_string_lossy()
+                .split(',')
+                .filter_map(HostPort::parse)
+                .collect();
             pods.insert(name, ports);
         }
         let ports = Self { dir, cluster, pods };
@@ -129,8 +136,14 @@ impl HostPorts {
                 elements.insert(key.bytes(), Data::Value(backend));
             }
         }
-        let elements: Vec<Element> = elements.into_iter().map(|(k, data)| Element::new(k, data)).collect();
-        let pods: Vec<Element> = pods.iter().map(|ip| Element::key([ip.octets(), ip.octets()].concat())).collect();
+        let elements: Vec<Element> = elements
+            .into_iter()
+            .map(|(k, data)| Element::new(k, data))
+            .collect();
+        let pods: Vec<Element> = pods
+            .iter()
+            .map(|ip| Element::key([ip.octets(), ip.octets()].concat()))
+            .collect();
         let mut transaction = Transaction::new(&self.cluster.port_table());
         install(&mut transaction, self.cluster);
         transaction.add_elements(MAP, &elements);
@@ -158,7 +171,10 @@ fn install(t: &mut Transaction, cluster: ClusterId) {
     from_itself.extend([
         Expr::SourceAddress(Reg(0)),
         Expr::DestinationAddress(Reg(1)),
-        Expr::InSet { set: PODS, key: Reg(0) },
+        Expr::InSet {
+            set: PODS,
+            key: Reg(0),
+        },
         Expr::Masquerade,
     ]);
     t.rule("postrouting", &from_itself);

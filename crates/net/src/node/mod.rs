@@ -180,7 +180,9 @@ impl NodeNet {
             return Err(Error::Invalid(format!("sandbox {sandbox} has no address")));
         };
         pod::route_loopback(&mut inner.rt, self.config.cluster, ip)?;
-        inner.host_ports.publish(&mut inner.nft, &inner.ipam, sandbox, ports)
+        inner
+            .host_ports
+            .publish(&mut inner.nft, &inner.ipam, sandbox, ports)
     }
 
     /// Addresses of a sandbox that is set up.

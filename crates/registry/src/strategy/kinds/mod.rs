@@ -158,7 +158,13 @@ impl Strategy for Rules {
         self.selectable
             .iter()
             .map(|field| super::selectable::text_at(object, field))
-            .map(|text| if text.is_empty() { self.absent.to_owned() } else { text })
+            .map(|text| {
+                if text.is_empty() {
+                    self.absent.to_owned()
+                } else {
+                    text
+                }
+            })
             .collect()
     }
 }
