@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CORTEN := $(TARGET)/release/corten
 
-.PHONY: build up down test packages fmt clippy tidy deny unit e2e bench
+.PHONY: build up down test packages packages-build fmt clippy tidy deny unit e2e documents bench
 
 build: packages-build
 	cargo build --release --locked --package corten
@@ -39,8 +39,11 @@ unit:
 	@# nextest where there is one: it shows each test's time. Plain cargo runs the same tests.
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --locked --no-fail-fast; else cargo test --workspace --locked --no-fail-fast; fi
 
-e2e: build
-	CORTEN=$(abspath $(CORTEN)) e2e/run.sh
+e2e: build documents
+	CORTEN=$(abspath $(CORTEN)) CORTEN_DOCUMENTS=$(abspath $(TARGET))/documents e2e/run.sh
+
+documents:
+	hack/documents.sh $(TARGET)/documents
 
 bench: build
 	$(CORTEN) bench

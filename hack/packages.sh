@@ -5,9 +5,9 @@ set -euo pipefail
 
 # cc and ld for the crates that carry C (ring, zstd-sys, mimalloc).
 build=(gcc libc6-dev make)
-# busybox-static, nginx-light and redis-server: what test images are made of. iproute2, nftables: tests look from outside at what Corten did.
+# busybox-static, nginx-light, perl and redis-server: what test images are made of. iproute2, nftables: tests look from outside at what Corten did.
 # docker-registry: a real registry to pull from; openssl: the key and signatures of its bearer tokens. python3: test tools.
-tests=(busybox-static wget nginx-light redis-server iproute2 nftables docker-registry openssl python3 procps util-linux)
+tests=(busybox-static wget nginx-light redis-server iproute2 nftables docker-registry openssl perl python3 procps util-linux)
 
 want=("${build[@]}")
 [ "${1:-build}" = test ] && want+=("${tests[@]}")

@@ -85,8 +85,28 @@ class Cluster:
     def apply(self, text, *args):
         return self.kubectl("apply", "-f", "-", *args, stdin=text)
 
+    def replace_raw(self, path, change):
+        """Reads the object at an API path, lets `change` alter it, and writes it back there: kubectl's own patch knows no
+        subresources before 1.24."""
+        found = json.loads(self.out("get", "--raw", path))
+        change(found)
+        return self.kubectl("replace", "--raw", path, "-f", "-", stdin=json.dumps(found))
+
     def wait(self, what, condition, *args, timeout=DEADLINE_S):
+        if condition.startswith("jsonpath="):
+            return self.wait_value(what, condition[len("jsonpath="):], *args, timeout=timeout)
         return self.kubectl("wait", what, f"--for={condition}", f"--timeout={timeout}s", *args, timeout=timeout + 5)
+
+    def wait_value(self, what, wanted, *args, timeout=DEADLINE_S):
+        """Until `{.field.field}=VALUE` of an object holds; kubectl's own wait knows no paths before 1.23."""
+        path, value = wanted.split("=", 1)
+
+        def holds(found):
+            for field in path.strip("{.}").split("."):
+                found = found.get(field) if isinstance(found, dict) else None
+            return found is not None and str(found) == value
+
+        return self.watch_until(holds, what, *args, timeout=timeout)
 
     def rollout(self, what, *args, timeout=DEADLINE_S):
         return self.out("rollout", "status", what, f"--timeout={timeout}s", *args, timeout=timeout + 5)
@@ -99,7 +119,7 @@ class Cluster:
 
     def watch_until(self, predicate, *args, timeout=DEADLINE_S):
         """Follows `kubectl get ARGS -w -o json` until an object satisfies the predicate, and returns it."""
-        process = subprocess.Popen([KUBECTL, "get", *args, "-w", "-o", "json"], env=self.env,
+        process = subprocess.Popen([KUBECTL, "get", *by_selector(args), "-w", "-o", "json"], env=self.env,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         decoder, text, end = json.JSONDecoder(), "", time.monotonic() + timeout
         try:
@@ -121,6 +141,15 @@ class Cluster:
         finally:
             process.kill()
             process.communicate()
+
+
+def by_selector(args):
+    """TYPE NAME and TYPE/NAME as a selector: kubectl drops what changes between its get of one object and its watch."""
+    kind, _, name = args[0].partition("/")
+    rest = list(args[1:])
+    if not name and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+    return [kind, *rest] + ([f"--field-selector=metadata.name={name}"] if name else [])
 
 
 def wait_readable(descriptor, timeout=DEADLINE_S):

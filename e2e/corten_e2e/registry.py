@@ -26,7 +26,7 @@ class Registry:
         self.directory = tempfile.TemporaryDirectory(prefix="corten-registry-")
         self.address = f"127.0.0.1:{free_port()}"
         self.credentials = htpasswd is not None
-        config = f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {self.directory.name}/data}}}}\n"
+        config = f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {self.directory.name}/data}}}}\n"
         config += f"http: {{addr: '{self.address}'}}\n"
         if htpasswd:
             path = os.path.join(self.directory.name, "htpasswd")

@@ -79,16 +79,22 @@ class Custom(unittest.TestCase):
         self.assertIn("spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10", answer.stderr)
         unknown = OBJECT.replace("replicas: 2", "replica: 2").replace("mine", "other")
         answer = self.cluster.kubectl("apply", "-f", "-", stdin=unknown, check=False)
-        self.assertIn('unknown field "spec.replica"', answer.stderr)
+        # kubectl before 1.25 checks by OpenAPI itself and has words of its own.
+        self.assertRegex(answer.stderr, r'unknown field "(spec\.)?replica"')
 
     def test_scale(self):
         self.cluster.kubectl("scale", "crontab", "mine", "--replicas=5")
         self.assertEqual(self.value(".spec.replicas"), "5")
 
     def test_status_is_a_subresource(self):
-        patch = '{"spec":{"replicas":9},"status":{"phase":"Up"}}'
+        def change(found):
+            found["spec"]["replicas"] = 9
+            found["status"] = {"phase": "Up"}
+
         before = self.value(".spec.replicas")
-        self.cluster.kubectl("patch", "ct", "mine", "--subresource=status", "--type=merge", "-p", patch)
+        path = self.cluster.get("ct", "mine")
+        path = f"/apis/{path['apiVersion']}/namespaces/{path['metadata']['namespace']}/crontabs/mine/status"
+        self.cluster.replace_raw(path, change)
         self.assertEqual(self.value(".status.phase"), "Up")
         self.assertEqual(self.value(".spec.replicas"), before)
 

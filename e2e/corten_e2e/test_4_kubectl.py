@@ -62,7 +62,7 @@ class Kubectl(unittest.TestCase):
 
     def test_version(self):
         text = self.out("version")
-        for line in (r"Client Version: v", r"Server Version: v1\.36\."):
+        for line in (r"Client Version: .*v1", r"Server Version: .*v1\.36\."):
             self.assertRegex(text, line)
 
     def test_describe(self):
@@ -108,6 +108,8 @@ class Kubectl(unittest.TestCase):
         ended = lambda pod: pod["status"].get("phase") == "Succeeded"
         pod = self.cluster.watch_until(ended, "pod", "once", "-n", "cli")
         pod["spec"]["containers"][0]["image"] = shared.WEB
+        # The kubelet may write once more.
+        del pod["metadata"]["resourceVersion"]
         self.cluster.kubectl("replace", "-n", "cli", "-f", "-", stdin=json.dumps(pod))
         self.assertEqual(self.cluster.get("pod", "once", "-n", "cli")["spec"]["containers"][0]["image"], shared.WEB)
 
@@ -123,14 +125,12 @@ class Kubectl(unittest.TestCase):
         for count in (2, 1):
             self.out("scale", "replicationcontroller", "sc", f"--replicas={count}")
             self.cluster.wait("replicationcontroller/sc", "jsonpath={.status.readyReplicas}=" + str(count), "-n", "cli")
-        self.out("delete", "replicationcontroller", "sc")
-        left = lambda: self.out("get", "pods", "-l", "app=sc", "-o", "name").split()
-        self.cluster.kubectl("wait", "pods", "-l", "app=sc", "--for=delete", "--timeout=30s", "-n", "cli")
-        self.assertEqual(left(), [])
+        self.out("delete", "replicationcontroller", "sc", "--cascade=foreground")
+        self.assertEqual(self.out("get", "pods", "-l", "app=sc", "-o", "name").split(), [])
 
     def test_explain(self):
         text = self.out("explain", "pod.spec.containers.livenessProbe")
-        self.assertRegex(text, r"FIELD: livenessProbe <Probe>")
+        self.assertRegex(text, r"(FIELD|RESOURCE): livenessProbe <(Probe|Object)>")
         self.assertRegex(text, r"initialDelaySeconds\s+<integer>")
 
     def proxy(self, *args):

@@ -272,8 +272,9 @@ class Pods(unittest.TestCase):
         spec = {"terminationGracePeriodSeconds": 0, "containers": [{**KEY, "command": ["sleep", "1000"]}]}
         self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "joined", "namespace": NS}, "spec": spec}))
         self.cluster.wait("pod/joined", "condition=Ready", "-n", NS)
-        patch = {"spec": {"ephemeralContainers": [{**KEY, "name": "guest", "command": ["sh", "-c", "echo guest; sleep 1000"]}]}}
-        self.cluster.kubectl("patch", "pod", "joined", "-n", NS, "--subresource=ephemeralcontainers", "-p", json.dumps(patch))
+        guest = {**KEY, "name": "guest", "command": ["sh", "-c", "echo guest; sleep 1000"]}
+        self.cluster.replace_raw(f"/api/v1/namespaces/{NS}/pods/joined/ephemeralcontainers",
+                                 lambda pod: pod["spec"].update(ephemeralContainers=[guest]))
         runs = lambda pod: "running" in (pod["status"].get("ephemeralContainerStatuses") or [{}])[0].get("state", {})
         pod = self.cluster.watch_until(runs, "pod", "joined", "-n", NS)
         self.assertEqual(pod["spec"]["ephemeralContainers"][0]["name"], "guest")

@@ -186,6 +186,9 @@ impl<'a> Request<'a> {
     /// Where it cannot be read or converted.
     pub async fn take_back(&self, kind: &GroupVersionKind, changed: Value, object: &mut Value) -> Result<()> {
         let mut changed = read(kind, changed)?;
+        if corten_schema::type_of(kind).is_none() {
+            self.attributes.resource.strategy.read_again(&mut changed)?;
+        }
         if let Some(view) = self.view() {
             view.put(&changed, object);
             return Ok(());
@@ -279,7 +282,7 @@ fn kind_of(own: &GroupVersionKind, plural: &str, subresource: Subresource) -> Gr
         .map_or_else(|| row.gvk(), |sub| sub.gvk(row))
 }
 
-/// Reads a changed object as its kind. Custom resources have no type here; their own schema looks at them later.
+/// Reads a changed object as its kind. Custom resources have no type here: their strategy reads them.
 pub(crate) fn read(kind: &GroupVersionKind, changed: Value) -> Result<Value> {
     let Some(id) = corten_schema::type_of(kind) else {
         return Ok(changed);

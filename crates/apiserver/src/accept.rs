@@ -57,7 +57,7 @@ impl Call {
             Err(Refused::Conversion) => Err(Status::not_acceptable(&types)),
             Err(Refused::Type) => {
                 let mut all = types.to_vec();
-                if matches!(self.info.verb.as_str(), "list" | "watch") {
+                if matches!(&*self.info.verb, "list" | "watch") {
                     all.extend(STREAMS);
                 }
                 let text = format!(

@@ -12,7 +12,7 @@ use crate::server::Inner;
 /// 403 with upstream's text.
 pub fn authorize(call: &Call) -> Result<(), Status> {
     let info = &call.info;
-    let selector = match info.verb.as_str() {
+    let selector = match &*info.verb {
         "list" | "watch" | "deletecollection" => {
             fields::Selector::parse(call.query.text("fieldSelector")).ok()
         }

@@ -1,6 +1,5 @@
-//! Response bodies: one buffer, a run of shared buffers, or a stream.
+//! Response bodies: one buffer, frames made while they are sent, or a stream.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -47,19 +46,14 @@ where
 
 type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
-/// A response body. Lists are runs of the watch cache's own buffers, so no list is ever copied into one allocation.
+/// A response body. Lists are frames, so that no list is ever copied into one allocation.
 pub enum Body {
     /// Nothing left.
     Empty,
     /// One buffer.
     Full(Bytes),
-    /// Several buffers whose total length is known.
-    Chunks {
-        /// What is still to be sent.
-        parts: VecDeque<Bytes>,
-        /// Sum of the lengths of `parts`, bytes.
-        left: u64,
-    },
+    /// A whole answer in frames that are made as they are sent.
+    Frames(Box<dyn Iterator<Item = Bytes> + Send>),
     /// Frames as they come.
     Stream(ByteStream),
     /// A body that keeps something alive (an in-flight permit, a gauge) until it is dropped.
@@ -67,12 +61,6 @@ pub enum Body {
 }
 
 impl Body {
-    /// A run of buffers.
-    pub fn chunks(parts: VecDeque<Bytes>) -> Self {
-        let left = parts.iter().map(|p| p.len() as u64).sum();
-        Self::Chunks { parts, left }
-    }
-
     /// A stream of frames.
     pub fn stream(frames: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
         Self::Stream(Box::pin(frames))
@@ -85,6 +73,19 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         Self::stream(http_body_util::BodyDataStream::new(body.map_err(Into::into)))
+    }
+
+    /// As one buffer, where it has frames that are still to be made.
+    pub fn gathered(self) -> Self {
+        match self {
+            Self::Frames(frames) => {
+                let mut whole = Vec::new();
+                frames.for_each(|frame| whole.extend_from_slice(&frame));
+                Self::Full(whole.into())
+            }
+            Self::Held(body, guard) => Self::Held(Box::new(body.gathered()), guard),
+            other => other,
+        }
     }
 
     /// Ends a stream early when `stop` is cancelled; other bodies have an end of their own.
@@ -100,25 +101,6 @@ impl Body {
     pub fn holding(self, guard: impl Send + 'static) -> Self {
         Self::Held(Box::new(self), Box::new(guard))
     }
-}
-
-/// Parts shorter than this are joined into frames of about [`FRAME_BYTES`]: one frame costs more than copying so little.
-const SMALL_BYTES: usize = 8 * 1024;
-const FRAME_BYTES: usize = 32 * 1024;
-
-/// Takes the next frame off a run of buffers: a long buffer as it is, short ones joined.
-pub fn next_chunk(parts: &mut VecDeque<Bytes>) -> Option<Bytes> {
-    let first = parts.pop_front()?;
-    if first.len() >= SMALL_BYTES || parts.front().is_none_or(|b| b.len() >= SMALL_BYTES) {
-        return Some(first);
-    }
-    let mut frame = Vec::with_capacity(FRAME_BYTES);
-    frame.extend_from_slice(&first);
-    while let Some(b) = parts.pop_front_if(|b| b.len() < SMALL_BYTES && frame.len() + b.len() <= FRAME_BYTES)
-    {
-        frame.extend_from_slice(&b);
-    }
-    Some(Bytes::from(frame))
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
@@ -143,10 +125,7 @@ impl http_body::Body for Body {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(b))))
             }
-            Self::Chunks { parts, left } => Poll::Ready(next_chunk(parts).map(|b| {
-                *left -= b.len() as u64;
-                Ok(Frame::data(b))
-            })),
+            Self::Frames(frames) => Poll::Ready(frames.next().map(|frame| Ok(Frame::data(frame)))),
             Self::Stream(s) => s.as_mut().poll_next(cx).map(|o| o.map(|r| r.map(Frame::data))),
             Self::Held(b, _) => Pin::new(&mut **b).poll_frame(cx),
         }
@@ -155,8 +134,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Full(_) | Self::Stream(_) => false,
-            Self::Chunks { parts, .. } => parts.is_empty(),
+            Self::Full(_) | Self::Frames(_) | Self::Stream(_) => false,
             Self::Held(b, _) => b.is_end_stream(),
         }
     }
@@ -165,8 +143,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(b) => SizeHint::with_exact(b.len() as u64),
-            Self::Chunks { left, .. } => SizeHint::with_exact(*left),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Frames(_) | Self::Stream(_) => SizeHint::default(),
             Self::Held(b, _) => b.size_hint(),
         }
     }

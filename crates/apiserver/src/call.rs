@@ -1,5 +1,6 @@
 //! One request on its way through the server: what handlers see.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -37,8 +38,11 @@ pub struct Notes {
 /// See [`Notes`].
 pub type SharedNotes = Arc<Mutex<Notes>>;
 
-/// A request after authentication and authorization.
-pub struct Call {
+/// A request after authentication and authorization. One pointer: it is handed on by value through every handler.
+pub struct Call(Box<Parts>);
+
+/// See [`Call`].
+pub struct Parts {
     /// The server.
     pub server: Arc<Inner>,
     /// What is asked.
@@ -65,6 +69,26 @@ pub struct Call {
     pub audit_id: HeaderValue,
     /// When its head had come.
     pub started: Instant,
+}
+
+impl From<Parts> for Call {
+    fn from(parts: Parts) -> Self {
+        Self(Box::new(parts))
+    }
+}
+
+impl Deref for Call {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
 }
 
 impl Call {

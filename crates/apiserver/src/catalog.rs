@@ -78,12 +78,38 @@ impl Served {
     }
 }
 
-/// Group, version and plural.
-pub type Key = (String, String, String);
+/// Rows by plural name, in each those of all groups and versions: found without making a key.
+#[derive(Default)]
+pub struct Rows(HashMap<&'static str, Vec<Arc<Served>>>);
+
+impl Rows {
+    /// Adds a row; one of the same group, version and plural is replaced.
+    pub fn insert(&mut self, row: Arc<Served>) {
+        let rows = self.0.entry(row.schema.plural).or_default();
+        let same =
+            |s: &Arc<Served>| (s.schema.group, s.schema.version) == (row.schema.group, row.schema.version);
+        match rows.iter().position(same) {
+            Some(at) => rows[at] = row,
+            None => rows.push(row),
+        }
+    }
+
+    /// The row of a path.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
+        let rows = self.0.get(plural)?;
+        rows.iter()
+            .find(|s| s.schema.group == group && s.schema.version == version)
+    }
+
+    /// Every row.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Served>> {
+        self.0.values().flatten()
+    }
+}
 
 /// See the module.
 pub struct Catalog {
-    by_path: HashMap<Key, Arc<Served>>,
+    rows: Rows,
     versions: Vec<(String, String)>,
     custom: ArcSwap<Kinds>,
 }
@@ -91,19 +117,15 @@ pub struct Catalog {
 impl Catalog {
     /// Every built-in resource.
     pub fn builtin(registry: &Registry) -> Self {
-        let served = resources::all().iter().map(|schema| {
-            let key = (
-                schema.group.to_owned(),
-                schema.version.to_owned(),
-                schema.plural.to_owned(),
-            );
-            (key, Arc::new(Served::new(schema, registry)))
-        });
+        let mut rows = Rows::default();
+        for schema in resources::all() {
+            rows.insert(Arc::new(Served::new(schema, registry)));
+        }
         let versions = resources::versions()
             .iter()
             .map(|v| (v.group.to_owned(), v.version.to_owned()));
         Self {
-            by_path: served.collect(),
+            rows,
             versions: versions.collect(),
             custom: ArcSwap::default(),
         }
@@ -111,10 +133,9 @@ impl Catalog {
 
     /// The resource of a path.
     pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Served>> {
-        let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-        match self.by_path.get(&key) {
+        match self.rows.find(group, version, plural) {
             Some(found) => Some(found.clone()),
-            None => self.custom.load().lookup(&key).cloned(),
+            None => self.custom.load().lookup(group, version, plural).cloned(),
         }
     }
 
@@ -126,17 +147,6 @@ impl Catalog {
     /// Replaces the custom kinds.
     pub fn set_custom(&self, kinds: Kinds) {
         self.custom.store(Arc::new(kinds));
-    }
-
-    /// True where the path names a resource.
-    pub fn has(&self, group: &str, version: &str, plural: &str) -> bool {
-        self.lookup(group, version, plural).is_some()
-    }
-
-    /// True where the path names a subresource of a resource.
-    pub fn has_sub(&self, group: &str, version: &str, plural: &str, sub: &str) -> bool {
-        self.lookup(group, version, plural)
-            .is_some_and(|r| r.schema.subresource(sub).is_some())
     }
 
     /// True where the group is served in this version.

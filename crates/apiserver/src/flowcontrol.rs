@@ -176,7 +176,7 @@ impl FlowControl {
         let clock = call.server.registry.clock();
         schema.counts.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&schema.counts.waiting);
-        level.wait(seats, flow, wait, clock).await.map(Some)
+        Box::pin(level.wait(seats, flow, wait, clock)).await.map(Some)
     }
 }
 

@@ -2,7 +2,7 @@
 //! authorization, in-flight bounds, deadline; then routing.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use corten_auth::UserInfo;
@@ -14,7 +14,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, 
 use http::request::Parts;
 
 use crate::body::RequestBody;
-use crate::call::{Call, SharedNotes};
+use crate::call::{self, Call, SharedNotes};
 use crate::limits;
 use crate::peer::{Peer, Proof};
 use crate::query::Query;
@@ -25,6 +25,9 @@ use crate::server::Inner;
 const FLOW_SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const PRIORITY_LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Before authentication.
+static NOBODY: LazyLock<Arc<UserInfo>> = LazyLock::new(Arc::default);
 
 /// Serves one request from head to answer. Never fails: what goes wrong becomes a Status.
 pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer: Arc<Peer>) -> Answer {
@@ -38,11 +41,11 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
         Err(text) => respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n")),
         Ok(info) => {
             let observed = crate::observe::Observed::new(&server, &info, &query);
-            let call = Call {
+            let call = Call::from(call::Parts {
                 upgrade: parts.extensions.remove(),
+                user: NOBODY.clone(),
                 server,
                 info,
-                user: Arc::new(UserInfo::default()),
                 method: parts.method,
                 uri: parts.uri,
                 query,
@@ -52,7 +55,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 notes: notes.clone(),
                 audit_id: audit_id.clone(),
                 started,
-            };
+            });
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
             let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
@@ -158,7 +161,7 @@ async fn guarded(call: Call) -> Result<Answer, Status> {
 
 async fn admitted(mut call: Call) -> Result<Answer, Status> {
     let authenticated = authenticate(&call).await;
-    if let Some(auditor) = &call.server.audit {
+    if let Some(auditor) = call.server.audit.clone() {
         if let Ok(user) = &authenticated {
             call.user = user.clone();
             call.notes.lock().audit = auditor.begin(&call);

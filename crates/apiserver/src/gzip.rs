@@ -7,9 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::stream;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, VARY};
-use http_body::Body as _;
 
-use crate::body::{Body, BoxError, next_chunk};
+use crate::body::{Body, BoxError};
 use crate::limits::GZIP_THRESHOLD_BYTES;
 use crate::respond::Answer;
 
@@ -25,20 +24,27 @@ pub fn accepted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Compresses an answer whose length is known and over the threshold; others pass.
+/// Compresses an answer over the threshold; shorter ones and streams pass.
 pub fn compress(answer: Answer) -> Answer {
-    let long = answer
-        .body()
-        .size_hint()
-        .exact()
-        .is_some_and(|n| n > GZIP_THRESHOLD_BYTES as u64);
-    if !long || answer.headers().contains_key(CONTENT_ENCODING) {
+    if answer.headers().contains_key(CONTENT_ENCODING) {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();
-    let mut chunks = match body {
-        Body::Full(b) => [b].into(),
-        Body::Chunks { parts, .. } => parts,
+    let mut chunks: Box<dyn Iterator<Item = Bytes> + Send> = match body {
+        Body::Full(whole) if whole.len() > GZIP_THRESHOLD_BYTES => Box::new(std::iter::once(whole)),
+        Body::Frames(mut frames) => {
+            let (mut begun, mut length) = (Vec::new(), 0);
+            while length <= GZIP_THRESHOLD_BYTES
+                && let Some(frame) = frames.next()
+            {
+                length += frame.len();
+                begun.push(frame);
+            }
+            if length <= GZIP_THRESHOLD_BYTES {
+                return Answer::from_parts(parts, Body::Frames(Box::new(begun.into_iter())));
+            }
+            Box::new(begun.into_iter().chain(frames))
+        }
         other => return Answer::from_parts(parts, other),
     };
     parts
@@ -51,7 +57,7 @@ pub fn compress(answer: Answer) -> Answer {
     let mut encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
     let frames = std::iter::from_fn(move || {
         let gz = encoder.as_mut()?;
-        while let Some(chunk) = next_chunk(&mut chunks) {
+        for chunk in chunks.by_ref() {
             if let Err(e) = gz.write_all(&chunk) {
                 encoder = None;
                 return Some(Err(BoxError::from(e)));

@@ -1,30 +1,21 @@
 //! Items of typed lists: an object's stored bytes without `kind` and `apiVersion`, which upstream leaves out there.
 
-use std::collections::VecDeque;
+use corten_meta::scan::{string_end, value_end};
 
-use bytes::Bytes;
-
-use crate::catalog::Served;
-
-/// Appends an object as a list item. The registry writes `kind` and `apiVersion` first, so this is one slice; bytes of
-/// another form (written by an older version) are searched.
-pub fn push(parts: &mut VecDeque<Bytes>, served: &Served, object: &Bytes) {
-    if object.starts_with(served.item_head.as_bytes()) {
-        parts.push_back(Bytes::from_static(b"{"));
-        parts.push_back(object.slice(served.item_head.len()..));
-        return;
-    }
+/// Appends an object as a list item: for bytes that do not begin with kind and version as the registry writes them (an
+/// older version wrote them), which have to be searched.
+pub fn write(out: &mut Vec<u8>, object: &[u8]) {
     let mut members = Members { bytes: object, at: 1 };
     let mut first = true;
     while let Some((name, start, end)) = members.next() {
         if name == b"kind" || name == b"apiVersion" {
             continue;
         }
-        parts.push_back(Bytes::from_static(if first { b"{" } else { b"," }));
-        parts.push_back(object.slice(start..end));
+        out.push(if first { b'{' } else { b',' });
+        out.extend_from_slice(&object[start..end]);
         first = false;
     }
-    parts.push_back(Bytes::from_static(if first { b"{}" } else { b"}" }));
+    out.extend_from_slice(if first { b"{}" } else { b"}" });
 }
 
 /// The top-level members of a compact JSON object: name, start and end.
@@ -47,38 +38,6 @@ impl<'a> Members<'a> {
         let end = value_end(bytes, name_end + 1)?;
         self.at = end;
         Some((&bytes[start + 1..name_end - 1], start, end))
-    }
-}
-
-/// One past the closing quote of the string that opens at `at`.
-fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut i = at + 1;
-    loop {
-        match bytes.get(i)? {
-            b'\\' => i += 2,
-            b'"' => return Some(i + 1),
-            _ => i += 1,
-        }
-    }
-}
-
-/// One past the value that begins at `at`.
-fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut i = at;
-    loop {
-        match bytes.get(i)? {
-            b'"' => {
-                i = string_end(bytes, i)?;
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return Some(i),
-            b'}' | b']' => depth -= 1,
-            b',' if depth == 0 => return Some(i),
-            _ => {}
-        }
-        i += 1;
     }
 }
 

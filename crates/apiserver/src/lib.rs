@@ -30,6 +30,7 @@ pub mod health;
 mod impersonate;
 mod items;
 pub mod limits;
+mod list_body;
 mod listener;
 mod listing;
 pub mod metrics;

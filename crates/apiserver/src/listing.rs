@@ -6,6 +6,7 @@ use corten_registry::{ListOptions, VersionMatch, WatchOptions};
 
 use crate::options::invalid;
 use crate::query::Query;
+use crate::request_info::RequestInfo;
 
 /// The query of a list or watch.
 pub struct Listing {
@@ -22,11 +23,12 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Reads and validates. `name` is the object's where the path or a field selector pins one.
+    /// Reads and validates. The request's name is the object's where the path or a field selector pins one.
     ///
     /// # Errors
     /// 400 for what does not parse, 422 for what does not go together.
-    pub fn read(query: &Query, name: &str, watch: bool) -> Result<Self, Status> {
+    pub fn read(query: &Query, info: &RequestInfo, watch: bool) -> Result<Self, Status> {
+        let name = info.name.as_str();
         let selector = query.text("labelSelector");
         let label_selector = match selector {
             "" => None,
@@ -36,6 +38,9 @@ impl Listing {
             "" => None,
             s => Some(fields::Selector::parse(s).map_err(Status::bad_request)?),
         };
+        if info.group == "events.k8s.io" {
+            field_selector = field_selector.map(of_core_events).transpose()?;
+        }
         if !name.is_empty() {
             match &field_selector {
                 Some(s) if s.exact("metadata.name") != Some(name) => {
@@ -148,5 +153,48 @@ impl Listing {
             send_initial_events: self.send_initial_events,
             timeout: Some(timeout),
         }
+    }
+}
+
+/// Selectors of `events.k8s.io` name the same fields otherwise than the core group does (upstream's
+/// `pkg/apis/events/v1/conversion.go`).
+fn of_core_events(selector: fields::Selector) -> Result<fields::Selector, Status> {
+    let core = |field: &str| match field {
+        "reason" | "type" | "metadata.name" | "metadata.namespace" => Some(field.to_owned()),
+        "reportingController" => Some("reportingComponent".to_owned()),
+        _ => {
+            let part = field.strip_prefix("regarding.")?;
+            REGARDING
+                .contains(&part)
+                .then(|| format!("involvedObject.{part}"))
+        }
+    };
+    let unknown = |field| Status::bad_request(format!("field label not supported: {field}"));
+    selector.renamed(core).map_err(unknown)
+}
+
+const REGARDING: [&str; 7] = [
+    "kind",
+    "namespace",
+    "name",
+    "uid",
+    "apiVersion",
+    "resourceVersion",
+    "fieldPath",
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn events_are_selected_by_the_names_of_their_group() {
+        let core = |text| of_core_events(fields::Selector::parse(text).unwrap());
+        let selected = core("regarding.name=a,reportingController=b,reason!=c").unwrap();
+        assert_eq!(selected.exact("involvedObject.name"), Some("a"));
+        assert_eq!(selected.exact("reportingComponent"), Some("b"));
+        let refused = core("involvedObject.name=a").unwrap_err();
+        assert_eq!(refused.message, "field label not supported: involvedObject.name");
     }
 }

@@ -1,6 +1,5 @@
 //! Counting each request once, when its answer is ready; long-running ones also while they last.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,6 @@ use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::respond::Answer;
 use crate::server::Inner;
-
-type Text = Cow<'static, str>;
 
 /// The labels of one request, fixed before it runs.
 pub struct Observed {
@@ -33,24 +30,16 @@ impl Drop for OpenGauge {
 impl Observed {
     /// Reads the labels. Only resources the server knows become label values, so that clients cannot grow the families.
     pub fn new(server: &Inner, info: &RequestInfo, query: &Query) -> Self {
-        let known = info.is_resource && server.catalog.has(&info.group, &info.version, &info.resource);
-        let text = |s: &str| -> Text {
-            if known {
-                Cow::Owned(s.to_owned())
-            } else {
-                Cow::Borrowed("")
-            }
-        };
-        let sub = match (known, info.is_resource) {
-            (true, _)
-                if server
-                    .catalog
-                    .has_sub(&info.group, &info.version, &info.resource, &info.subresource) =>
-            {
-                text(&info.subresource)
-            }
-            (false, false) => Cow::Borrowed(plain_path(&info.path)),
-            _ => Cow::Borrowed(""),
+        let lookup = || server.catalog.lookup(&info.group, &info.version, &info.resource);
+        let row = info
+            .is_resource
+            .then(lookup)
+            .flatten()
+            .map(|served| served.schema);
+        let sub = match row {
+            Some(row) => row.subresource(&info.subresource).map_or("", |sub| sub.name),
+            None if info.is_resource => "",
+            None => plain_path(&info.path),
         };
         let labels = RequestLabels {
             verb: upper(&info.verb, info.is_resource),
@@ -59,10 +48,10 @@ impl Observed {
             } else {
                 ""
             },
-            group: text(&info.group),
-            version: text(&info.version),
-            resource: text(&info.resource),
-            subresource: sub,
+            group: row.map_or("", |row| row.group).into(),
+            version: row.map_or("", |row| row.version).into(),
+            resource: row.map_or("", |row| row.plural).into(),
+            subresource: sub.into(),
             scope: scope(info),
             component: "apiserver",
             code: 0,

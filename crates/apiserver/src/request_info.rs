@@ -1,6 +1,8 @@
 //! What a request asks for, read from its method and path alone.
 //! Rules: upstream's `RequestInfoFactory` (apiserver/pkg/endpoints/request).
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use crate::query::{Query, unescape};
@@ -13,9 +15,7 @@ pub struct RequestInfo {
     /// The decoded path.
     pub path: String,
     /// `get list watch create update patch delete deletecollection proxy`, or the lower-case method.
-    pub verb: String,
-    /// `api` or `apis`.
-    pub prefix: String,
+    pub verb: Cow<'static, str>,
     /// API group, `""` for core.
     pub group: String,
     /// API version.
@@ -28,8 +28,8 @@ pub struct RequestInfo {
     pub subresource: String,
     /// Object name, from the path or an exact `metadata.name` field selector; or `""`.
     pub name: String,
-    /// The path from the resource on.
-    pub parts: Vec<String>,
+    /// Segments of the path from the resource on.
+    pub depth: usize,
     /// True where the name came from the path.
     pub named_by_path: bool,
 }
@@ -44,32 +44,27 @@ impl RequestInfo {
     pub fn parse(method: &Method, path: &str, query: &Query) -> Result<Self, String> {
         let path = unescape(path, false).unwrap_or_else(|| path.to_owned());
         let mut info = Self {
-            verb: method.as_str().to_ascii_lowercase(),
+            verb: lower_case(method),
             ..Self::default()
         };
-        let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let grouped = match parts[0] {
-            "api" => false,
-            "apis" => true,
+        let all: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (group, version, mut parts) = match all.as_slice() {
+            ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
+            ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
             _ => return Ok(Self { path, ..info }),
         };
-        if parts.len() < if grouped { 4 } else { 3 } {
-            return Ok(Self { path, ..info });
-        }
-        info.prefix = parts.remove(0).to_owned();
-        if grouped {
-            info.group = parts.remove(0).to_owned();
-        }
+        info.group = group.to_owned();
         info.is_resource = true;
-        info.version = parts.remove(0).to_owned();
+        info.version = version.to_owned();
         let by_prefix = matches!(parts[0], "proxy" | "watch");
         if by_prefix {
             if parts.len() < 2 {
                 return Err(format!("unable to determine kind and namespace from url, {path}"));
             }
-            info.verb = parts.remove(0).to_owned();
+            info.verb = parts[0].to_owned().into();
+            parts = &parts[1..];
         } else {
-            info.verb = verb_of(method).to_owned();
+            info.verb = verb_of(method).into();
         }
         info.take_resource(parts);
         info.refine_verb(query);
@@ -77,11 +72,11 @@ impl RequestInfo {
         Ok(info)
     }
 
-    fn take_resource(&mut self, mut parts: Vec<&str>) {
+    fn take_resource(&mut self, mut parts: &[&str]) {
         if parts[0] == "namespaces" && parts.len() > 1 {
             self.namespace = parts[1].to_owned();
             if parts.len() > 2 && !matches!(parts[2], "status" | "finalize") {
-                parts.drain(..2);
+                parts = &parts[2..];
             }
         }
         if parts.len() >= 3 && self.verb != "proxy" && self.verb != "watch" {
@@ -92,7 +87,7 @@ impl RequestInfo {
             self.named_by_path = true;
         }
         self.resource = parts[0].to_owned();
-        self.parts = parts.into_iter().map(str::to_owned).collect();
+        self.depth = parts.len();
     }
 
     fn refine_verb(&mut self, query: &Query) {
@@ -101,24 +96,36 @@ impl RequestInfo {
         }
         if self.verb == "get" {
             let watch = query.flag("watch").unwrap_or(false);
-            self.verb = if watch { "watch" } else { "list" }.to_owned();
+            self.verb = if watch { "watch" } else { "list" }.into();
             if let Some(name) = exact_name(query.text("fieldSelector")) {
                 self.name = name;
             }
         } else if self.verb == "delete" {
-            self.verb = "deletecollection".to_owned();
+            self.verb = "deletecollection".into();
         }
     }
 
     /// True for requests without a deadline: watches, streams, logs, proxying.
     pub fn long_running(&self) -> bool {
-        matches!(self.verb.as_str(), "watch" | "proxy")
+        matches!(&*self.verb, "watch" | "proxy")
             || (self.is_resource && LONG_RUNNING_SUBRESOURCES.contains(&self.subresource.as_str()))
     }
 
     /// True for verbs that change nothing.
     pub fn read_only(&self) -> bool {
-        matches!(self.verb.as_str(), "get" | "list" | "watch" | "head")
+        matches!(&*self.verb, "get" | "list" | "watch" | "head")
+    }
+}
+
+fn lower_case(method: &Method) -> Cow<'static, str> {
+    match *method {
+        Method::GET => "get".into(),
+        Method::POST => "post".into(),
+        Method::PUT => "put".into(),
+        Method::PATCH => "patch".into(),
+        Method::DELETE => "delete".into(),
+        Method::HEAD => "head".into(),
+        _ => method.as_str().to_ascii_lowercase().into(),
     }
 }
 
@@ -157,7 +164,7 @@ mod tests {
     fn check(method: &str, url: &str, want: [&str; 7]) {
         let i = info(method, url);
         let got = [
-            &i.verb,
+            &*i.verb,
             &i.group,
             &i.version,
             &i.namespace,
@@ -165,7 +172,7 @@ mod tests {
             &i.subresource,
             &i.name,
         ];
-        assert_eq!(got.map(String::as_str), want);
+        assert_eq!(got, want);
     }
 
     #[test]

@@ -10,24 +10,22 @@ use crate::catalog::Served;
 use crate::respond::{self, Answer};
 use crate::{reviews, subresources, verbs};
 
-/// Finds the handler of a resource request.
+/// Finds the handler of a resource request. Large handlers have a box of their own, so that what leads to them is small.
 ///
 /// # Errors
 /// 404 and 405 in upstream's words, or what the handler gives.
 pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     let info = &call.info;
-    if !call.server.catalog.has_version(&info.group, &info.version) {
-        return Ok(respond::not_found_text());
-    }
-    let Some(served) = call
-        .server
-        .catalog
-        .lookup(&info.group, &info.version, &info.resource)
-    else {
-        return nowhere(&call);
+    let catalog = &call.server.catalog;
+    let Some(served) = catalog.lookup(&info.group, &info.version, &info.resource) else {
+        return if catalog.has_version(&info.group, &info.version) {
+            nowhere(&call)
+        } else {
+            Ok(respond::not_found_text())
+        };
     };
     if served.custom.is_some() {
-        return custom(call, served).await;
+        return Box::pin(custom(call, served)).await;
     }
     if let Some(text) = deprecation(served.schema.group, served.schema.plural) {
         call.warn(text);
@@ -36,13 +34,13 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         return Err(Status::unknown_path());
     }
     if !info.subresource.is_empty() {
-        return subresources::dispatch(call, served).await;
+        return Box::pin(subresources::dispatch(call, served)).await;
     }
-    if info.parts.len() > 2 {
+    if info.depth > 2 {
         return Err(Status::unknown_path());
     }
     if served.stored().is_err() {
-        return reviews::dispatch(call, &served).await;
+        return Box::pin(reviews::dispatch(call, &served)).await;
     }
     if info.named_by_path {
         item(call, served).await
@@ -67,7 +65,7 @@ fn nowhere(call: &Call) -> Result<Answer, Status> {
 async fn custom(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let info = &call.info;
     let (namespaced, everywhere) = (served.schema.namespaced, info.namespace.is_empty());
-    let across = matches!(info.verb.as_str(), "list" | "watch");
+    let across = matches!(&*info.verb, "list" | "watch");
     if namespaced == everywhere && !(namespaced && across) {
         return Ok(respond::not_found_text());
     }
@@ -82,7 +80,7 @@ async fn custom(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
         if served.schema.subresource(&info.subresource).is_none() {
             return Err(Status::not_found(&served.schema.group_resource(), &info.name));
         }
-        return subresources::dispatch(call, served).await;
+        return Box::pin(subresources::dispatch(call, served)).await;
     }
     if info.named_by_path {
         item(call, served).await
@@ -119,10 +117,12 @@ async fn collection(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let whole_cluster = served.schema.namespaced && call.info.namespace.is_empty();
     let takes = |verb: &str| served.schema.has_verb(verb) && !whole_cluster;
     match call.method {
-        Method::GET | Method::HEAD if call.info.verb == "watch" => verbs::watch(call, served).await,
-        Method::GET | Method::HEAD if served.schema.has_verb("list") => verbs::list(call, served).await,
-        Method::POST if takes("create") => verbs::create(call, served).await,
-        Method::DELETE if takes("deletecollection") => verbs::delete_collection(call, served).await,
+        Method::GET | Method::HEAD if call.info.verb == "watch" => Box::pin(verbs::watch(call, served)).await,
+        Method::GET | Method::HEAD if served.schema.has_verb("list") => {
+            Box::pin(verbs::list(call, served)).await
+        }
+        Method::POST if takes("create") => Box::pin(verbs::create(call, served)).await,
+        Method::DELETE if takes("deletecollection") => Box::pin(verbs::delete_collection(call, served)).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -130,11 +130,11 @@ async fn collection(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
 async fn item(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let takes = |verb: &str| served.schema.has_verb(verb);
     match call.method {
-        Method::GET | Method::HEAD if call.info.verb == "watch" => verbs::watch(call, served).await,
+        Method::GET | Method::HEAD if call.info.verb == "watch" => Box::pin(verbs::watch(call, served)).await,
         Method::GET | Method::HEAD if takes("get") => verbs::get(call, served).await,
-        Method::PUT if takes("update") => verbs::update(call, served).await,
-        Method::PATCH if takes("patch") => verbs::patch(call, served).await,
-        Method::DELETE if takes("delete") => verbs::delete(call, served).await,
+        Method::PUT if takes("update") => Box::pin(verbs::update(call, served)).await,
+        Method::PATCH if takes("patch") => Box::pin(verbs::patch(call, served)).await,
+        Method::DELETE if takes("delete") => Box::pin(verbs::delete(call, served)).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

@@ -15,7 +15,7 @@ use crate::{discovery, metrics_page, oidc, openapi, resources};
 /// Whatever the handler gives; 404 and 405 for paths and methods nothing serves.
 pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     if let Some(to) = call.server.aggregator.route(&call.info.path) {
-        return aggregator::proxy(call, to).await;
+        return Box::pin(aggregator::proxy(call, to)).await;
     }
     if call.info.is_resource {
         return resources::dispatch(call).await;
@@ -38,15 +38,15 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         "" => Ok(index(&call)),
         "/version" => Ok(respond::json(StatusCode::OK, &version())),
         "/metrics" => Ok(metrics_page::answer(&call)),
-        "/openapi/v2" => openapi::v2(&call).await,
-        "/openapi/v3" => openapi::v3_index(&call).await,
+        "/openapi/v2" => Box::pin(openapi::v2(&call)).await,
+        "/openapi/v3" => Box::pin(openapi::v3_index(&call)).await,
         "/.well-known/openid-configuration" => Ok(oidc::configuration(&call)),
         "/openid/v1/jwks" => Ok(oidc::keys(&call)),
         p if p.starts_with("/openapi/v3/") => {
             let document = &p["/openapi/v3/".len()..];
             match aggregator::v3_server(&call.server.aggregator, document) {
-                Some(to) => aggregator::proxy(call, to).await,
-                None => openapi::v3(&call, document).await,
+                Some(to) => Box::pin(aggregator::proxy(call, to)).await,
+                None => Box::pin(openapi::v3(&call, document)).await,
             }
         }
         _ => Ok(respond::not_found_text()),

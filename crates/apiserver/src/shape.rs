@@ -19,6 +19,20 @@ pub fn partial(value: &Value, version: &str) -> Value {
     Value::Object(out)
 }
 
+/// What the JSON of a `PartialObjectMetadata` has before its metadata.
+pub fn partial_head(version: &str) -> &'static str {
+    match version {
+        "v1beta1" => r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1beta1","metadata":"#,
+        _ => r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#,
+    }
+}
+
+/// What the JSON of a list of items that begin with `item` has before its resourceVersion.
+pub fn partial_list_head(item: &str) -> String {
+    let head = item.replacen("PartialObjectMetadata", "PartialObjectMetadataList", 1);
+    head + r#"{"resourceVersion":""#
+}
+
 /// `PartialObjectMetadataList` of a list.
 pub fn partial_list(values: &[Value], metadata: Value, version: &str) -> Value {
     let items: Vec<Value> = values.iter().map(|v| partial(v, version)).collect();

@@ -32,7 +32,7 @@ pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status>
     if sub.name == "proxy" {
         return connect::proxy(call).await;
     }
-    if call.info.parts.len() > 3 {
+    if call.info.depth > 3 {
         return Err(Status::unknown_path());
     }
     if !sub.verbs.contains(&verb_of(&call.method)) {

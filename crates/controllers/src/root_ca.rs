@@ -67,7 +67,9 @@ pub fn plan(namespace: &Namespace, current: Option<&ConfigMap>, bundle: &str) ->
 /// Runs the controller until its context stops.
 pub async fn run(context: Context, bundle: String) {
     let namespaces = context.factory.informer::<Namespace>();
-    let maps = context.factory.informer::<ConfigMap>();
+    // Only those: a cluster's other ConfigMaps are many and large.
+    let query = format!("fieldSelector=metadata.name%3D{NAME}");
+    let maps = context.factory.filtered::<ConfigMap>(&query);
     let queue: Queue<Key> = Queue::new("root-ca-cert-publisher");
     let adding = queue.clone();
     namespaces.on_event(move |event| adding.add(Key::of(&**event.object())));

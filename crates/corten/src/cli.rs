@@ -154,6 +154,9 @@ pub(crate) struct UpArgs {
     /// Registries that may be spoken to over plain HTTP, beside those on loopback
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) insecure_registry: Vec<String>,
+    /// Ask HOST[:PORT] for a registry's images before the registry itself, * for every registry's
+    #[arg(long, value_name = "REGISTRY=HOST", value_delimiter = ',', value_parser = parse_mirror)]
+    pub(crate) registry_mirror: Vec<(String, String)>,
     /// How long a node may be silent before it is NotReady
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) node_monitor_grace_period: Option<std::time::Duration>,
@@ -226,11 +229,17 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// What to measure
-    #[arg(value_parser = ["start", "pods", "writes", "reads", "watch", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
+    #[arg(value_parser = ["start", "restart", "pods", "writes", "reads", "watch", "memory", "lists", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
     pub(crate) what: Vec<String>,
     /// Objects to create, and pods to start divided by 100
     #[arg(long, default_value_t = 2000)]
     pub(crate) objects: usize,
+    /// Objects for `memory` and `restart`
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) many: usize,
+    /// Megabytes of objects for `lists`
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) megabytes: usize,
     /// Connections
     #[arg(long, default_value_t = 16)]
     pub(crate) connections: usize,
@@ -264,6 +273,19 @@ pub(crate) struct AgentArgs {
 pub(crate) struct KeeperArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) rest: Vec<std::ffi::OsString>,
+}
+
+/// `REGISTRY=HOST[:PORT]`.
+fn parse_mirror(text: &str) -> Result<(String, String), String> {
+    let host = |text: &str| {
+        !text.is_empty() && !text.contains(['/', '=', '@']) && !text.contains(char::is_whitespace)
+    };
+    match text.split_once('=') {
+        Some((registry, mirror)) if host(registry) && host(mirror) => Ok((registry.into(), mirror.into())),
+        _ => Err(format!(
+            "{text:?} is not REGISTRY=HOST[:PORT] such as docker.io=mirror.lan:5000; plain HTTP is allowed with --insecure-registry"
+        )),
+    }
 }
 
 /// Parses `40s`, `5m`, `1h30m` as Go's durations; a bare number has no unit and is refused.

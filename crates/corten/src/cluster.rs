@@ -4,6 +4,7 @@ use crate::cli::UpArgs;
 use anyhow::{Context, bail};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +45,9 @@ pub(crate) struct Cluster {
     pub(crate) domain: String,
     #[serde(default)]
     pub(crate) insecure_registries: Vec<String>,
+    /// By registry.
+    #[serde(default)]
+    pub(crate) registry_mirrors: BTreeMap<String, Vec<String>>,
     pub(crate) node_monitor_grace_s: f64,
 }
 
@@ -84,6 +88,9 @@ impl Cluster {
         if !args.insecure_registry.is_empty() {
             cluster.insecure_registries.clone_from(&args.insecure_registry);
         }
+        if !args.registry_mirror.is_empty() {
+            cluster.registry_mirrors = mirrors(args);
+        }
         cluster.save(&args.cluster.data_dir)?;
         Ok(cluster)
     }
@@ -114,6 +121,7 @@ impl Cluster {
                 .clone()
                 .unwrap_or_else(|| "cluster.local".to_owned()),
             insecure_registries: args.insecure_registry.clone(),
+            registry_mirrors: mirrors(args),
             node_monitor_grace_s: DEFAULT_GRACE_S,
         })
     }
@@ -197,6 +205,14 @@ impl Cluster {
     pub(crate) fn cgroup_root(&self) -> String {
         format!("corten-{}", self.id)
     }
+}
+
+fn mirrors(args: &UpArgs) -> BTreeMap<String, Vec<String>> {
+    let mut mirrors: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (registry, host) in &args.registry_mirror {
+        mirrors.entry(registry.clone()).or_default().push(host.clone());
+    }
+    mirrors
 }
 
 fn file(data_dir: &Path) -> PathBuf {

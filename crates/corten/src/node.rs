@@ -177,6 +177,7 @@ fn runtime_config(config: &Config, net: &Arc<NodeNet>) -> RuntimeConfig {
         network: Arc::new(Network(Arc::clone(net))),
         pull: PullOptions {
             plain_http: config.cluster.insecure_registries.iter().cloned().collect(),
+            mirrors: config.cluster.registry_mirrors.clone(),
         },
     }
 }

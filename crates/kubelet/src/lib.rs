@@ -69,6 +69,11 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
         .and_then(|s| s.listener.local_addr().ok())
         .map_or(0, |a| a.port());
     let version = wait_for_runtime(&config, &stop).await;
+    // What the file system there holds is the node's ephemeral storage.
+    std::fs::create_dir_all(&config.root_dir).map_err(|source| Error::Io {
+        what: config.root_dir.display().to_string(),
+        source,
+    })?;
     let machine = Machine::detect(&config.root_dir, version);
     let cx = context(&config, &machine, &stop)?;
     let found = loop {

@@ -52,6 +52,20 @@ impl Selector {
         Ok(Self { requirements })
     }
 
+    /// The same terms about the fields that `name` gives for theirs.
+    ///
+    /// # Errors
+    /// The first field that it knows no name for.
+    pub fn renamed(mut self, name: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        for term in &mut self.requirements {
+            let Some(new) = name(&term.field) else {
+                return Err(std::mem::take(&mut term.field));
+            };
+            term.field = new;
+        }
+        Ok(self)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }

@@ -246,7 +246,10 @@ pub fn str_at<'a>(obj: &'a Value, path: &[&str]) -> &'a str {
 
 /// A random version 4 UID.
 pub fn new_uid() -> String {
-    uuid::Uuid::new_v4().to_string()
+    // The process's generator, seeded by the kernel: `new_v4` would ask the kernel each time.
+    uuid::Builder::from_random_bytes(rand::random())
+        .into_uuid()
+        .to_string()
 }
 
 /// Letters of generated name suffixes: no vowels, no look-alikes (apimachinery `util/rand`).

@@ -70,6 +70,11 @@ impl ClusterId {
         format!("corten-{self}-svc")
     }
 
+    /// nf_tables table of the pods' host ports.
+    pub fn port_table(&self) -> String {
+        format!("corten-{self}-ports")
+    }
+
     /// Interface group of every pod interface of this cluster; never 0.
     pub fn link_group(&self) -> u32 {
         self.route_metric()

@@ -1,12 +1,15 @@
 //! Objects as they are stored: JSON without a resourceVersion, and where it goes.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use corten_meta::{Result, Status};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::object::{Labels, Object};
+use crate::object::{Labels, Object, no_fields};
 use crate::resource::ResourceInfo;
 
 const METADATA: &[u8] = b"\"metadata\":{";
@@ -72,6 +75,19 @@ fn member(out: &mut Vec<u8>, key: &str, value: &Value) -> Result<()> {
     serde_json::to_writer(&mut *out, value).map_err(failed)
 }
 
+/// Of a stored object what selectors can ask for.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    metadata: HeadMetadata<'a>,
+}
+
+#[derive(Deserialize)]
+struct HeadMetadata<'a> {
+    #[serde(borrow)]
+    labels: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+}
+
 /// What selectors need of an object, found once where the object is at hand as a value; travels with the write to the
 /// watch cache, which then need not parse it again.
 #[derive(Debug)]
@@ -91,7 +107,10 @@ impl Prepared {
 
     fn with(resource: &ResourceInfo, key: Arc<str>, value: &Value, encoded: Encoded) -> Self {
         let labels = Labels::of(value);
-        let fields = resource.strategy.field_values(value).into();
+        let fields = match resource.strategy.field_values(value) {
+            fields if fields.is_empty() => no_fields(),
+            fields => fields.into(),
+        };
         Self {
             key,
             encoded,
@@ -104,6 +123,23 @@ impl Prepared {
     /// From the store's bytes. Objects that someone else wrote are brought into our form.
     pub fn parse(resource: &ResourceInfo, key: Arc<str>, bytes: &Bytes) -> Result<Self> {
         let damaged = |error| Status::internal(format!("object {key:?} in the store is not JSON: {error}"));
+        if resource.versions.is_none()
+            && resource.strategy.selectable_fields().is_empty()
+            && let Some(version_at) = place_in(bytes)
+        {
+            // All of it is checked, but only the labels are kept: a start reads every object.
+            let head: Head<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+            return Ok(Self {
+                key,
+                encoded: Encoded {
+                    bytes: bytes.clone(),
+                    version_at,
+                },
+                labels: Labels::from_map(head.metadata.labels.unwrap_or_default()),
+                fields: no_fields(),
+                object: OnceLock::new(),
+            });
+        }
         let value: Value = serde_json::from_slice(bytes).map_err(damaged)?;
         if let Some(read) = resource.versions.as_ref().and_then(|v| v.read(&value)) {
             return Self::new(resource, key, &read);
@@ -166,6 +202,10 @@ mod tests {
         want["metadata"]["resourceVersion"] = json!("12");
         assert_eq!(object.value().unwrap(), want);
         assert!(object.is_stored_as(&encoded.bytes));
+        assert_eq!(
+            object.metadata().unwrap(),
+            r#"{"resourceVersion":"12","name":"x"}"#
+        );
         let later = object.at_revision(13);
         assert_eq!(later.value().unwrap()["metadata"]["resourceVersion"], "13");
         assert!(later.is_stored_as(&encoded.bytes));

@@ -8,6 +8,7 @@
 pub mod admission;
 mod cache;
 pub mod context;
+mod cursor;
 mod dispatch;
 mod encode;
 mod errors;
@@ -29,6 +30,7 @@ use corten_meta::metadata;
 
 pub use admission::{Admission, Attributes, Operation};
 pub use context::{RequestForm, User, WriteContext};
+pub use cursor::{Cursor, OpenPage};
 pub use lifecycle::NamespaceLifecycle;
 pub use object::Object;
 pub use options::{

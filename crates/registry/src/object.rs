@@ -1,8 +1,10 @@
 //! A stored object as the bytes clients receive.
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use corten_meta::{Result, Status, object};
 use serde_json::Value;
 
@@ -13,6 +15,15 @@ use crate::encode::Encoded;
 pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
 impl Labels {
+    pub(crate) fn from_map(labels: BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Self {
+        Self(
+            labels
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
+    }
+
     pub(crate) fn of(object: &Value) -> Self {
         let mut entries: Box<[_]> = object::label_entries(object)
             .map(|(key, value)| (key.into(), value.into()))
@@ -48,7 +59,8 @@ pub struct Object {
     pub fields: Arc<[String]>,
     /// Where the resourceVersion member begins and ends in `bytes`, its comma included.
     version_span: (usize, usize),
-    protobuf: OnceLock<Bytes>,
+    /// Boxed: most objects never have one.
+    protobuf: OnceLock<Box<Bytes>>,
 }
 
 impl Object {
@@ -102,7 +114,7 @@ impl Object {
             bytes,
             revision,
             labels: Labels::default(),
-            fields: Arc::new([]),
+            fields: no_fields(),
             version_span: (0, 0),
             protobuf: OnceLock::new(),
         }
@@ -119,6 +131,13 @@ impl Object {
     pub(crate) fn is_stored_as(&self, stored: &[u8]) -> bool {
         let (head, tail) = self.stored_parts();
         stored.len() == head.len() + tail.len() && stored.starts_with(head) && stored.ends_with(tail)
+    }
+
+    /// The metadata as JSON, cut out of the object without reading the rest; `None` for bookmarks.
+    pub fn metadata(&self) -> Option<Bytes> {
+        let begin = self.version_span.0.checked_sub(1)?;
+        let end = corten_meta::scan::value_end(&self.bytes, begin)?;
+        Some(self.bytes.slice(begin..end))
     }
 
     /// Empty for cluster-scoped objects.
@@ -139,25 +158,28 @@ impl Object {
     /// The protobuf form: encoded by the first caller, shared by the others.
     pub fn protobuf(&self, encode: impl FnOnce(&Bytes) -> Result<Bytes>) -> Result<Bytes> {
         if let Some(bytes) = self.protobuf.get() {
-            return Ok(bytes.clone());
+            return Ok(Bytes::clone(bytes));
         }
         let bytes = encode(&self.bytes)?;
-        Ok(self.protobuf.get_or_init(|| bytes).clone())
+        Ok(Bytes::clone(self.protobuf.get_or_init(|| Box::new(bytes))))
     }
 }
 
-/// `"resourceVersion":"` and the closing `",` around a number of at most twenty digits.
-const VERSION_MEMBER_MAX: usize = 40;
-
 fn splice(head: &[u8], revision: u64, tail: &[u8]) -> (Bytes, (usize, usize)) {
-    let mut bytes = BytesMut::with_capacity(head.len() + tail.len() + VERSION_MEMBER_MAX);
-    bytes.put_slice(head);
-    if revision != 0 {
-        bytes.put_slice(b"\"resourceVersion\":\"");
-        bytes.put_slice(revision.to_string().as_bytes());
-        bytes.put_slice(b"\",");
-    }
-    let end = bytes.len();
-    bytes.put_slice(tail);
-    (bytes.freeze(), (head.len(), end))
+    let member = match revision {
+        0 => String::new(),
+        revision => format!("\"resourceVersion\":\"{revision}\","),
+    };
+    // To the byte: the cache holds these for long.
+    let mut bytes = Vec::with_capacity(head.len() + member.len() + tail.len());
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(member.as_bytes());
+    bytes.extend_from_slice(tail);
+    (bytes.into(), (head.len(), head.len() + member.len()))
+}
+
+/// The fields of objects that have none.
+pub(crate) fn no_fields() -> Arc<[String]> {
+    static NONE: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::new([]));
+    Arc::clone(&NONE)
 }

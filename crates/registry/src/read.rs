@@ -5,7 +5,8 @@ use std::sync::Arc;
 use corten_meta::field::{Error as FieldError, ErrorList, Path};
 use corten_meta::{GroupKind, Result, Status};
 
-use crate::cache::{CacheEvent, Page, Snapshot, Subscription};
+use crate::cache::{CacheEvent, Snapshot, Subscription};
+use crate::cursor::{Cursor, OpenPage};
 use crate::dispatch;
 use crate::errors::{continue_expired, list_expired, store_error};
 use crate::filter::Filter;
@@ -51,6 +52,28 @@ impl Registry {
         namespace: Option<&str>,
         options: &ListOptions,
     ) -> Result<ListPage> {
+        let mut page = self.open_list(resource, namespace, options).await?;
+        let mut items = Vec::new();
+        page.items.read(|object| {
+            items.push(Arc::clone(object));
+            true
+        });
+        Ok(ListPage {
+            revision: page.revision,
+            items: resource.all_in_version(items).await?,
+            continue_token: page.continue_token,
+            remaining: page.remaining,
+        })
+    }
+
+    /// One page, to be read piece by piece. Its items are as they are stored: those of a resource with several versions
+    /// may be in any of them.
+    pub async fn open_list(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: &ListOptions,
+    ) -> Result<OpenPage> {
         self.metrics.lists.add(1);
         check_list(options)?;
         let filter = Filter::new(
@@ -67,13 +90,28 @@ impl Registry {
         let moment = moment(options, token.as_ref())?;
         let start = token
             .as_ref()
-            .map(|token| format!("{prefix}{}", token.start.trim_start_matches('/')));
+            .map(|token| format!("{prefix}{}", token.start.trim_start_matches('/')))
+            .unwrap_or_default();
         let found = self.snapshot_at(resource, moment).await;
         let (snapshot, revision) = found.map_err(|status| self.expired(status, token))?;
         let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-        let mut page = snapshot.page(&filter, start.as_deref().unwrap_or_default(), limit);
-        page.items = resource.all_in_version(page.items).await?;
-        Ok(finish_page(resource, &filter, &snapshot, page, revision))
+        let cut = match limit {
+            0 => None,
+            limit => snapshot.cut(&filter, &start, limit),
+        };
+        let (mut continue_token, mut remaining) = (String::new(), None);
+        if let Some((last, follow)) = &cut {
+            let last = last.strip_prefix(&prefix).unwrap_or(last);
+            continue_token = Token::after(last, i64::try_from(revision).unwrap_or(i64::MAX)).encode();
+            remaining = filter.is_everything().then_some(*follow);
+            resource.cache().pin(revision, &snapshot);
+        }
+        Ok(OpenPage {
+            revision,
+            continue_token,
+            remaining,
+            items: Cursor::new(snapshot, filter, &start, cut.map(|(last, _)| last)),
+        })
     }
 
     /// A page that is gone offers a token that goes on at the newest revision.
@@ -221,29 +259,6 @@ impl Registry {
         self.metrics.watches_too_old.add(1);
         Status::expired(format!("too old resource version: {after} ({oldest})"))
     }
-}
-
-fn finish_page(
-    resource: &Resource,
-    filter: &Filter,
-    snapshot: &Arc<Snapshot>,
-    page: Page,
-    revision: u64,
-) -> ListPage {
-    let mut list = ListPage {
-        revision,
-        items: page.items,
-        continue_token: String::new(),
-        remaining: None,
-    };
-    if let Some(last) = page.cut_after {
-        let prefix = filter.key_prefix();
-        let last = last.strip_prefix(&prefix).unwrap_or(&last);
-        list.continue_token = Token::after(last, i64::try_from(revision).unwrap_or(i64::MAX)).encode();
-        list.remaining = filter.is_everything().then_some(page.remaining);
-        resource.cache().pin(revision, snapshot);
-    }
-    list
 }
 
 fn moment(options: &ListOptions, token: Option<&Token>) -> Result<Moment> {

@@ -33,9 +33,8 @@ pub fn of_answer(answer: &Answer) -> Option<Value> {
 fn whole(body: &Body) -> Option<Bytes> {
     match body {
         Body::Full(bytes) => Some(bytes.clone()),
-        Body::Chunks { parts, .. } => Some(parts.iter().flatten().copied().collect()),
         Body::Held(body, _) => whole(body),
-        Body::Empty | Body::Stream(_) => None,
+        Body::Empty | Body::Frames(_) | Body::Stream(_) => None,
     }
 }
 

@@ -56,7 +56,7 @@ impl Record {
             "requestURI",
             call.uri.path_and_query().map_or("", |p| p.as_str()).into(),
         );
-        set("verb", info.verb.as_str().into());
+        set("verb", (*info.verb).into());
         set("user", json!(*call.user));
         let sources = sources(&call.headers, &call.peer);
         if !sources.is_empty() {
@@ -131,8 +131,11 @@ impl Record {
     }
 
     /// Takes in an answer. The last stage follows when its body has ended, for others than long-running requests now.
-    pub fn answered(self, answer: Answer) -> Answer {
+    pub fn answered(self, mut answer: Answer) -> Answer {
         self.take_request();
+        if self.0.wanted.level >= Level::RequestResponse && !self.0.long_running {
+            answer = answer.map(Body::gathered);
+        }
         self.take_status(&answer);
         if !self.0.long_running {
             if self.0.wanted.level >= Level::RequestResponse

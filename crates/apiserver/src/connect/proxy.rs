@@ -26,7 +26,8 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
         )));
     };
     // A directory without its slash: relative links in what the backend gives would break.
-    if call.info.parts.len() == 3 && !call.uri.path().ends_with('/') && call.method == http::Method::GET {
+    let reads = matches!(call.method, http::Method::GET | http::Method::HEAD);
+    if call.info.depth == 3 && !call.uri.path().ends_with('/') && reads {
         return Ok(redirect(&call));
     }
     admit(&call).await?;

@@ -1,6 +1,6 @@
 //! A definition as it is served: a registry handle and a catalog row for each version, and the whole set of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::conversion::{Between, Conversion, Reviewer, Strategy};
-use crate::catalog::{Key, Served};
+use crate::catalog::{Rows, Served};
 
 /// What a catalog row of a custom kind has besides what every row has.
 pub struct CustomKind {
@@ -38,7 +38,7 @@ pub struct Definition {
 pub struct Kinds {
     /// Counts changes: what is made of the set can be kept by it.
     pub number: u64,
-    by_path: HashMap<Key, Arc<Served>>,
+    rows: Rows,
     /// Groups by name, in each the versions in discovery order.
     versions: Vec<(String, String)>,
 }
@@ -53,11 +53,10 @@ impl Kinds {
         for served in definitions.flat_map(|definition| &definition.served) {
             let row = served.schema;
             let version = (row.group.to_owned(), row.version.to_owned());
-            let key = (version.0.clone(), version.1.clone(), row.plural.to_owned());
             if !kinds.versions.contains(&version) {
                 kinds.versions.push(version);
             }
-            kinds.by_path.insert(key, served.clone());
+            kinds.rows.insert(served.clone());
         }
         let rank = |version: &(String, String)| {
             let newest_first = std::cmp::Reverse(corten_crd::definition::priority(&version.1));
@@ -68,8 +67,8 @@ impl Kinds {
     }
 
     /// The kind of a path.
-    pub fn lookup(&self, key: &Key) -> Option<&Arc<Served>> {
-        self.by_path.get(key)
+    pub fn lookup(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
+        self.rows.find(group, version, plural)
     }
 
     /// Groups and versions in discovery order.
@@ -80,8 +79,8 @@ impl Kinds {
     /// The kinds of a version by plural name.
     pub fn of_version(&self, group: &str, version: &str) -> Vec<&Arc<Served>> {
         let mut found: Vec<_> = self
-            .by_path
-            .values()
+            .rows
+            .all()
             .filter(|s| s.schema.group == group && s.schema.version == version)
             .collect();
         found.sort_by_key(|s| s.schema.plural);

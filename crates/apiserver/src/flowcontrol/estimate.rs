@@ -12,8 +12,7 @@ const MAX_LIST_SEATS: u32 = 100;
 /// Seats of a request on a level where one may take `most` (0: any number).
 pub fn seats(call: &Call, most: u32) -> u32 {
     let info = &call.info;
-    let list =
-        info.is_resource && info.subresource.is_empty() && matches!(info.verb.as_str(), "list" | "watch");
+    let list = info.is_resource && info.subresource.is_empty() && matches!(&*info.verb, "list" | "watch");
     if !list {
         return 1;
     }

@@ -86,7 +86,7 @@ pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
 /// 400 and 422 for bad options.
 pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.answer_of(&served)?;
-    let selection = Listing::read(&call.query, &call.info.name, false)?.into_list();
+    let selection = Listing::read(&call.query, &call.info, false)?.into_list();
     let deletion = read_options(&mut call).await?;
     let ctx = call.write_context(deletion.dry_run, "");
     let page = {
@@ -97,7 +97,7 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
             .await
     };
     call.take_notes(&ctx);
-    answer_list(&call, &served, &page?, accepted)
+    answer_list(&call, &served, page?, accepted)
 }
 
 /// Options come from the body where there is one, else from the query.

@@ -1,21 +1,19 @@
-//! LIST: the watch cache's own buffers, strung together.
+//! LIST: from the watch cache's own bytes where they are what is asked for, else from objects parsed.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use corten_meta::Status;
 use corten_registry::{ListPage, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::list_body::{self, Item, Source};
 use crate::listing::Listing;
 use crate::negotiate::{Accepted, Format, Shape};
 use crate::respond::{self, Answer};
-use crate::{convert, items, shape};
+use crate::{convert, shape};
 
 /// `GET` of a collection.
 ///
@@ -23,14 +21,42 @@ use crate::{convert, items, shape};
 /// 400 for bad parameters, 410 for an expired continue token.
 pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.answer_of(&served)?;
-    let options = Listing::read(&call.query, &call.info.name, false)?.into_list();
+    let options = Listing::read(&call.query, &call.info, false)?.into_list();
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
-    let page = call
-        .server
-        .registry
-        .list(served.stored()?, namespace, &options)
-        .await?;
-    answer_list(&call, &served, &page, accepted)
+    let (stored, registry) = (served.stored()?, &call.server.registry);
+    if let Some(item) = item(&served, accepted)
+        && stored.versions.is_none()
+    {
+        let page = registry.open_list(stored, namespace, &options).await?;
+        let head = head(&served, item, page.revision, &page.continue_token, page.remaining);
+        let source = Source::Cursor(Box::new(page.items));
+        let body = list_body::body(served, head, source, item);
+        return Ok(respond::bytes(
+            StatusCode::OK,
+            accepted.format.content_type(),
+            body,
+        ));
+    }
+    let page = registry.list(stored, namespace, &options).await?;
+    answer_list(&call, &served, page, accepted)
+}
+
+/// What the items of an answer are, where they can be cut out of the cache's bytes.
+fn item(served: &Served, accepted: Accepted) -> Option<Item> {
+    if accepted.format != Format::Json || accepted.pretty || served.converts() {
+        return None;
+    }
+    match accepted.shape {
+        Shape::Plain => Some(Item::Object),
+        Shape::PartialList => Some(Item::Metadata(shape::partial_head(accepted.meta_version))),
+        Shape::Partial | Shape::Table => None,
+    }
+}
+
+/// The cache's bytes are what is asked for.
+fn as_stored(served: &Served, accepted: Accepted) -> bool {
+    let indented = accepted.pretty && accepted.format == Format::Json;
+    accepted.shape == Shape::Plain && !served.converts() && !indented
 }
 
 /// A list in the negotiated encoding and shape.
@@ -39,22 +65,22 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
 /// Where stored bytes cannot be read or the encoding cannot express them.
 pub fn answer_list(
     call: &Call,
-    served: &Served,
-    page: &ListPage,
+    served: &Arc<Served>,
+    page: ListPage,
     accepted: Accepted,
 ) -> Result<Answer, Status> {
     let content_type = accepted.format.content_type();
-    let as_stored = accepted.shape == Shape::Plain && !served.converts();
+    let as_stored = as_stored(served, accepted);
     match accepted.format {
-        Format::Json if as_stored && !accepted.pretty => {
-            return Ok(respond::bytes(
-                StatusCode::OK,
-                content_type,
-                json_body(served, page),
-            ));
+        Format::Json if as_stored => {
+            let item = Item::Object;
+            let head = head(served, item, page.revision, &page.continue_token, page.remaining);
+            let source = Source::Objects(page.items.into());
+            let body = list_body::body(Arc::clone(served), head, source, item);
+            return Ok(respond::bytes(StatusCode::OK, content_type, body));
         }
         Format::Protobuf if as_stored => {
-            let body = crate::protobuf::list_body(served, page)?;
+            let body = crate::protobuf::list_body(served, &page)?;
             return Ok(respond::bytes(StatusCode::OK, content_type, body));
         }
         _ => {}
@@ -64,7 +90,7 @@ pub fn answer_list(
         .iter()
         .map(|o| served_value(served, o))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut metadata = list_meta(page);
+    let mut metadata = list_meta(&page);
     if served.custom.is_some() && accepted.shape == Shape::Plain {
         metadata["continue"] = json!(page.continue_token);
     }
@@ -96,31 +122,21 @@ pub fn list_meta(page: &ListPage) -> Value {
     metadata
 }
 
-fn json_body(served: &Served, page: &ListPage) -> Body {
-    let mut head = served.list_head.clone();
-    head.push_str(&page.revision.to_string());
-    head.push('"');
-    if !page.continue_token.is_empty() || served.custom.is_some() {
+/// What a list begins with.
+fn head(served: &Served, item: Item, revision: u64, continue_token: &str, remaining: Option<u64>) -> String {
+    let mut head = match item {
+        Item::Object => format!("{}{revision}\"", served.list_head),
+        Item::Metadata(item) => format!("{}{revision}\"", shape::partial_list_head(item)),
+    };
+    let always = served.custom.is_some() && item == Item::Object;
+    if !continue_token.is_empty() || always {
         head.push_str(",\"continue\":\"");
-        head.push_str(&page.continue_token);
+        head.push_str(continue_token);
         head.push('"');
     }
-    if let Some(n) = page.remaining.filter(|n| *n > 0) {
+    if let Some(n) = remaining.filter(|n| *n > 0) {
         head.push_str(&format!(",\"remainingItemCount\":{n}"));
     }
     head.push_str("},\"items\":[");
-    let mut parts = VecDeque::with_capacity(2 + page.items.len() * 2);
-    parts.push_back(Bytes::from(head));
-    for (i, object) in page.items.iter().enumerate() {
-        if i > 0 {
-            parts.push_back(Bytes::from_static(b","));
-        }
-        if served.custom.is_some() {
-            parts.push_back(object.bytes.clone());
-        } else {
-            items::push(&mut parts, served, &object.bytes);
-        }
-    }
-    parts.push_back(Bytes::from_static(b"]}\n"));
-    Body::chunks(parts)
+    head
 }

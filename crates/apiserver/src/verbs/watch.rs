@@ -38,7 +38,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     if accepted.format == Format::Yaml {
         return Err(Status::not_acceptable(&STREAM_TYPES));
     }
-    let listing = Listing::read(&call.query, &call.info.name, true)?;
+    let listing = Listing::read(&call.query, &call.info, true)?;
     let asked = listing
         .timeout_seconds
         .filter(|s| *s > 0)
@@ -184,6 +184,12 @@ impl Frames {
         match self.accepted.format {
             Format::Json if as_stored => return Ok(object.bytes.clone()),
             Format::Protobuf if as_stored => return protobuf::of_object(object),
+            Format::Json if self.accepted.shape == Shape::Partial && !self.served.converts() => {
+                if let Some(metadata) = object.metadata() {
+                    let head = shape::partial_head(self.accepted.meta_version).as_bytes();
+                    return Ok([head, &metadata, b"}"].concat().into());
+                }
+            }
             _ => {}
         }
         let value = served_value(&self.served, object)?;

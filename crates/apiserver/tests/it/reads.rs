@@ -159,3 +159,61 @@ async fn events_in_both_groups() {
         .ok();
     assert_eq!(new["items"][0]["note"], "n");
 }
+
+/// Lists longer than a frame, of objects that are joined and of objects that are frames of their own.
+#[tokio::test]
+async fn long_lists_are_whole() {
+    let h = Harness::start().await;
+    for i in 0..60 {
+        let text = "x".repeat(if i % 7 == 0 { 20_000 } else { 2_000 + i });
+        h.post(
+            MAPS,
+            json!({"metadata": {"name": format!("m{i:02}")}, "data": {"text": text}}),
+        )
+        .await
+        .ok();
+    }
+    let all = h.get(MAPS).await.ok();
+    assert_eq!(
+        names(&all),
+        (0..60).map(|i| format!("m{i:02}")).collect::<Vec<_>>()
+    );
+    for (i, item) in all["items"].as_array().unwrap().iter().enumerate() {
+        let mut one = h.get(&format!("{MAPS}/m{i:02}")).await.ok();
+        one.as_object_mut().unwrap().remove("kind");
+        one.as_object_mut().unwrap().remove("apiVersion");
+        assert_eq!(*item, one);
+    }
+    let mut paged = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = h.get(&format!("{MAPS}?limit=33&continue={token}")).await.ok();
+        paged.extend(page["items"].as_array().unwrap().clone());
+        match page["metadata"]["continue"].as_str() {
+            Some(next) => token = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(&Value::from(paged), &all["items"]);
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let partial = h.get_as(MAPS, partial).await.ok();
+    assert_eq!(
+        (&partial["kind"], &partial["apiVersion"]),
+        (&json!("PartialObjectMetadataList"), &json!("meta.k8s.io/v1"))
+    );
+    assert_eq!(partial["metadata"], all["metadata"]);
+    for (part, item) in partial["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(all["items"].as_array().unwrap())
+    {
+        let want = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]});
+        assert_eq!(*part, want);
+    }
+    let table = h
+        .get_as(MAPS, "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .await
+        .ok();
+    assert_eq!(table["rows"].as_array().unwrap().len(), 60);
+}

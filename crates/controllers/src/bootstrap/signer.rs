@@ -63,7 +63,8 @@ pub fn plan<'a>(
 
 /// Runs the controller until its context stops.
 pub async fn run(context: Context) {
-    let maps = context.factory.informer::<ConfigMap>();
+    let query = format!("fieldSelector=metadata.name%3D{CLUSTER_INFO}");
+    let maps = context.factory.filtered::<ConfigMap>(&query);
     let secrets = context.factory.filtered::<Secret>(QUERY);
     let queue: Queue<Key> = Queue::new("bootstrap_signer_queue");
     let adding = queue.clone();

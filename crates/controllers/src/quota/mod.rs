@@ -82,20 +82,26 @@ pub async fn run(context: Context) {
     .await;
 }
 
-/// New quotas and those that limit something else now. What admission writes to a status must not be counted again:
-/// the object it made room for is not stored yet.
+/// New quotas, those that limit something else now, and those whose status says another limit than they have (upstream
+/// finds that out every five minutes). What admission counts in a status must not be counted again: the object it made
+/// room for is not stored yet.
 fn queue_changed(quotas: &Informer<ResourceQuota>, queue: &Queue<Key>) {
     let queue = queue.clone();
     quotas.on_event(move |event| match &event {
-        Event::Updated { old, new } if old.spec == new.spec => {}
+        Event::Updated { old, new } if old.spec == new.spec && !is_misstated(new) => {}
         other => queue.add(Key::of(&**other.object())),
     });
+}
+
+fn is_misstated(quota: &ResourceQuota) -> bool {
+    let limits = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+    let said = quota.status.as_ref().and_then(|status| status.hard.as_ref());
+    limits != said
 }
 
 /// Kinds of which only the number counts, and whose objects the process watches anyway.
 fn queue_deleted(context: &Context, quotas: &Informer<ResourceQuota>, queue: &Queue<Key>) {
     let factory = &context.factory;
-    queue_released(quotas, &factory.informer::<ConfigMap>(), queue, |_, _| false);
     queue_released(
         quotas,
         &factory.informer::<ReplicationController>(),
@@ -107,20 +113,22 @@ fn queue_deleted(context: &Context, quotas: &Informer<ResourceQuota>, queue: &Qu
     queue_released(quotas, &factory.informer::<StatefulSet>(), queue, |_, _| false);
     queue_released(quotas, &factory.informer::<Job>(), queue, |_, _| false);
     queue_released(quotas, &factory.informer::<CronJob>(), queue, |_, _| false);
-    // Secrets are many and large, and nobody here reads them: their metadata goes by and is not kept.
-    let source = watch::Source::metadata(path::<Secret>("", "", ""));
-    let (quotas, queue, client) = (quotas.clone(), queue.clone(), factory.client().clone());
-    tokio::spawn(watch::run::<Partial>(
-        client,
-        source,
-        context.stop.clone(),
-        move |delta| {
-            if let watch::Delta::Delete(secret) = delta {
-                let found = quotas.in_namespace(secret.metadata.ns());
-                found.iter().for_each(|quota| queue.add(Key::of(&**quota)));
-            }
-        },
-    ));
+    // These are many and large, and nobody here reads them: their metadata goes by and is not kept.
+    for path in [path::<Secret>("", "", ""), path::<ConfigMap>("", "", "")] {
+        let source = watch::Source::metadata(path);
+        let (quotas, queue, client) = (quotas.clone(), queue.clone(), factory.client().clone());
+        tokio::spawn(watch::run::<Partial>(
+            client,
+            source,
+            context.stop.clone(),
+            move |delta| {
+                if let watch::Delta::Delete(gone) = delta {
+                    let found = quotas.in_namespace(gone.metadata.ns());
+                    found.iter().for_each(|quota| queue.add(Key::of(&**quota)));
+                }
+            },
+        ));
+    }
 }
 
 /// What is deleted, or changed so that it may count less, concerns the quotas of its namespace.

@@ -10,8 +10,12 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// What is read from a socket at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// An open connection; one request at a time.
 pub(super) struct Connection {
@@ -24,6 +28,8 @@ impl Connection {
         let tcp = TcpStream::connect((access.host.as_str(), access.port)).await;
         let tcp = tcp.with_context(|| format!("connecting to {}: is the cluster up?", access.authority()))?;
         tcp.set_nodelay(true)?;
+        // rustls reads 4 KiB at a time.
+        let tcp = BufReader::with_capacity(READ_BYTES, tcp);
         let name = ServerName::try_from(access.host.clone())?;
         let tls = TlsConnector::from(Arc::clone(&access.tls))
             .connect(name, tcp)

@@ -9,35 +9,86 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes of data in each ConfigMap.
-const PAYLOAD: usize = 1024;
+pub(super) const PAYLOAD: usize = 1024;
+/// Creates measured for each object that stays; the others are deleted again.
+const CREATES: usize = 5;
+/// Updates, and merge patches, measured for each object.
+const CHANGES: usize = 5;
 /// Gets measured for each object.
-const GETS: usize = 5;
+const GETS: usize = 25;
 /// Lists measured: each is of all objects.
 const LISTS: usize = 200;
 
-/// Durable creates.
+/// Durable creates, deletes, updates and merge patches.
 pub(super) async fn writes(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
-    let path = target.path("configmaps");
-    let payload = "x".repeat(PAYLOAD);
-    drive(target, args.objects, "create a ConfigMap of 1 KiB", PAYLOAD, move |index| {
-        let body = format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"bench-{index}"}},"data":{{"payload":"{payload}"}}}}"#);
-        ("POST", path.clone(), body)
+    let (path, objects) = (target.path("configmaps"), args.objects);
+    let count = objects * CREATES;
+    fill(target, count, PAYLOAD).await?;
+    let each = path.clone();
+    drive(target, count - objects, "delete a ConfigMap", 1, move |index| {
+        (
+            "DELETE",
+            format!("{each}/bench-{}", index + objects),
+            String::new(),
+        )
+    })
+    .await?;
+    let (each, payload) = (path.clone(), "y".repeat(PAYLOAD));
+    drive(
+        target,
+        objects * CHANGES,
+        "update a ConfigMap",
+        PAYLOAD,
+        move |index| {
+            let name = format!("bench-{}", index % objects);
+            (
+                "PUT",
+                format!("{each}/{name}"),
+                config_map(&name, &format!("{index:08}{}", &payload[8..])),
+            )
+        },
+    )
+    .await?;
+    drive(
+        target,
+        objects * CHANGES,
+        "merge-patch a ConfigMap",
+        PAYLOAD,
+        move |index| {
+            let patch = format!(r#"{{"data":{{"changed":"{index}"}}}}"#);
+            ("PATCH", format!("{path}/bench-{}", index % objects), patch)
+        },
+    )
+    .await
+}
+
+/// Durable creates of `bench-0` and those after it.
+pub(super) async fn fill(target: &Target, count: usize, bytes: usize) -> anyhow::Result<()> {
+    let (path, payload) = (target.path("configmaps"), "x".repeat(bytes));
+    let name = format!("create a ConfigMap of {} KiB", bytes.div_ceil(1024));
+    drive(target, count, &name, bytes, move |index| {
+        (
+            "POST",
+            path.clone(),
+            config_map(&format!("bench-{index}"), &payload),
+        )
     })
     .await
+}
+
+pub(super) fn config_map(name: &str, payload: &str) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"payload":"{payload}"}}}}"#
+    )
 }
 
 /// Gets of single objects and lists of all.
 pub(super) async fn reads(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
     let path = target.path("configmaps");
     let objects = args.objects;
-    if target
-        .connect()
-        .await?
-        .send("GET", &format!("{path}?limit=1&labelSelector=!bench"), "")
-        .await?
-        < PAYLOAD
-    {
-        writes(target, args).await?;
+    let first = format!("{path}/bench-0");
+    if target.connect().await?.send("GET", &first, "").await.is_err() {
+        fill(target, objects, PAYLOAD).await?;
     }
     let one = path.clone();
     drive(target, objects * GETS, "get a ConfigMap", PAYLOAD, move |index| {

@@ -4,8 +4,10 @@ mod connection;
 mod fleet;
 mod idle;
 mod load;
+mod memory;
 mod pods;
 mod report;
+mod restart;
 mod start;
 mod target;
 mod watchers;
@@ -20,25 +22,35 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     if wants("start") {
         start::measure()?;
     }
+    if wants("restart") {
+        restart::measure(&args)?;
+    }
     if wants("idle") {
         idle::measure(&args)?;
     }
-    if !["pods", "writes", "reads", "watch", "controllers"]
-        .into_iter()
-        .any(wants)
-    {
+    let loads = [
+        "pods",
+        "writes",
+        "reads",
+        "watch",
+        "memory",
+        "lists",
+        "controllers",
+    ];
+    if !loads.into_iter().any(wants) {
         return Ok(());
     }
-    // One thread: the client leaves the other cores to the server.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let target = Target::open(&args).await?;
         let outcome = load(&target, &args, wants).await;
         target.clean().await?;
         outcome
     })
+}
+
+/// One thread: the client leaves the other cores to the server.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 async fn load(target: &Target, args: &BenchArgs, wants: impl Fn(&str) -> bool) -> anyhow::Result<()> {
@@ -53,6 +65,12 @@ async fn load(target: &Target, args: &BenchArgs, wants: impl Fn(&str) -> bool) -
     }
     if wants("watch") {
         watchers::measure(target).await?;
+    }
+    if wants("memory") {
+        memory::cached(target, args).await?;
+    }
+    if wants("lists") {
+        memory::lists(target, args).await?;
     }
     if wants("controllers") {
         fleet::measure(target, args).await?;

@@ -50,12 +50,23 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
 
 /// Prints what the server's process holds in memory, where that can be known.
 pub(super) fn memory(target: &Target, when: &str) {
-    let rss = target.pid.and_then(|pid| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    if let Some(kilobytes) = rss {
-        println!("memory {when:<29} {:>6} MB RSS", kilobytes / 1000);
+    if let Some(bytes) = target.pid.and_then(resident) {
+        println!("memory {when:<29} {:>6} MB RSS", bytes / 1_024_000);
     }
+}
+
+/// Resident bytes of a process.
+pub(super) fn resident(pid: i32) -> Option<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// Resident bytes of a process that no file backs: without its program's code.
+pub(super) fn anonymous(pid: i32) -> Option<u64> {
+    status(pid, "RssAnon:")
+}
+
+fn status(pid: i32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix(field))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }

@@ -1,16 +1,19 @@
 //! Watch fan-out: many watchers of one namespace, and how long each change takes to reach them.
 
-use super::connection::Lines;
+use super::connection::{Connection, Lines};
 use super::report;
 use super::target::Target;
 use anyhow::Context;
 use std::time::{Duration, Instant};
 
 const WATCHERS: usize = 500;
-/// Changes that every watcher sees.
-const CHANGES: usize = 200;
 /// Connections that make changes: enough that writing is not what is measured.
 const WRITERS: usize = 4;
+/// Changes at full speed, each seen by every watcher.
+const CHANGES: usize = 1000;
+/// Changes at a pace, and their number a second: about what upstream delivers at most (55,600 a second).
+const PACED: usize = 500;
+const PACE: usize = 110;
 
 pub(super) async fn measure(target: &Target) -> anyhow::Result<()> {
     let path = format!(
@@ -22,46 +25,77 @@ pub(super) async fn measure(target: &Target) -> anyhow::Result<()> {
         // Answered means registered: what is written from here on reaches this watcher.
         streams.push(target.connect().await?.watch(&path).await?);
     }
-    let began = Instant::now();
-    let cpu = target.cpu();
+    let streams = phase(target, streams, CHANGES, None).await?;
+    phase(target, streams, PACED, Some(PACE)).await?;
+    Ok(())
+}
+
+/// Makes changes, as fast as may be or so many a second, until every watcher has seen all of them.
+async fn phase(
+    target: &Target,
+    streams: Vec<Lines>,
+    changes: usize,
+    pace: Option<usize>,
+) -> anyhow::Result<Vec<Lines>> {
+    let (began, cpu) = (Instant::now(), target.cpu());
     let watchers: Vec<_> = streams
         .into_iter()
-        .map(|stream| tokio::spawn(watch(stream, began)))
+        .map(|stream| tokio::spawn(watch(stream, changes, began)))
         .collect();
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
-        let (mut connection, path) = (target.connect().await?, target.path("configmaps"));
-        writers.push(tokio::spawn(async move {
-            for index in (writer..CHANGES).step_by(WRITERS) {
-                let sent = began.elapsed().as_nanos();
-                let body = format!(
-                    r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"watch-{index}","labels":{{"bench":"watch"}}}},"data":{{"sent":"at {sent} ns"}}}}"#
-                );
-                connection.send("POST", &path, body).await?;
-            }
-            anyhow::Ok(())
-        }));
+        let (connection, path) = (target.connect().await?, target.path("configmaps"));
+        let due =
+            move |index: usize| pace.map(|pace| began + Duration::from_secs(1) * index as u32 / pace as u32);
+        let indexes = (writer..changes).step_by(WRITERS);
+        writers.push(tokio::spawn(write(
+            connection,
+            path,
+            began,
+            indexes.map(move |i| (i, due(i))),
+        )));
     }
     for writer in writers {
         writer.await??;
     }
-    let mut latencies = Vec::new();
+    let (mut latencies, mut streams) = (Vec::new(), Vec::new());
     for watcher in watchers {
-        latencies.extend(watcher.await??);
+        let (stream, delays) = watcher.await??;
+        streams.push(stream);
+        latencies.extend(delays);
     }
-    report::row(
-        &format!("deliver a change to {WATCHERS} watchers"),
-        latencies,
-        began.elapsed(),
-        Some(target.cpu().since(cpu)),
-    );
+    let name = match pace {
+        None => format!("deliver a change to {WATCHERS} watchers"),
+        Some(pace) => format!("the same, {pace} changes a second"),
+    };
+    report::row(&name, latencies, began.elapsed(), Some(target.cpu().since(cpu)));
+    Ok(streams)
+}
+
+async fn write(
+    mut connection: Connection,
+    path: String,
+    began: Instant,
+    changes: impl Iterator<Item = (usize, Option<Instant>)>,
+) -> anyhow::Result<()> {
+    for (index, due) in changes {
+        if let Some(due) = due {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let sent = began.elapsed().as_nanos();
+        let kind = if due.is_some() { "paced" } else { "fast" };
+        let body = format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{kind}-{index}","labels":{{"bench":"watch"}}}},"data":{{"sent":"at {sent} ns"}}}}"#
+        );
+        connection.send("POST", &path, body).await?;
+    }
     Ok(())
 }
 
 /// Reads events until every change was seen; the delay of each since its sender began.
-async fn watch(mut stream: Lines, began: Instant) -> anyhow::Result<Vec<Duration>> {
-    let mut delays = Vec::with_capacity(CHANGES);
-    while delays.len() < CHANGES {
+async fn watch(mut stream: Lines, changes: usize, began: Instant) -> anyhow::Result<(Lines, Vec<Duration>)> {
+    let mut delays = Vec::with_capacity(changes);
+    while delays.len() < changes {
         let line = std::str::from_utf8(stream.next().await?)?;
         let Some((_, rest)) = line.rsplit_once("\"at ") else {
             continue;
@@ -73,5 +107,5 @@ async fn watch(mut stream: Lines, began: Instant) -> anyhow::Result<Vec<Duration
             .parse::<u64>()?;
         delays.push(began.elapsed().saturating_sub(Duration::from_nanos(sent)));
     }
-    Ok(delays)
+    Ok((stream, delays))
 }

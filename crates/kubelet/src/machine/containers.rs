@@ -163,18 +163,27 @@ pub(super) fn resize(
     }
 }
 
-/// A resize to more than the whole node has is never carried out.
+/// Says of a resize whether it is under way until every running container has what it is to have. A resize to more than
+/// the whole node has is never carried out.
 pub(super) fn judge_resize(input: &Input<'_>, memory: &mut Memory) {
-    let Some((name, requested, capacity)) = resources::beyond(input.pod, input.node) else {
-        memory.resize.pending = None;
-        return;
-    };
-    let running = input.view.running();
-    let mut containers = running.filter_map(|v| Some((input.pod.container(&v.name)?.1, v)));
-    if containers.any(|(c, v)| resources::resize_pending(input.pod, &c, v, input.node)) {
-        let message =
-            format!("Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}");
-        memory.resize.pending = Some(("Infeasible".into(), message));
+    let mut containers = input.pod.mains().iter().chain(input.pod.inits());
+    let differs = containers.any(|c| {
+        let running = input.view.find(&c.name).filter(|v| v.state == State::Running);
+        running.is_some_and(|v| resources::resize_pending(input.pod, c, v, input.node))
+    });
+    let resize = &mut memory.resize;
+    match resources::beyond(input.pod, input.node).filter(|_| differs) {
+        Some((name, requested, capacity)) => {
+            let message = format!(
+                "Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}"
+            );
+            resize.pending = Some(("Infeasible".into(), message));
+            resize.in_progress = None;
+        }
+        None => {
+            resize.pending = None;
+            resize.in_progress = differs.then(|| resize.in_progress.take().unwrap_or_default());
+        }
     }
 }
 

@@ -80,8 +80,9 @@ fn reported(
 ) -> ContainerStatus {
     let id = container_id(&v.id);
     let mut state = state_of(v);
-    if v.state == State::Running && memory.starting.contains(&c.name) {
-        // Its post-start hook still runs: not running yet, as far as the API is concerned.
+    let starting = v.state == State::Running && memory.starting.contains(&c.name);
+    if starting || v.state == State::Created {
+        // Its post-start hook still runs, or it was only made: not running yet, as far as the API is concerned.
         state = waiting(default_wait(input), None);
     }
     let last_state = old.and_then(|o| {

@@ -306,8 +306,8 @@ impl Worker {
             let text = format!("Pod resize error: {error}");
             self.cx.record(&self.pod, Event::warning("ResizeError", text));
             self.memory.resize.in_progress = Some(error);
-        } else {
-            self.memory.resize.in_progress = None;
+        } else if let Some(message) = &mut self.memory.resize.in_progress {
+            message.clear();
         }
     }
 

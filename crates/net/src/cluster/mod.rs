@@ -176,6 +176,7 @@ impl ClusterNet {
         let conf = LinkConf {
             forwarding: Some(true),
             rp_filter: None,
+            ..LinkConf::default()
         };
         rt::set_link(&mut messages, interface, conf);
         rt::address(

@@ -125,7 +125,11 @@ pub fn uplink(rt: &mut Rt) -> Result<Option<Link>> {
 pub fn sweep(rt: &mut Rt, nft: &mut Nft, cluster: ClusterId) -> Result<()> {
     let claims = Claims::read(nft, cluster)?;
     claims.release(rt)?;
-    for table in [cluster.service_table(), cluster.node_table()] {
+    for table in [
+        cluster.service_table(),
+        cluster.port_table(),
+        cluster.node_table(),
+    ] {
         nft.remove_table(&table)?;
     }
     let gone = [Errno::ENODEV, Errno::ESRCH, Errno::EADDRNOTAVAIL];
@@ -162,7 +166,11 @@ pub fn sweep(rt: &mut Rt, nft: &mut Nft, cluster: ClusterId) -> Result<()> {
 /// Everything in the namespace that carries the cluster's name, one line each.
 pub fn leftovers(rt: &mut Rt, nft: &mut Nft, cluster: ClusterId) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    let tables = [cluster.service_table(), cluster.node_table()];
+    let tables = [
+        cluster.service_table(),
+        cluster.port_table(),
+        cluster.node_table(),
+    ];
     found.extend(
         nft.tables()?
             .into_iter()

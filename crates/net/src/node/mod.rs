@@ -4,6 +4,7 @@
 //! All calls are synchronous and take a millisecond or two; from async code use `spawn_blocking`.
 
 mod base;
+mod host_ports;
 mod ipam;
 mod pod;
 mod routes;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use base::in_range;
+pub use host_ports::HostPort;
 pub use ipam::gateway;
 pub use pod::GATEWAY;
 pub(crate) use routes::plan as plan_routes;
@@ -29,6 +31,7 @@ use crate::netlink::Messages;
 use crate::netns::NetNs;
 use crate::nft::Nft;
 use crate::rt::{self, RouteMonitor, Rt};
+use host_ports::HostPorts;
 use ipam::Ipam;
 use pod::Wiring;
 use uplink::Claims;
@@ -71,6 +74,7 @@ struct Inner {
     rt: Rt,
     nft: Nft,
     ipam: Ipam,
+    host_ports: HostPorts,
     claims: Claims,
 }
 
@@ -86,6 +90,7 @@ impl NodeNet {
         }
         let mtu = config.mtu.or(uplink.map(|l| l.mtu)).unwrap_or(DEFAULT_MTU);
         let ipam = Ipam::open(config.state_dir.clone(), config.pod_cidr)?;
+        let host_ports = HostPorts::open(&config.state_dir, config.cluster, &mut nft, &ipam)?;
         Ok(Self {
             config,
             mtu,
@@ -93,6 +98,7 @@ impl NodeNet {
                 rt,
                 nft,
                 ipam,
+                host_ports,
                 claims,
             }),
         })
@@ -167,6 +173,18 @@ impl NodeNet {
         })
     }
 
+    /// Leads ports of the node to a sandbox that is set up, until its teardown.
+    pub fn publish(&self, sandbox: &str, ports: Vec<HostPort>) -> Result<()> {
+        let inner = &mut *self.inner.lock();
+        let Some(ip) = inner.ipam.get(sandbox) else {
+            return Err(Error::Invalid(format!("sandbox {sandbox} has no address")));
+        };
+        pod::route_loopback(&mut inner.rt, self.config.cluster, ip)?;
+        inner
+            .host_ports
+            .publish(&mut inner.nft, &inner.ipam, sandbox, ports)
+    }
+
     /// Addresses of a sandbox that is set up.
     pub fn addresses(&self, sandbox: &str) -> Option<PodAddresses> {
         let ip = self.inner.lock().ipam.get(sandbox)?;
@@ -182,6 +200,7 @@ impl NodeNet {
         let Some(ip) = inner.ipam.get(sandbox) else {
             return Ok(());
         };
+        inner.host_ports.withdraw(&mut inner.nft, &inner.ipam, sandbox)?;
         pod::unroute(&mut inner.rt, self.config.cluster, ip)?;
         inner.ipam.release(sandbox).map(|_| ())
     }
@@ -196,6 +215,7 @@ impl NodeNet {
             .map(|(id, ip)| (id.to_owned(), ip))
             .collect();
         for (sandbox, ip) in &dead {
+            inner.host_ports.withdraw(&mut inner.nft, &inner.ipam, sandbox)?;
             pod::unroute(&mut inner.rt, self.config.cluster, *ip)?;
             pod::remove(&mut inner.rt, self.config.cluster, *ip)?;
             inner.ipam.release(sandbox)?;

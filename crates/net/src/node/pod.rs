@@ -41,6 +41,7 @@ pub fn wire(rt: &mut Rt, w: Wiring, pod: &NetNs, ip: Ipv4Addr) -> Result<()> {
         LinkConf {
             forwarding: Some(true),
             rp_filter: Some(1),
+            ..LinkConf::default()
         },
     );
     rt::neighbour(
@@ -122,6 +123,18 @@ fn pod_route(w: Wiring, ip: Ipv4Addr, node_end: u32) -> Route {
         source: Some(w.node_address),
         ..Route::to(Ipv4Net::from(ip), Kind::Unicast, w.cluster.route_metric())
     }
+}
+
+/// Lets connections from this machine's loopback, masqueraded, find their way back from the pod.
+pub fn route_loopback(rt: &mut Rt, cluster: ClusterId, ip: Ipv4Addr) -> Result<()> {
+    let link = rt.require_link(&cluster.veth(ip))?;
+    let mut messages = Messages::new();
+    let conf = LinkConf {
+        route_localnet: Some(true),
+        ..LinkConf::default()
+    };
+    rt::set_conf(&mut messages, link.index, conf);
+    rt.apply("letting a pod's interface answer the loopback", messages)
 }
 
 /// Makes the address unreachable at once. The interface goes with the pod's namespace: deleting it here would

@@ -82,6 +82,7 @@ fn switch(rt: &mut Rt, link: &Link, on: bool) -> Result<()> {
         LinkConf {
             forwarding: Some(on),
             rp_filter: None,
+            ..LinkConf::default()
         },
     );
     rt.apply(&format!("switching IPv4 forwarding of {}", link.name), messages)

@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 
 pub use elements::Elements;
 pub use front::{Front, Key, fronts};
+pub(crate) use kind::load_key;
 pub use kind::{Kind, List, MASQUERADE_MARK, MAX_AFFINITY_CLIENTS, MAX_BACKENDS};
 pub use model::{
     Backend, Chosen, Endpoint, Protocol, ServiceMap, ServicePort, ServicePortName, TrafficPolicy, choose,

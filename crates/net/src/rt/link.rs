@@ -25,6 +25,7 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 /// linux/ip.h, `IPV4_DEVCONF_*`: what `/proc/sys/net/ipv4/conf/<interface>/` calls forwarding and rp_filter.
 const DEVCONF_FORWARDING: u16 = 1;
 const DEVCONF_RP_FILTER: u16 = 8;
+const DEVCONF_ROUTE_LOCALNET: u16 = 26;
 
 /// Per-interface IPv4 settings; `None` leaves one alone.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct LinkConf {
     pub forwarding: Option<bool>,
     /// 0 off, 1 strict, 2 loose (RFC 3704).
     pub rp_filter: Option<u8>,
+    /// Packets from and to 127.0.0.0/8 may use it.
+    pub route_localnet: Option<bool>,
 }
 
 /// An interface as the kernel reports it.
@@ -155,6 +158,9 @@ fn change(m: &mut Messages, index: u32, up: bool, conf: LinkConf) {
                     }
                     if let Some(mode) = conf.rp_filter {
                         a.u32(DEVCONF_RP_FILTER, u32::from(mode));
+                    }
+                    if let Some(on) = conf.route_localnet {
+                        a.u32(DEVCONF_ROUTE_LOCALNET, u32::from(on));
                     }
                 });
             });

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub(crate) use event::CacheEvent;
-pub(crate) use snapshot::{Page, Snapshot};
+pub(crate) use snapshot::Snapshot;
 use watchers::{Watchers, indexed_place};
 
 use crate::filter::Filter;
@@ -120,16 +120,14 @@ impl Cache {
             events.extend(CacheEvent::new(change.revision, change.object, previous).map(Arc::new));
         }
         self.snapshot.store(Arc::new(next));
-        for event in events {
-            state.watchers.deliver(&event, self.indexed, metrics);
-            state.remember(event);
-        }
+        state.watchers.deliver(&events, self.indexed, metrics);
+        events.into_iter().for_each(|event| state.remember(event));
     }
 
     /// Begins a watch with what there is now: the objects, then what comes after them.
     pub fn subscribe_with_state(&self, filter: &Filter, applied: u64) -> (Subscription, u64) {
         let mut state = self.state.lock();
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.load_full();
         let revision = snapshot.changed.max(applied);
         let initial = snapshot
             .select(filter)

@@ -65,21 +65,28 @@ impl Watchers {
         receiver
     }
 
-    /// Hands an event to those it is for. `indexed` is the indexed field's place among the object's fields.
-    pub fn deliver(&mut self, event: &CacheEvent, indexed: Option<usize>, metrics: &Metrics) {
-        deliver_to(&mut self.all, event, metrics);
-        let object = event.newest();
-        deliver_in(&mut self.by_namespace, object.namespace(), event, metrics);
-        deliver_in(&mut self.by_key, &object.key, event, metrics);
-        let Some(indexed) = indexed.filter(|_| !self.by_field.is_empty()) else {
-            return;
-        };
-        let (now, before) = event.field(indexed);
-        for value in [now, before.filter(|before| now != Some(*before))]
-            .into_iter()
-            .flatten()
-        {
-            deliver_in(&mut self.by_field, value, event, metrics);
+    /// Hands events to those they are for, to one watcher after the other: who wakes finds all of them and writes them
+    /// at once. `indexed` is the indexed field's place among the object's fields.
+    pub fn deliver(&mut self, events: &[Arc<CacheEvent>], indexed: Option<usize>, metrics: &Metrics) {
+        deliver_to(&mut self.all, events, metrics);
+        if !self.by_namespace.is_empty() {
+            for run in events.chunk_by(|a, b| a.newest().namespace() == b.newest().namespace()) {
+                deliver_in(&mut self.by_namespace, run[0].newest().namespace(), run, metrics);
+            }
+        }
+        for event in events {
+            let one = std::slice::from_ref(event);
+            deliver_in(&mut self.by_key, &event.newest().key, one, metrics);
+            let Some(indexed) = indexed.filter(|_| !self.by_field.is_empty()) else {
+                continue;
+            };
+            let (now, before) = event.field(indexed);
+            for value in [now, before.filter(|before| now != Some(*before))]
+                .into_iter()
+                .flatten()
+            {
+                deliver_in(&mut self.by_field, value, one, metrics);
+            }
         }
     }
 
@@ -114,39 +121,55 @@ fn place(filter: &Filter, indexed_field: Option<&str>) -> Place {
     filter.namespace.clone().map_or(Place::All, Place::Namespace)
 }
 
-fn deliver_in(map: &mut HashMap<String, Vec<Watcher>>, key: &str, event: &CacheEvent, metrics: &Metrics) {
+fn deliver_in(
+    map: &mut HashMap<String, Vec<Watcher>>,
+    key: &str,
+    events: &[Arc<CacheEvent>],
+    metrics: &Metrics,
+) {
     if map.is_empty() {
         return;
     }
     if let Some(watchers) = map.get_mut(key) {
-        deliver_to(watchers, event, metrics);
+        deliver_to(watchers, events, metrics);
         if watchers.is_empty() {
             map.remove(key);
         }
     }
 }
 
-fn deliver_to(watchers: &mut Vec<Watcher>, event: &CacheEvent, metrics: &Metrics) {
+fn deliver_to(watchers: &mut Vec<Watcher>, events: &[Arc<CacheEvent>], metrics: &Metrics) {
+    let mut delivered = 0;
     watchers.retain(|watcher| {
-        if event.revision <= watcher.after {
+        events
+            .iter()
+            .all(|event| watcher.take(event, &mut delivered, metrics))
+    });
+    metrics.events_delivered.add(delivered);
+}
+
+impl Watcher {
+    /// Takes an event that is for it. False where it is to be forgotten.
+    fn take(&self, event: &CacheEvent, delivered: &mut u64, metrics: &Metrics) -> bool {
+        if event.revision <= self.after {
             return true;
         }
-        let Some(watch_event) = event.seen_through(&watcher.filter) else {
+        let Some(watch_event) = event.seen_through(&self.filter) else {
             return true;
         };
-        match watcher.sender.try_send(watch_event) {
+        match self.sender.try_send(watch_event) {
             Ok(()) => {
-                metrics.events_delivered.add(1);
+                *delivered += 1;
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 metrics.watches_ended_slow.add(1);
-                tracing::warn!(watcher = watcher.id, "ending a watch whose reader is too slow");
+                tracing::warn!(watcher = self.id, "ending a watch whose reader is too slow");
                 false
             }
         }
-    });
+    }
 }
 
 /// The place of the indexed field among the selectable ones.

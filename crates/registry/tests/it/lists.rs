@@ -166,6 +166,22 @@ async fn selectors_select() {
 }
 
 #[tokio::test]
+async fn an_absent_flag_is_selected_as_false() {
+    let f = Fixture::open().await;
+    let node = |name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec});
+    f.create("", "nodes", "", node("on", json!({}))).await.unwrap();
+    let closed = node("off", json!({"unschedulable": true}));
+    f.create("", "nodes", "", closed).await.unwrap();
+    for (text, expected) in [("false", "on"), ("true", "off")] {
+        let options = ListOptions {
+            field_selector: Some(fields::Selector::parse(&format!("spec.unschedulable={text}")).unwrap()),
+            ..ListOptions::default()
+        };
+        assert_eq!(f.names("nodes", options).await, [expected]);
+    }
+}
+
+#[tokio::test]
 async fn resource_versions_mean_what_they_say() {
     let f = Fixture::open().await;
     let created = f.config_map("x").await.revision;

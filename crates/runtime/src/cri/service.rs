@@ -152,6 +152,14 @@ pub trait PodNetwork: Send + Sync {
         namespace: &str,
         name: &str,
     ) -> std::result::Result<PodIps, String>;
+    /// Leads ports of the node to a sandbox that is set up, until its teardown. Only mappings with a `host_port`.
+    async fn publish(
+        &self,
+        _sandbox_id: &str,
+        _ports: &[super::PortMapping],
+    ) -> std::result::Result<(), String> {
+        Ok(())
+    }
     /// The namespace may be gone already.
     async fn teardown(&self, sandbox_id: &str, netns: &std::path::Path) -> std::result::Result<(), String>;
     /// None when pods can be wired; else why not (becomes the `NetworkReady` condition).

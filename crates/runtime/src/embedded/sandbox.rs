@@ -162,12 +162,17 @@ impl Runtime {
         let metadata = config.metadata.clone().unwrap_or_default();
         let netns = self.sandbox_dir(id).join("ns/net");
         let network = &self.inner.config.network;
+        let failed =
+            |error: String| Error::unknown(format!("failed to setup network for sandbox {id:?}: {error}"));
         let ips = network
             .setup(id, &netns, &metadata.namespace, &metadata.name)
             .await
-            .map_err(|error| {
-                Error::unknown(format!("failed to setup network for sandbox {id:?}: {error}"))
-            })?;
+            .map_err(failed)?;
+        let published = config.port_mappings.iter().filter(|port| port.host_port > 0);
+        let published: Vec<_> = published.cloned().collect();
+        if !published.is_empty() {
+            network.publish(id, &published).await.map_err(failed)?;
+        }
         Ok(ips.0.iter().map(ToString::to_string).collect())
     }
 

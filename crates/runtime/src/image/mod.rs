@@ -5,6 +5,7 @@
 mod archive;
 mod config;
 pub mod credentials;
+mod hosts;
 mod layers;
 mod pull;
 mod reference;
@@ -13,7 +14,8 @@ mod unpack;
 
 pub use archive::import;
 pub use config::RunConfig;
-pub use pull::{PullOptions, pull};
+pub use hosts::{ANY_REGISTRY, PullOptions};
+pub use pull::pull;
 pub use reference::{InvalidReference, Reference, is_digest};
 pub use store::{ImageRecord, ImageStore};
 

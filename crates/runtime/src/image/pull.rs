@@ -6,7 +6,8 @@
 use super::config::{Descriptor, ImageConfig, Manifest};
 use super::layers::{Digesting, Unpacked, digest_of, publish, unpack_layer};
 use super::{
-    Error, ImageRecord, ImageStore, Progress, ProgressFn, PullError, Reference, credentials, is_digest,
+    Error, ImageRecord, ImageStore, Progress, ProgressFn, PullError, PullOptions, Reference, credentials,
+    is_digest,
 };
 use crate::cri::AuthConfig;
 use futures::StreamExt;
@@ -14,8 +15,7 @@ use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, SizedStream
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::io::ErrorKind::NotFound;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -37,28 +37,8 @@ const ACCEPTED: &[&str] = &[
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// How to reach registries.
-#[derive(Debug, Clone, Default)]
-pub struct PullOptions {
-    /// `host[:port]` of registries that are spoken to in plain HTTP. Loopback hosts always are.
-    pub plain_http: BTreeSet<String>,
-}
-
-impl PullOptions {
-    fn is_plain(&self, registry: &str) -> bool {
-        self.plain_http.contains(registry) || is_loopback(registry)
-    }
-}
-
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, _)) => host,
-        None => registry.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Fetches an image and unpacks it. Dropping the future cancels.
+/// Fetches an image and unpacks it: from the registry's mirrors or the registry itself. Whatever a mirror fails at, the
+/// next host may do; what the registry says is the answer. Dropping the future cancels.
 pub async fn pull(
     store: &ImageStore,
     reference: &Reference,
@@ -66,8 +46,23 @@ pub async fn pull(
     options: &PullOptions,
     progress: &ProgressFn,
 ) -> Result<ImageRecord, Error> {
-    let session = Session::open(store, reference, auth, options, progress).await?;
+    for mirror in options.mirrors_of(&reference.registry) {
+        // Credentials are the registry's: no mirror sees them.
+        let (plain, anonymous) = (options.is_plain(mirror), RegistryAuth::Anonymous);
+        let session = Session::new(store, reference, Some(mirror), plain, anonymous, progress);
+        match fetch(session).await {
+            Ok(record) => return Ok(record),
+            Err(error) => tracing::warn!(%error, mirror, image = %reference, "a mirror was of no use"),
+        }
+    }
+    let auth = login(reference, auth)?;
+    let plain = options.is_plain(&reference.registry);
+    fetch(Session::new(store, reference, None, plain, auth, progress)).await
+}
+
+async fn fetch(session: Session<'_>) -> Result<ImageRecord, Error> {
     let (manifest, manifest_digest) = session.resolve().await?;
+    let (reference, progress) = (session.reference, session.progress);
     let config = manifest
         .config
         .as_ref()
@@ -94,7 +89,7 @@ pub async fn pull(
     }
     drop(fetches);
     let size = config.len() as u64 + manifest.layers.iter().map(|layer| layer.size).sum::<u64>();
-    let (store, names) = (store.clone(), vec![reference.clone()]);
+    let (store, names) = (session.store.clone(), vec![reference.clone()]);
     let ingested: Vec<_> = manifest
         .layers
         .iter()
@@ -111,7 +106,18 @@ pub async fn pull(
     .unwrap_or_else(|error| Err(session.error(&error.to_string())))
 }
 
-/// One pull.
+fn login(reference: &Reference, auth: Option<&AuthConfig>) -> Result<RegistryAuth, Error> {
+    let Some(auth) = auth else {
+        return Ok(RegistryAuth::Anonymous);
+    };
+    credentials::registry_auth(auth).map_err(|message| Error::Pull {
+        image: reference.to_string(),
+        message,
+        kind: PullError::Denied,
+    })
+}
+
+/// One pull from one host.
 struct Session<'a> {
     store: &'a ImageStore,
     reference: &'a Reference,
@@ -122,16 +128,16 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    async fn open(
+    fn new(
         store: &'a ImageStore,
         reference: &'a Reference,
-        auth: Option<&AuthConfig>,
-        options: &PullOptions,
+        mirror: Option<&String>,
+        plain: bool,
+        auth: RegistryAuth,
         progress: &'a ProgressFn,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         // Another part of the process may have been first; any provider will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plain = options.is_plain(&reference.registry);
         let client = Client::new(ClientConfig {
             protocol: if plain {
                 ClientProtocol::Http
@@ -145,32 +151,21 @@ impl<'a> Session<'a> {
         });
         let (registry, repository) = (reference.registry.clone(), reference.repository.clone());
         let version = reference.version().to_owned();
-        let target = match &reference.digest {
+        let mut target = match &reference.digest {
             Some(_) => oci_client::Reference::with_digest(registry, repository, version),
             None => oci_client::Reference::with_tag(registry, repository, version),
         };
-        let auth = match auth {
-            Some(auth) => credentials::registry_auth(auth).map_err(|message| Error::Pull {
-                image: reference.to_string(),
-                message,
-                kind: PullError::Denied,
-            })?,
-            None => RegistryAuth::Anonymous,
-        };
-        let session = Self {
+        if let Some(mirror) = mirror {
+            target.set_mirror_registry(mirror.clone());
+        }
+        Self {
             store,
             reference,
             target,
             client,
             auth,
             progress,
-        };
-        let authorized = session
-            .client
-            .auth(&session.target, &session.auth, RegistryOperation::Pull)
-            .await;
-        authorized.map_err(|error| session.unresolved(error))?;
-        Ok(session)
+        }
     }
 
     fn error(&self, message: &str) -> Error {
@@ -206,6 +201,11 @@ impl<'a> Session<'a> {
 
     /// The manifest for this node, and the digest that the name stands for (an index's where there is one).
     async fn resolve(&self) -> Result<(Manifest, String), Error> {
+        let authorized = self
+            .client
+            .auth(&self.target, &self.auth, RegistryOperation::Pull)
+            .await;
+        authorized.map_err(|error| self.unresolved(error))?;
         let mut target = self.target.clone();
         let mut wanted = self.reference.digest.clone();
         let mut named = None;
@@ -275,7 +275,11 @@ impl<'a> Session<'a> {
         let (digest, diff_id) = (layer.digest.clone(), diff_id.to_owned());
         let unpacked = tokio::task::spawn_blocking(move || {
             let _one_at_a_time = store.unpacking();
-            let file = std::fs::File::open(&path).map_err(|error| Error::io(path.display(), error))?;
+            let file = match std::fs::File::open(&path) {
+                // Another pull that shares this layer has unpacked it in the meantime, and tidied up.
+                Err(error) if error.kind() == NotFound && store.has_layer(&diff_id) => return Ok(None),
+                opened => opened.map_err(|error| Error::io(path.display(), error))?,
+            };
             let mut compressed = Digesting::new(file);
             let unpacked = unpack_layer(store.dir(), &mut compressed, &diff_id);
             let actual = compressed.finish().map_err(Error::tar)?;
@@ -287,12 +291,12 @@ impl<'a> Session<'a> {
                     actual,
                 });
             }
-            unpacked
+            unpacked.map(Some)
         })
         .await
         .unwrap_or_else(|error| Err(self.error(&error.to_string())))?;
-        (self.progress)(done(false));
-        Ok(Some(unpacked))
+        (self.progress)(done(unpacked.is_none()));
+        Ok(unpacked)
     }
 
     /// Fetches what is missing of a blob, taking up broken connections while they bring anything.
@@ -437,34 +441,4 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_only_where_it_is_safe_or_asked_for() {
-        let options = PullOptions {
-            plain_http: ["registry.lan:5000".to_owned()].into(),
-        };
-        for registry in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "127.8.0.1",
-            "[::1]:5000",
-            "registry.lan:5000",
-        ] {
-            assert!(options.is_plain(registry), "{registry}");
-        }
-        for registry in [
-            "docker.io",
-            "localhost.example.com",
-            "registry.lan",
-            "10.0.0.1:5000",
-        ] {
-            assert!(!options.is_plain(registry), "{registry}");
-        }
-    }
 }

@@ -265,6 +265,61 @@ async fn passwords_and_refusals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pulls_that_share_a_layer_do_not_disturb_each_other() {
+    let mut stores: Vec<_> = (0..4).map(|_| store()).collect();
+    let registry = Registry::start(false);
+    let tags = ["app:v1", "app:v2", "other:v1", "other:v2", "third:v1"];
+    for tag in tags {
+        registry
+            .push(tag, node_architecture(), &RegistryAuth::Anonymous)
+            .await;
+    }
+    for (_dir, store) in &mut stores {
+        let pulls = tags.map(|tag| {
+            let (store, name) = (store.clone(), registry.name(tag));
+            tokio::spawn(async move {
+                image::pull(&store, &name, None, &PullOptions::default(), &image::quiet()).await
+            })
+        });
+        for pulled in pulls {
+            pulled.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirrors_come_before_the_registry() {
+    let (_dir, store) = store();
+    let mirror = Registry::start(false);
+    mirror
+        .push("library/app:v1", node_architecture(), &RegistryAuth::Anonymous)
+        .await;
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // No host of this name exists: the image can only come from the mirror.
+    let name = Reference::parse("registry.invalid/library/app:v1").unwrap();
+    let options = PullOptions {
+        mirrors: [(
+            "registry.invalid".to_owned(),
+            vec![nobody.to_string(), mirror.address.to_string()],
+        )]
+        .into(),
+        ..PullOptions::default()
+    };
+    let pulled = image::pull(&store, &name, None, &options, &image::quiet())
+        .await
+        .unwrap();
+    assert_eq!(store.get("registry.invalid/library/app:v1").unwrap(), pulled);
+    // What no mirror has, the registry is asked for, and its answer counts.
+    let missing = Reference::parse("registry.invalid/library/app:v2").unwrap();
+    let error = image::pull(&store, &missing, None, &options, &image::quiet()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("failed to do request: ") && error.contains("registry.invalid"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_not_there() {
     let (_dir, store) = store();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -2,6 +2,7 @@
 //! batch, then published. Until the batch is on disk nothing of it shows anywhere.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 
@@ -13,8 +14,34 @@ use crate::api::{
     VALUE_BYTES_MAX,
 };
 
-/// Where every existing key stands, without values. Belongs to the writer alone.
-pub(super) type Index = HashMap<Bytes, Meta>;
+/// Where every existing key stands, without values. Belongs to the writer alone. It does not hold the keys but 128 bits
+/// made of each with numbers of this process, which nobody can choose keys against: a key is longer than all we know of it.
+#[derive(Default)]
+pub(super) struct Index {
+    metas: HashMap<u128, Meta>,
+    hashers: [RandomState; 2],
+}
+
+impl Index {
+    fn digest(&self, key: &[u8]) -> u128 {
+        let [high, low] = [0, 1].map(|at: usize| u128::from(self.hashers[at].hash_one(key)));
+        high << 64 | low
+    }
+
+    pub fn get(&self, key: &[u8]) -> Option<Meta> {
+        self.metas.get(&self.digest(key)).copied()
+    }
+
+    /// What was there before.
+    pub fn insert(&mut self, key: &[u8], meta: Meta) -> Option<Meta> {
+        self.metas.insert(self.digest(key), meta)
+    }
+
+    /// What was there.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Meta> {
+        self.metas.remove(&self.digest(key))
+    }
+}
 
 /// A key's state inside the group; `None` when the group deleted it.
 type Pending = Option<(Meta, Bytes)>;
@@ -56,7 +83,7 @@ impl<'a> Group<'a> {
     fn meta(&self, key: &[u8]) -> Option<Meta> {
         match self.pending.get(key) {
             Some(pending) => pending.as_ref().map(|(meta, _)| *meta),
-            None => self.index.get(key).copied(),
+            None => self.index.get(key),
         }
     }
 

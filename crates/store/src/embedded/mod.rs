@@ -179,11 +179,10 @@ impl Drop for Engine {
 fn load(path: PathBuf) -> Result<(Disk, group::Index, Leases)> {
     let disk = Disk::open(&path)?;
     let mut leases = Leases::load(&disk)?;
-    let mut index = group::Index::new();
+    let mut index = group::Index::default();
     disk.scan_current(|key, meta| {
-        let key = Bytes::copy_from_slice(key);
         if meta.lease != 0 {
-            leases.attach(meta.lease, key.clone());
+            leases.attach(meta.lease, Bytes::copy_from_slice(key));
         }
         index.insert(key, meta);
     })?;

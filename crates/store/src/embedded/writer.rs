@@ -132,7 +132,7 @@ impl Writer {
         }
         for (key, state) in states {
             let before = match state {
-                Some(meta) => self.index.insert(key.clone(), *meta),
+                Some(meta) => self.index.insert(key, *meta),
                 None => self.index.remove(key),
             };
             if let Some(lease) = before.map(|meta| meta.lease).filter(|lease| *lease != 0) {

@@ -57,6 +57,8 @@ pub(super) struct Rules {
     /// Creators may set the status (nodes).
     pub(super) status_on_create: bool,
     pub(super) selectable: &'static [&'static str],
+    /// What a selectable field reads as where it is absent: Go's zero value of its type.
+    pub(super) absent: &'static str,
     /// Metadata's update rules are the kind's own as well: their errors come twice.
     pub(super) metadata_twice: bool,
     pub(super) unconditional_update: bool,
@@ -75,6 +77,7 @@ pub(super) const PLAIN: Rules = Rules {
     warnings: |_, _| Vec::new(),
     status_on_create: false,
     selectable: &[],
+    absent: "",
     metadata_twice: true,
     unconditional_update: true,
     create_on_update: false,
@@ -155,6 +158,13 @@ impl Strategy for Rules {
         self.selectable
             .iter()
             .map(|field| super::selectable::text_at(object, field))
+            .map(|text| {
+                if text.is_empty() {
+                    self.absent.to_owned()
+                } else {
+                    text
+                }
+            })
             .collect()
     }
 }

@@ -18,6 +18,7 @@ pub(super) const RULES: Rules = Rules {
     change,
     status: change,
     selectable: &["spec.unschedulable"],
+    absent: "false",
     ..PLAIN
 };
 
