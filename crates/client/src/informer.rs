@@ -152,7 +152,7 @@ impl<K: Object> Informer<K> {
     /// How many objects are under `value` in the index `name`.
     #[must_use]
     pub fn indexed_len(&self, name: &str, value: &str) -> usize {
-        self.0.cache.read().indexed(name, value).count()
+        self.0.cache.read().indexed_len(name, value)
     }
 
     #[must_use]
