@@ -109,6 +109,11 @@ impl Target {
         Ok(())
     }
 
+    /// The first of its processes.
+    pub(super) fn server(&self) -> Option<i32> {
+        self.pids.first().copied()
+    }
+
     /// Processor time so far.
     pub(super) fn cpu(&self) -> Cpu {
         let own = i32::try_from(std::process::id()).ok().and_then(cpu_of);
