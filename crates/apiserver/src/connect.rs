@@ -3,6 +3,7 @@
 pub mod backend;
 mod log;
 mod proxy;
+mod rewrite;
 mod streaming;
 mod tunnel;
 

@@ -55,6 +55,7 @@ mod subresources;
 pub mod tls;
 mod verbs;
 mod webhooks;
+mod websocket;
 
 pub use body::Body;
 pub use connect::{Backends, BoxIo, DirectDialer, KubeletDialer, KubeletTls, Target};

@@ -25,8 +25,10 @@ pub fn check<'a>(
     }
     let mut used = Resources::new();
     let mut pods: i64 = 0;
+    let mut ports_are_free = true;
     for other in others {
         pods += 1;
+        ports_are_free &= !share_a_port(pod, other);
         add(&mut used, &pod_total(other, false));
     }
     let capacity = allocatable.get("pods").map_or(i64::MAX, quantity::value);
@@ -49,7 +51,36 @@ pub fn check<'a>(
             return Err(short(name, asked, taken, capacity));
         }
     }
+    if !ports_are_free {
+        let message =
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Err(("NodePorts".into(), rejected(message)));
+    }
     Ok(())
+}
+
+/// Whether both want the same port of the node, at an address that is or includes the other's.
+fn share_a_port(a: &Pod, b: &Pod) -> bool {
+    host_ports(a).any(|mine| {
+        host_ports(b).any(|theirs| {
+            let same_ip = mine.0 == theirs.0 || mine.0 == ANY_ADDRESS || theirs.0 == ANY_ADDRESS;
+            same_ip && (mine.1, mine.2) == (theirs.1, theirs.2)
+        })
+    })
+}
+
+const ANY_ADDRESS: &str = "0.0.0.0";
+
+/// Address, protocol and number of each port of the node that a pod wants.
+fn host_ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {
+    let sidecars = pod.inits().iter().filter(|c| crate::pod::is_sidecar(c));
+    let ports = pod.mains().iter().chain(sidecars);
+    ports.flat_map(|c| c.ports.iter().flatten()).filter_map(|port| {
+        let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        let number = port.host_port.filter(|number| *number > 0)?;
+        Some((ip.unwrap_or(ANY_ADDRESS), protocol, number))
+    })
 }
 
 fn rejected(message: &str) -> String {
@@ -71,6 +102,35 @@ mod tests {
     fn pod(cpu: &str) -> Pod {
         let container = json!({"name": "c", "resources": {"requests": {"cpu": cpu}}});
         serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [container]}})).unwrap()
+    }
+
+    #[test]
+    fn a_port_of_the_node_is_one_pods() {
+        let with = |ports: serde_json::Value| -> Pod {
+            let container = json!({"name": "c", "ports": ports});
+            serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [container]}})).unwrap()
+        };
+        let here = with(json!([{"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"}]));
+        for (ports, fits) in [
+            (json!([{"containerPort": 1, "hostPort": 80}]), false),
+            (
+                json!([{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.1"}]),
+                false,
+            ),
+            (
+                json!([{"containerPort": 1, "hostPort": 80, "hostIP": "10.0.0.2"}]),
+                true,
+            ),
+            (
+                json!([{"containerPort": 1, "hostPort": 80, "protocol": "UDP"}]),
+                true,
+            ),
+            (json!([{"containerPort": 80}]), true),
+        ] {
+            let refused = check(&with(ports.clone()), [&here], &Resources::new()).err();
+            assert_eq!(refused.is_none(), fits, "{ports}");
+            assert!(refused.is_none_or(|(reason, _)| reason == "NodePorts"));
+        }
     }
 
     #[test]

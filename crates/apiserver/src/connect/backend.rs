@@ -160,7 +160,7 @@ pub async fn converse(
 }
 
 /// `host:port`, with brackets where the host is an IPv6 address.
-fn authority(target: &Target) -> String {
+pub(super) fn authority(target: &Target) -> String {
     if target.host.contains(':') {
         format!("[{}]:{}", target.host, target.port)
     } else {

@@ -1,9 +1,18 @@
 //! `pods/log`: the kubelet's answer, streamed. Rules and texts: upstream's pkg/registry/core/pod/rest/log.go.
 
+use std::future::ready;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::object::str_at;
 use corten_meta::{GroupKind, Status};
+use futures::{StreamExt, stream};
 use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::backend::{Outgoing, Security};
 use super::streaming::{container_of, kubelet_of, pod_of, push, uri};
@@ -11,12 +20,13 @@ use crate::body::{Body, empty_body, read_whole};
 use crate::call::Call;
 use crate::query::Query;
 use crate::respond::{self, Answer};
+use crate::websocket;
 
 /// `GET pods/NAME/log`.
 ///
 /// # Errors
 /// 400 and 422 for bad options, 404 without pod, 500 where the kubelet cannot be reached.
-pub async fn log(call: Call) -> Result<Answer, Status> {
+pub async fn log(mut call: Call) -> Result<Answer, Status> {
     let query = LogQuery::read(&call.query)?;
     query.validate(&call.info.name)?;
     let pod = pod_of(&call).await?;
@@ -41,7 +51,31 @@ pub async fn log(call: Call) -> Result<Answer, Status> {
         upgrade: None,
     };
     let answer = call.server.backends()?.send(outgoing).await?;
-    log_answer(answer, name).await
+    let answer = log_answer(answer, name).await?;
+    match call.upgrade.take().filter(|_| websocket::wanted(&call.headers)) {
+        Some(upgrade) => over_websocket(&call, upgrade, answer.into_body()),
+        None => Ok(answer),
+    }
+}
+
+/// A client's protocol that wants text; others have binary messages.
+const BASE64_PROTOCOL: &str = "base64.binary.k8s.io";
+
+/// The log as messages, after an empty one, as upstream's `wsstream.Reader` has it.
+fn over_websocket(call: &Call, upgrade: OnUpgrade, body: Body) -> Result<Answer, Status> {
+    let answer = websocket::handshake(&call.headers, "text/plain")
+        .ok_or_else(|| Status::bad_request("websocket key is missing"))?;
+    let chosen = answer.headers().get(http::header::SEC_WEBSOCKET_PROTOCOL);
+    let is_text = chosen.is_some_and(|protocol| protocol == BASE64_PROTOCOL);
+    let encode = move |bytes: Bytes| match is_text {
+        true => Message::text(BASE64_STANDARD.encode(bytes)),
+        false => Message::Binary(bytes),
+    };
+    let parts = body.into_data_stream().take_while(|part| ready(part.is_ok()));
+    let parts = parts.filter_map(|part| ready(part.ok()));
+    let messages = stream::iter([Bytes::new()]).chain(parts).map(encode);
+    tokio::spawn(websocket::send(upgrade, messages.boxed()));
+    Ok(answer)
 }
 
 /// Bytes read of a kubelet's refusal.

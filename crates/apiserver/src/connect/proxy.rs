@@ -7,7 +7,8 @@ use http::header::{HeaderValue, LOCATION};
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::backend::{Outgoing, Security, Target, wants_upgrade};
+use super::backend::{Outgoing, Security, Target, authority, wants_upgrade};
+use super::rewrite::{self, Place};
 use super::streaming::{connected, kubelet_address};
 use crate::body::{Body, empty_body};
 use crate::call::Call;
@@ -41,6 +42,7 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
     } else {
         None
     };
+    let own = authority(&target);
     let outgoing = Outgoing {
         target,
         security,
@@ -50,7 +52,22 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
         body: call.body.get_mut().take().unwrap_or_else(empty_body),
         upgrade,
     };
-    call.server.backends()?.send(outgoing).await
+    let answer = call.server.backends()?.send(outgoing).await?;
+    let path = call.uri.path();
+    let asked = call.header(http::header::HOST).unwrap_or_default();
+    let place = Place {
+        prefix: path
+            .match_indices("/")
+            .nth(prefix_segments(&call))
+            .map_or(path, |(at, _)| &path[..at]),
+        hosts: [&own, asked],
+    };
+    Ok(rewrite::links(answer, &place).await)
+}
+
+/// Segments of `/api/v1[/namespaces/NS]/RESOURCE/NAME/proxy`.
+fn prefix_segments(call: &Call) -> usize {
+    if call.info.namespace.is_empty() { 5 } else { 7 }
 }
 
 /// Admission sees the path that is asked for; what it would change of it is not taken over, as upstream's proxy has parsed
@@ -77,8 +94,7 @@ fn redirect(call: &Call) -> Answer {
 
 /// What follows `/proxy`, as it was sent, with the query.
 fn backend_path(call: &Call) -> Result<Uri, Status> {
-    // Segments of the prefix: api/v1[/namespaces/NS]/RESOURCE/NAME/proxy.
-    let prefix = if call.info.namespace.is_empty() { 5 } else { 7 };
+    let prefix = prefix_segments(call);
     let rest: Vec<&str> = call
         .uri
         .path()

@@ -1,17 +1,17 @@
 //! WATCH: a frame per event until the client leaves, the time is up or the server stops.
 
-mod websocket;
-
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corten_meta::Status;
 use corten_registry::{Object, Resource, WatchEvent};
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::body::{Body, BoxError};
 use crate::call::Call;
@@ -22,7 +22,7 @@ use crate::metrics::WatchLabels;
 use crate::negotiate::{Accepted, Format, Shape};
 use crate::respond::{self, Answer};
 use crate::verbs::list::served_value;
-use crate::{protobuf, shape};
+use crate::{protobuf, shape, websocket};
 
 const STREAM_TYPES: [&str; 2] = [
     "application/json;stream=watch",
@@ -68,9 +68,9 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         if versions.versions.is_some() {
             let converted = events.then(move |event| in_version(versions.clone(), vec![event]));
             let events = converted.flat_map(stream::iter);
-            tokio::spawn(websocket::serve(upgrade, events.boxed(), frames));
+            tokio::spawn(websocket::send(upgrade, messages(events.boxed(), frames)));
         } else {
-            tokio::spawn(websocket::serve(upgrade, Box::pin(events), frames));
+            tokio::spawn(websocket::send(upgrade, messages(Box::pin(events), frames)));
         }
         return Ok(answer);
     }
@@ -84,6 +84,34 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     let body = chunks.flat_map(move |events| stream::iter(frames.join(&events)));
     Ok(streamed(accepted, Body::stream(body)))
 }
+
+/// One message per event, text for JSON, binary for protobuf. An event that cannot be encoded ends a watch.
+fn messages(
+    events: impl Stream<Item = WatchEvent> + Send + Unpin,
+    mut frames: Frames,
+) -> impl Stream<Item = Message> + Send + Unpin {
+    let encoded = events.map(move |event| message(&mut frames, event));
+    Box::pin(
+        encoded
+            .take_while(|message| ready(message.is_some()))
+            .filter_map(ready),
+    )
+}
+
+fn message(frames: &mut Frames, event: WatchEvent) -> Option<Message> {
+    let mut whole = BytesMut::new();
+    for frame in frames.join(&[event]) {
+        whole.extend_from_slice(&frame.ok()?);
+    }
+    let whole: Bytes = whole.freeze();
+    if frames.accepted.format == Format::Protobuf {
+        return Some(Message::Binary(whole.slice(PREFIX_BYTES.min(whole.len())..)));
+    }
+    Utf8Bytes::try_from(whole).ok().map(Message::Text)
+}
+
+/// Length that protobuf events begin with on a plain connection; messages have their own.
+const PREFIX_BYTES: usize = 4;
 
 fn streamed(accepted: Accepted, body: Body) -> Answer {
     respond::bytes(StatusCode::OK, accepted.format.stream_content_type(), body)

@@ -15,7 +15,7 @@ const LARGE: usize = 100 << 10;
 /// Lists sent at once.
 const LISTS: usize = 10;
 /// What a load leaves behind has been given back or written out by then.
-const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(40);
 /// How often the server's memory is looked at while it sends lists.
 const SAMPLE: Duration = Duration::from_millis(10);
 

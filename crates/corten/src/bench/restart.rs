@@ -53,9 +53,10 @@ async fn fill(args: &BenchArgs) -> anyhow::Result<u64> {
 /// The server's memory once it is idle.
 fn settled(args: &BenchArgs) -> anyhow::Result<u64> {
     std::thread::park_timeout(SETTLE);
-    let pids = server_pids(args, &Paths::new(&args.cluster.data_dir)?);
-    let server = pids.first().context("the server has no pid file")?;
-    report::anonymous(*server).context("the server is gone")
+    let server = server_pids(args, &Paths::new(&args.cluster.data_dir)?)
+        .first()
+        .copied();
+    report::anonymous(server.context("the server has no pid file")?).context("the server is gone")
 }
 
 fn up(args: &BenchArgs) -> anyhow::Result<()> {

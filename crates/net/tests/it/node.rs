@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 
 use corten_net::netns::NetNs;
-use corten_net::node::{self, NodeNet};
+use corten_net::node::{self, HostPort, NodeNet};
 
 use crate::lab::{Lab, Server, ask};
 
@@ -57,6 +57,42 @@ fn setting_up_twice_and_restarting_keep_the_address() {
     assert_eq!(node.setup("a", &lab.path("a2")).unwrap().ips, [a.ip]);
     assert_eq!(node.retain(|id| id != "a").unwrap(), ["a"]);
     assert_eq!(node.addresses("a"), None);
+}
+
+#[test]
+fn host_ports_lead_to_the_pod_until_it_goes() {
+    let mut lab = Lab::new();
+    let ns = lab.netns("node");
+    let node = NodeNet::open(lab.node_config("node")).unwrap();
+    let (a, b) = (lab.pod(&node, "a"), lab.pod(&node, "b"));
+    let port = |host_ip, host_port| HostPort {
+        host_ip,
+        protocol: 6,
+        host_port,
+        pod_port: 80,
+    };
+    let (own, any) = (node.node_address(), Ipv4Addr::UNSPECIFIED);
+    node.publish("a", vec![port(any, 8080), port(Ipv4Addr::LOCALHOST, 8081)])
+        .unwrap();
+    node.publish("b", vec![port(own, 8081)]).unwrap();
+    drop(node);
+    let node = NodeNet::open(lab.node_config("node")).unwrap();
+    for (from, to, name) in [
+        (&ns, (own, 8080), "a"),
+        (&ns, (Ipv4Addr::LOCALHOST, 8080), "a"),
+        (&ns, (Ipv4Addr::LOCALHOST, 8081), "a"),
+        (&ns, (own, 8081), "b"),
+        (&a.ns, (own, 8080), "a"),
+        (&b.ns, (own, 8080), "a"),
+    ] {
+        assert_eq!(ask(from, to).unwrap().name, name, "{to:?}");
+    }
+    node.teardown("a").unwrap();
+    assert!(ask(&ns, (own, 8080)).is_err());
+    node.teardown("b").unwrap();
+    assert!(ask(&ns, (own, 8081)).is_err());
+    let left = node::leftovers(lab.cluster, Some(&lab.path("node"))).unwrap();
+    assert!(!left.iter().any(|line| line.ends_with("-ports")), "{left:?}");
 }
 
 #[test]

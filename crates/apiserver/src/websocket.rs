@@ -1,29 +1,23 @@
-//! A watch over WebSocket (RFC 6455): one message per event, text for JSON, binary for protobuf.
+//! What is streamed to a client over WebSocket (RFC 6455), where it asks for one: watches and logs.
 
-use bytes::{Bytes, BytesMut};
-use corten_registry::WatchEvent;
 use futures::{SinkExt, Stream, StreamExt};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::Frames;
 use crate::body::Body;
 use crate::connect::wants_upgrade;
-use crate::negotiate::Format;
 use crate::respond::Answer;
 
-/// What a client may say; a watch is told nothing.
+/// What a client may say; nothing is expected of it.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 /// Holds a bearer token, which is no protocol to agree on.
 const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
-/// Length that protobuf events begin with on a plain connection; messages have their own.
-const PREFIX_BYTES: usize = 4;
 
 /// True where the client asks for a WebSocket.
 pub fn wanted(headers: &HeaderMap) -> bool {
@@ -54,12 +48,8 @@ pub fn handshake(headers: &HeaderMap, content_type: &'static str) -> Option<Answ
     Some(answer)
 }
 
-/// Sends events until they end or the client goes away.
-pub async fn serve(
-    upgrade: OnUpgrade,
-    events: impl Stream<Item = WatchEvent> + Send + Unpin,
-    mut frames: Frames,
-) {
+/// Sends messages until they end or the client goes away.
+pub async fn send(upgrade: OnUpgrade, mut messages: impl Stream<Item = Message> + Send + Unpin) {
     let io = match upgrade.await {
         Ok(io) => TokioIo::new(io),
         Err(error) => return tracing::debug!(%error, "protocol switch failed"),
@@ -69,35 +59,19 @@ pub async fn serve(
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
-    let mut events = events;
     loop {
-        let event = tokio::select! {
-            event = events.next() => event,
+        let message = tokio::select! {
+            message = messages.next() => message,
             said = stream.next() => match said {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                 Some(Ok(_)) => continue,
             },
         };
-        let Some(message) = event.and_then(|event| message(&mut frames, event)) else {
-            break;
-        };
+        let Some(message) = message else { break };
         if sink.send(message).await.is_err() {
             break;
         }
     }
     let _ = sink.send(Message::Close(None)).await;
     let _ = sink.close().await;
-}
-
-/// `None` where the event cannot be encoded, which ends a watch.
-fn message(frames: &mut Frames, event: WatchEvent) -> Option<Message> {
-    let mut whole = BytesMut::new();
-    for frame in frames.join(&[event]) {
-        whole.extend_from_slice(&frame.ok()?);
-    }
-    let whole: Bytes = whole.freeze();
-    if frames.accepted.format == Format::Protobuf {
-        return Some(Message::Binary(whole.slice(PREFIX_BYTES.min(whole.len())..)));
-    }
-    Utf8Bytes::try_from(whole).ok().map(Message::Text)
 }
