@@ -212,10 +212,11 @@ fn tests(root: &Path) -> BTreeSet<String> {
     out
 }
 
-/// Functions under a test attribute, and rows of the macro that makes one test of each kind.
+/// Functions under a test attribute, and rows of the macros that make one test of each kind or transcript.
 fn functions(text: &str) -> impl Iterator<Item = &str> {
     let mut attribute = false;
     let mut rows = false;
+    let mut names = false;
     text.lines().filter_map(move |line| {
         let line = line.trim_start();
         if line.starts_with("#[") {
@@ -224,6 +225,14 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
         }
         if line.starts_with("kinds! {") {
             rows = true;
+        }
+        if line.starts_with("transcripts! {") {
+            names = true;
+            return None;
+        }
+        names &= line != "}";
+        if names {
+            return Some(line);
         }
         if rows && line.contains("/api") {
             return line.split(':').next();

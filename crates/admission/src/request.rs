@@ -186,9 +186,6 @@ impl<'a> Request<'a> {
     /// Where it cannot be read or converted.
     pub async fn take_back(&self, kind: &GroupVersionKind, changed: Value, object: &mut Value) -> Result<()> {
         let mut changed = read(kind, changed)?;
-        if corten_schema::type_of(kind).is_none() {
-            self.attributes.resource.strategy.read_again(&mut changed)?;
-        }
         if let Some(view) = self.view() {
             view.put(&changed, object);
             return Ok(());
@@ -196,6 +193,10 @@ impl<'a> Request<'a> {
         let is_own_kind = kind.kind == self.stored.kind;
         if is_own_kind && self.stored.api_version() != kind.api_version() {
             changed = self.convert(changed, &self.stored).await?;
+        }
+        // What the schema does not know is pruned, as from a client's body.
+        if let Some(shaped) = self.versions().and_then(|versions| versions.read(&changed)) {
+            changed = shaped;
         }
         *object = changed;
         Ok(())
@@ -278,7 +279,7 @@ fn kind_of(own: &GroupVersionKind, plural: &str, subresource: Subresource) -> Gr
         .map_or_else(|| row.gvk(), |sub| sub.gvk(row))
 }
 
-/// Reads a changed object as its kind. Custom resources have no type here: their strategy reads them.
+/// Reads a changed object as its kind. Custom resources have no type here; their own schema looks at them later.
 pub(crate) fn read(kind: &GroupVersionKind, changed: Value) -> Result<Value> {
     let Some(id) = corten_schema::type_of(kind) else {
         return Ok(changed);

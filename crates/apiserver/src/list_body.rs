@@ -93,7 +93,9 @@ impl Iterator for Frames {
             return Some(long);
         }
         if let Some(mut source) = self.source.take() {
-            if self.waiting.is_none() && source.read(|object| self.take(object)) && self.waiting.is_none() {
+            // Reading may leave a long object waiting, also the last one.
+            let ended = self.waiting.is_none() && source.read(|object| self.take(object));
+            if ended && self.waiting.is_none() {
                 self.frame.extend_from_slice(b"]}\n");
                 return Some(std::mem::take(&mut self.frame).into());
             }

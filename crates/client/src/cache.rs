@@ -1,7 +1,7 @@
 //! The cache behind an informer: objects by key, in order, and the indexes over them.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -56,24 +56,42 @@ pub type IndexFn<K> = fn(&K) -> Vec<String>;
 struct Index<K> {
     name: &'static str,
     values: IndexFn<K>,
-    keys: HashMap<String, BTreeSet<Key>>,
+    /// The objects themselves: reading a large group must not look up each.
+    found: HashMap<String, BTreeMap<Key, Arc<K>>>,
 }
 
 impl<K> Index<K> {
-    fn insert(&mut self, key: &Key, object: &K) {
+    fn insert(&mut self, key: &Key, object: &Arc<K>) {
         for value in (self.values)(object) {
-            self.keys.entry(value).or_default().insert(key.clone());
+            let group = self.found.entry(value).or_default();
+            group.insert(key.clone(), Arc::clone(object));
         }
     }
 
     fn remove(&mut self, key: &Key, object: &K) {
         for value in (self.values)(object) {
-            if let Some(keys) = self.keys.get_mut(&value) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.keys.remove(&value);
-                }
+            self.leave(key, &value);
+        }
+    }
+
+    fn leave(&mut self, key: &Key, value: &str) {
+        if let Some(group) = self.found.get_mut(value) {
+            group.remove(key);
+            if group.is_empty() {
+                self.found.remove(value);
             }
+        }
+    }
+
+    /// Another state of an object that is in the index already.
+    fn replace(&mut self, key: &Key, old: &K, new: &Arc<K>) {
+        let (before, after) = ((self.values)(old), (self.values)(new));
+        for value in before.iter().filter(|value| !after.contains(value)) {
+            self.leave(key, value);
+        }
+        for value in after {
+            let group = self.found.entry(value).or_default();
+            group.insert(key.clone(), Arc::clone(new));
         }
     }
 }
@@ -98,10 +116,10 @@ impl<K: Object> Cache<K> {
     pub fn insert(&mut self, key: &Key, object: Arc<K>) -> Option<Arc<K>> {
         let old = self.items.insert(key.clone(), Arc::clone(&object));
         for index in &mut self.indexes {
-            if let Some(old) = &old {
-                index.remove(key, old);
+            match &old {
+                Some(old) => index.replace(key, old, &object),
+                None => index.insert(key, &object),
             }
-            index.insert(key, &object);
         }
         old
     }
@@ -122,7 +140,7 @@ impl<K: Object> Cache<K> {
         let mut index = Index {
             name,
             values,
-            keys: HashMap::new(),
+            found: HashMap::new(),
         };
         for (key, object) in &self.items {
             index.insert(key, object);
@@ -162,8 +180,15 @@ impl<K: Object> Cache<K> {
     pub fn indexed<'a>(&'a self, name: &str, value: &str) -> impl Iterator<Item = &'a Arc<K>> + use<'a, K> {
         let index = self.indexes.iter().find(|i| i.name == name);
         debug_assert!(index.is_some(), "index {name} was never added");
-        let keys = index.and_then(|i| i.keys.get(value));
-        keys.into_iter().flatten().filter_map(|key| self.items.get(key))
+        let group = index.and_then(|i| i.found.get(value));
+        group.into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// How many objects an index holds under `value`.
+    #[must_use]
+    pub fn indexed_len(&self, name: &str, value: &str) -> usize {
+        let index = self.indexes.iter().find(|i| i.name == name);
+        index.and_then(|i| i.found.get(value)).map_or(0, BTreeMap::len)
     }
 }
 

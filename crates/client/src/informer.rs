@@ -152,7 +152,7 @@ impl<K: Object> Informer<K> {
     /// How many objects are under `value` in the index `name`.
     #[must_use]
     pub fn indexed_len(&self, name: &str, value: &str) -> usize {
-        self.0.cache.read().indexed(name, value).count()
+        self.0.cache.read().indexed_len(name, value)
     }
 
     #[must_use]
@@ -324,7 +324,7 @@ impl Factory {
         self.1.as_ref().unwrap_or(&self.0.client)
     }
 
-    /// The informer for all objects of a kind; started on first use.
+    /// The informer for all objects of a kind; started on first use. Its pods are without what only kubelets read.
     #[must_use]
     pub fn informer<K>(&self) -> Informer<K>
     where
@@ -346,6 +346,8 @@ impl Factory {
         }
         let source = Source {
             query: query.to_owned(),
+            // Who watches some of the pods only runs them.
+            slim: query.is_empty(),
             ..Source::all::<K>()
         };
         let informer = Informer::<K>::start(self.0.client.clone(), source, self.0.stop.child_token());

@@ -16,6 +16,7 @@ pub mod object;
 pub mod placement;
 pub mod request;
 pub mod selector;
+mod slim;
 pub mod watch;
 pub mod workqueue;
 

@@ -1,14 +1,15 @@
 //! Requests to the API server: the client over a transport, and typed verbs on it.
 
 use http::{Method, Request, Response};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::client::Body;
 use kube::core::Status;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tower::{BoxError, Service};
 
-use crate::object::{MetaExt, path};
+use crate::object::{MetaExt, Partial, path};
+use crate::watch::encode;
 
 /// A client that calls `service` in this process: no socket, no TLS, the identity is the service's.
 ///
@@ -117,6 +118,19 @@ pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 /// RFC 6902.
 pub const JSON_PATCH: &str = "application/json-patch+json";
 
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// Objects asked for at a time where only their metadata matters.
+const PAGE: usize = 500;
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: ListMeta,
+    /// Null in an empty PartialObjectMetadataList of upstream's server.
+    #[serde(default)]
+    items: Option<Vec<Partial>>,
+}
+
 /// Typed verbs over `kube::Client`, without a copy of the object on the way.
 #[derive(Clone)]
 pub struct Caller {
@@ -156,6 +170,26 @@ impl Caller {
         }
         let request = request.body(body).map_err(|e| Error::Other(e.to_string()))?;
         Ok(self.client.request_text(request).await?)
+    }
+
+    /// The metadata of all objects of a collection, in pages.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn metadata(&self, collection: &str) -> Result<Vec<Partial>, Error> {
+        let (mut all, mut next) = (Vec::new(), String::new());
+        loop {
+            let request = Request::get(format!("{collection}?limit={PAGE}{next}"))
+                .header("Accept", METADATA)
+                .body(Vec::new())
+                .map_err(|e| Error::Other(e.to_string()))?;
+            let page: Page = serde_json::from_str(&self.client.request_text(request).await?)?;
+            all.extend(page.items.into_iter().flatten());
+            match page.metadata.continue_.filter(|c| !c.is_empty()) {
+                Some(token) => next = format!("&continue={}", encode(&token)),
+                None => return Ok(all),
+            }
+        }
     }
 
     async fn typed<T: DeserializeOwned>(

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::object::{MetaExt, Object, Partial};
 use crate::request::Error;
+use crate::slim::slim;
 
 /// The longest line (one event) taken from a watch; more closes it. Objects are at most 3 MiB.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
@@ -34,6 +35,8 @@ pub struct Source {
     /// Selectors, already encoded, such as `fieldSelector=spec.nodeName%3Dn1`; may be empty.
     pub query: String,
     pub accept: &'static str,
+    /// Leave out of pods what only their kubelets read.
+    pub slim: bool,
 }
 
 impl Source {
@@ -44,6 +47,7 @@ impl Source {
             path: crate::object::path::<K>("", "", ""),
             query: String::new(),
             accept: "application/json",
+            slim: false,
         }
     }
     /// The metadata of all objects of a collection.
@@ -54,6 +58,7 @@ impl Source {
             path,
             query: String::new(),
             accept,
+            slim: false,
         }
     }
 }
@@ -330,6 +335,9 @@ impl<S> Loop<S> {
         }
         // Nobody here reads managedFields, and they are often half of an object.
         object.meta_mut().managed_fields = None;
+        if self.source.slim {
+            slim(&mut object);
+        }
         (self.sink)(if kind == "DELETED" {
             Delta::Delete(object)
         } else {

@@ -229,7 +229,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// What to measure
-    #[arg(value_parser = ["start", "restart", "pods", "writes", "reads", "watch", "memory", "lists", "idle", "controllers"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
+    #[arg(value_parser = ["start", "restart", "pods", "writes", "reads", "watch", "memory", "lists", "idle", "controllers", "crowd"], default_values_t = ["idle", "pods", "writes", "reads", "watch"].map(str::to_owned))]
     pub(crate) what: Vec<String>,
     /// Objects to create, and pods to start divided by 100
     #[arg(long, default_value_t = 2000)]
@@ -249,9 +249,15 @@ pub(crate) struct BenchArgs {
     /// Another API server to measure, by kubeconfig
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// The process whose memory and processor time count as the server's
-    #[arg(long, value_name = "PID")]
-    pub(crate) server_pid: Option<i32>,
+    /// The processes whose memory and processor time count as the server's
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub(crate) server_pid: Vec<i32>,
+    /// Give pods of `controllers` and `crowd` their nodes from here: for a cluster without a scheduler
+    #[arg(long)]
+    pub(crate) place: bool,
+    /// Pods of `crowd`; nodes are a thirtieth
+    #[arg(long)]
+    pub(crate) pods: Option<usize>,
 }
 
 #[derive(Args, Clone, Debug)]

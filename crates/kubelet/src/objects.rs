@@ -93,6 +93,7 @@ impl<K: Object + k8s_openapi::Resource> Objects<K> {
             path: corten_client::object::path::<K>(&key.0, "", ""),
             query: format!("fieldSelector=metadata.name%3D{}", key.1),
             accept: "application/json",
+            slim: false,
         };
         let state = signal::Sender::new(None);
         let sink = Sink {

@@ -92,12 +92,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     };
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
-    let repeated = match (kind, options.validation) {
-        (PatchType::Apply, Validation::Strict | Validation::Warn) => {
-            corten_schema::decode::repeated_key(&body)
-        }
-        _ => None,
-    };
+    let repeated = Repeated::in_configuration(kind, &options, &body);
     let ownership = Ownership::new(&call, &served, &options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let subresource = served.subresource(&call.info.subresource);
@@ -112,9 +107,10 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             let mut current = live.clone();
             convert::to_served(&served, &mut current);
             let mut wanted = if kind == PatchType::Apply {
-                let wanted = ownership.apply(&call, &served, &current, &patch.document, options.force)?;
-                tell_repeated(&call, repeated.as_deref(), options.validation)?;
-                wanted
+                let applied = ownership.apply(&call, &served, &current, &patch.document, options.force)?;
+                // As upstream, only after conflicts.
+                repeated.refuse()?;
+                applied
             } else {
                 if live.is_null() {
                     return Err(Status::not_found(&served.schema.group_resource(), name));
@@ -146,6 +142,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     };
     call.take_notes(&ctx);
     let updated = updated?;
+    repeated.warn(&call);
     let code = if updated.created {
         StatusCode::CREATED
     } else {
@@ -154,16 +151,38 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     answer_object(&call, &served, code, &updated.object, accepted)
 }
 
-/// A key that stands twice in an applied configuration. Upstream looks for it after the configuration is applied.
-fn tell_repeated(call: &Call, repeated: Option<&str>, validation: Validation) -> Result<(), Status> {
-    let Some(text) = repeated.map(|text| format!("error converting YAML to JSON: {text}")) else {
-        return Ok(());
-    };
-    if validation == Validation::Strict {
-        return Err(Status::bad_request(format!("error strict decoding YAML: {text}")));
+/// A key that stands twice in an applied configuration.
+struct Repeated {
+    text: Option<String>,
+    strict: bool,
+}
+
+impl Repeated {
+    fn in_configuration(kind: PatchType, options: &WriteOptions, body: &[u8]) -> Self {
+        let looked_for = kind == PatchType::Apply && options.validation != Validation::Ignore;
+        let found = looked_for
+            .then(|| corten_schema::decode::repeated_key(body))
+            .flatten();
+        Self {
+            text: found.map(|text| format!("error converting YAML to JSON: {text}")),
+            strict: options.validation == Validation::Strict,
+        }
     }
-    call.warn(text);
-    Ok(())
+
+    fn refuse(&self) -> Result<(), Status> {
+        match &self.text {
+            Some(text) if self.strict => {
+                Err(Status::bad_request(format!("error strict decoding YAML: {text}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn warn(self, call: &Call) {
+        if let Some(text) = self.text {
+            call.warn(text);
+        }
+    }
 }
 
 /// A parsed patch, ready to be applied any number of times.

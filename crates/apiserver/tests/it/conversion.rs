@@ -98,6 +98,43 @@ async fn a_webhook_converts_what_is_read_and_written() {
     );
 }
 
+/// The stored version changes; lists are of one version all the same.
+#[tokio::test]
+async fn lists_of_two_stored_versions_are_of_one() {
+    let h = Harness::start().await;
+    let hook = Hook::start(|_, asked| convert(asked)).await;
+    let versions = |first: bool| {
+        let mut second = second_version();
+        second["storage"] = json!(!first);
+        vec![version("v1", first), second]
+    };
+    let mut definition = crd("widgets", "Widget", versions(true));
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": hook.client_config("/convert"),
+    }});
+    define(&h, definition).await;
+    h.post(WIDGETS, widget("a", json!({"size": 1}))).await.ok();
+    let swapped = json!({"spec": {"versions": versions(false)}});
+    h.merge(&format!("{CRDS}/widgets.example.com"), swapped)
+        .await
+        .ok();
+    let watch = format!("{CRDS}?watch=1&fieldSelector=metadata.name=widgets.example.com");
+    let both = json!(["v1", "v2"]);
+    h.until(&watch, |crd| crd["status"]["storedVersions"] == both)
+        .await;
+    let second = WIDGETS.replace("/v1/", "/v2/");
+    let mut other = widget("b", json!({"length": 2}));
+    other["apiVersion"] = json!("example.com/v2");
+    h.post(&second, other).await.ok();
+    for (path, version, field) in [(second.as_str(), "v2", "length"), (WIDGETS, "v1", "size")] {
+        let list = h.get(path).await.ok();
+        for (item, size) in list["items"].as_array().unwrap().iter().zip([1, 2]) {
+            assert_eq!(item["apiVersion"], format!("example.com/{version}"));
+            assert_eq!(item["spec"][field], size);
+        }
+    }
+}
+
 /// A webhook for v2 sees and changes what a client writes in v1, which is stored.
 #[tokio::test]
 async fn admission_is_shown_the_version_that_its_rule_names() {

@@ -161,6 +161,12 @@ impl Harness {
 
     /// Watches until an event's object is as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut event = self.until_event(path, |event| wanted(&event["object"])).await;
+        event["object"].take()
+    }
+
+    /// Watches until an event is as wanted.
+    pub async fn until_event(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let request = self.request("GET", path, ADMIN).body(Full::default()).unwrap();
         let mut body = self.send(request).await.into_body();
         let mut text = Vec::new();
@@ -168,9 +174,9 @@ impl Harness {
             text.extend_from_slice(&frame.unwrap().into_data().unwrap());
             while let Some(end) = text.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = text.drain(..=end).collect();
-                let mut event: Value = serde_json::from_slice(&line).unwrap();
-                if wanted(&event["object"]) {
-                    return event["object"].take();
+                let event: Value = serde_json::from_slice(&line).unwrap();
+                if wanted(&event) {
+                    return event;
                 }
             }
         }

@@ -94,6 +94,26 @@ async fn configurations_merge_into_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deployments_are_annotated() {
+    let h = Harness::start().await;
+    let patch = "has(object.metadata.annotations) ? [] : [JSONPatch{op: 'add', path: '/metadata/annotations', value: {'by': 'policy'}}]";
+    let more = json!({"matchConditions": [{"name": "d", "expression": "request.kind.kind == 'Deployment'"}]});
+    mutate(&h, "annotate", json!([json_patch(patch)]), more).await;
+    let labels = json!({"app": "d"});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template}});
+    let at = "/apis/apps/v1/namespaces/default/deployments";
+    let made = h.post(at, deployment).await.ok();
+    assert_eq!(made["metadata"]["annotations"], json!({"by": "policy"}));
+    assert_eq!(
+        h.get(&format!("{at}/d")).await.ok()["metadata"]["annotations"],
+        json!({"by": "policy"})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_are_told_or_forgiven() {
     let h = Harness::start().await;
     mutate(&h, "good", json!([apply("Object{immutable: true}")]), json!({})).await;

@@ -54,6 +54,31 @@ pub fn with(name: &str, data: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_judges_deployments() {
+    let h = Harness::start().await;
+    let rule = json!({"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]});
+    let spec = json!({"matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "object.spec.replicas > 1", "messageExpression": "'wants replicas > 1, got ' + string(object.spec.replicas)"}]});
+    policy(&h, "p", spec).await;
+    bind(&h, "b", json!({"policyName": "p"})).await;
+    let labels = json!({"app": "d"});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = |replicas: u32| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}})
+    };
+    let at = "/apis/apps/v1/namespaces/default/deployments";
+    let (code, _, text) = refusal(&h.post(at, deployment(1)).await);
+    assert_eq!(code, 422);
+    assert!(
+        text.ends_with("denied request: wants replicas > 1, got 1"),
+        "{text}"
+    );
+    h.post(at, deployment(2)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bound_policy_denies() {
     let h = Harness::start().await;
     let spec = json!({

@@ -19,6 +19,8 @@ pub struct Claim<K> {
     /// To be adopted, once a fresh read has shown that the owner still lives.
     pub adopt: Vec<Write>,
     pub release: Vec<Write>,
+    /// What `release` is about, in its order.
+    pub released: Vec<Arc<K>>,
 }
 
 /// Sorts candidates into those `owner` owns, should adopt, and should release.
@@ -36,6 +38,7 @@ where
         owned: Vec::new(),
         adopt: Vec::new(),
         release: Vec::new(),
+        released: Vec::new(),
     };
     for object in candidates {
         let meta = object.meta();
@@ -44,9 +47,12 @@ where
             Some(current) if current.uid != owner.uid => {}
             Some(_) if matches => claim.owned.push(object),
             Some(_) if owner_terminating => {}
-            Some(_) => claim
-                .release
-                .push(Write::patch(&*object, released(meta, &owner.uid))),
+            Some(_) => {
+                claim
+                    .release
+                    .push(Write::patch(&*object, released(meta, &owner.uid)));
+                claim.released.push(object);
+            }
             None if !matches || owner_terminating || meta.terminating() || !adoptable(&object) => {}
             None => {
                 claim.adopt.push(Write::patch(&*object, adopted(meta, owner)));
@@ -58,7 +64,7 @@ where
 }
 
 /// Claims for `owner`, writes what that takes, and returns what it owns. An owner the server no longer has, or has under
-/// another uid, adopts nothing. Objects adopted get `finalizer` too.
+/// another uid, adopts nothing. Objects adopted get `finalizer` too, and lose it when they are released.
 ///
 /// # Errors
 /// When the owner cannot be read, or an adoption or release fails.
@@ -94,6 +100,15 @@ where
             all.push(finalizer.to_owned());
             all.dedup();
             write.body["metadata"]["finalizers"] = json!(all);
+        }
+    }
+    if let Some(finalizer) = finalizer {
+        for (write, object) in claimed.release.iter_mut().zip(&claimed.released) {
+            let mut left = object.meta().finalizers.clone().unwrap_or_default();
+            left.retain(|known| known != finalizer);
+            // As with owners: an empty list is written as none.
+            let left = if left.is_empty() { Value::Null } else { json!(left) };
+            write.body["metadata"]["finalizers"] = left;
         }
     }
     let mut writes = claimed.adopt;

@@ -151,11 +151,16 @@ impl Expectations {
         let Some(pending) = all.get_mut(key) else {
             return true;
         };
-        let live = |uid: &str| {
-            own.iter()
-                .any(|o| o.meta().uid() == uid && !o.meta().terminating())
-        };
-        pending.deleted.retain(|uid| live(uid));
+        if pending.deleted.is_empty() {
+            return true;
+        }
+        let live: HashSet<&str> = own
+            .iter()
+            .map(|o| o.meta())
+            .filter(|meta| !meta.terminating())
+            .map(MetaExt::uid)
+            .collect();
+        pending.deleted.retain(|uid| live.contains(uid.as_str()));
         pending.deleted.is_empty()
     }
 

@@ -351,6 +351,10 @@ pub(super) fn started(cron_job: &CronJob, jobs: &[Arc<Job>], job: &Job) -> Actio
     );
     let status = updated.status.get_or_insert_default();
     let active = status.active.get_or_insert_default();
+    // The others have made room; that they are gone is no news.
+    if cron_job.spec.concurrency_policy.as_deref() == Some("Replace") {
+        active.clear();
+    }
     if active
         .iter()
         .all(|r| r.uid.as_deref() != Some(job.metadata.uid()))

@@ -11,8 +11,6 @@ use crate::core::discovery::Served;
 
 /// Kinds emptied at a time.
 const MAX_TOGETHER: usize = 16;
-/// Objects counted per page.
-const PAGE: usize = 500;
 
 /// What is still there after an attempt.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,8 +40,6 @@ impl Remaining {
 
 #[derive(Deserialize)]
 struct List {
-    #[serde(default)]
-    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
     #[serde(default)]
     items: Vec<Partial>,
 }
@@ -83,12 +79,17 @@ async fn delete_kind(caller: &Caller, kind: &Served, ns: &str) -> Remaining {
 }
 
 async fn try_delete_kind(caller: &Caller, kind: &Served, ns: &str) -> Result<Remaining, Error> {
-    let before = count(caller, kind, ns).await?;
+    let path = kind.path(ns, "");
+    let together = kind.can(&["deletecollection"]);
+    let before = if together {
+        caller.read::<List>(&format!("{path}?limit=1")).await?.items
+    } else {
+        caller.metadata(&path).await?
+    };
     if before.is_empty() {
         return Ok(Remaining::default());
     }
-    let path = kind.path(ns, "");
-    if kind.can(&["deletecollection"]) {
+    if together {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
         let body = serde_json::to_vec(&options)?;
         caller
@@ -107,7 +108,7 @@ async fn try_delete_kind(caller: &Caller, kind: &Served, ns: &str) -> Result<Rem
             }
         }
     }
-    let after = count(caller, kind, ns).await?;
+    let after = caller.metadata(&path).await?;
     let mut remaining = Remaining::default();
     if !after.is_empty() {
         remaining
@@ -118,18 +119,4 @@ async fn try_delete_kind(caller: &Caller, kind: &Served, ns: &str) -> Result<Rem
         }
     }
     Ok(remaining)
-}
-
-async fn count(caller: &Caller, kind: &Served, ns: &str) -> Result<Vec<Partial>, Error> {
-    let (mut all, mut next) = (Vec::new(), String::new());
-    loop {
-        let page: List = caller
-            .read(&format!("{}?limit={PAGE}{next}", kind.path(ns, "")))
-            .await?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|c| !c.is_empty()) {
-            Some(token) => next = format!("&continue={token}"),
-            None => return Ok(all),
-        }
-    }
 }

@@ -16,7 +16,6 @@ use k8s_openapi::api::core::v1::{
     Service,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use serde::Deserialize;
 
 pub use usage::{Counted, measure};
 
@@ -24,8 +23,6 @@ use crate::core::discovery::served;
 use crate::core::{Context, Executor, Write, pod};
 
 const WORKERS: usize = 5;
-/// Objects counted per page.
-const PAGE: usize = 500;
 
 struct Controller {
     executor: Executor,
@@ -33,14 +30,6 @@ struct Controller {
     pods: Informer<Pod>,
     services: Informer<Service>,
     claims: Informer<PersistentVolumeClaim>,
-}
-
-#[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
-    #[serde(default)]
-    items: Vec<Partial>,
 }
 
 /// Runs the controller until its context stops.
@@ -221,20 +210,9 @@ async fn others(
             .flatten()
             .find(|s| s.plural == plural && s.group == group && s.namespaced);
         if let Some(kind) = found {
-            counts.insert(name.clone(), count(caller, &kind.path(ns, "")).await?);
+            let total = caller.metadata(&kind.path(ns, "")).await?.len();
+            counts.insert(name.clone(), i64::try_from(total).unwrap_or(i64::MAX));
         }
     }
     Ok(counts)
-}
-
-async fn count(caller: &Caller, path: &str) -> Result<i64, Error> {
-    let (mut total, mut next) = (0, String::new());
-    loop {
-        let page: List = caller.read(&format!("{path}?limit={PAGE}{next}")).await?;
-        total += i64::try_from(page.items.len()).unwrap_or(i64::MAX);
-        match page.metadata.continue_.filter(|c| !c.is_empty()) {
-            Some(token) => next = format!("&continue={token}"),
-            None => return Ok(total),
-        }
-    }
 }

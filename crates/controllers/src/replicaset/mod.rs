@@ -13,8 +13,10 @@ use corten_client::selector::Selector;
 use corten_client::{Error, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-pub use plan::{View, manage, status, wanted};
+pub use plan::{BURST, View, manage, status, wanted};
 pub use rank::by_deletion_order;
 
 use crate::core::claim::orphans;
@@ -23,6 +25,11 @@ use crate::core::crew::crew;
 use crate::core::{Context, Executor, Expectations, LAGGING, Reconcile, Write, drive, pod};
 
 const WORKERS: usize = 8;
+/// Counting the pods of a set that has more than this is work to be rationed.
+const LARGE: usize = BURST;
+/// After a large set has been counted and nothing was to be done about its pods, this many times as long passes before it
+/// is counted again.
+const REST: u32 = 4;
 
 struct Controller {
     context: Context,
@@ -30,6 +37,8 @@ struct Controller {
     sets: Informer<ReplicaSet>,
     pods: Informer<Pod>,
     expectations: Expectations,
+    /// Large sets that were only counted, and until when that holds. Bounded by the large sets there are.
+    counted: Mutex<HashMap<Key, Instant>>,
 }
 
 /// Runs the controller until its context stops.
@@ -53,6 +62,7 @@ pub async fn run(context: Context) {
         sets,
         pods,
         expectations: Expectations::default(),
+        counted: Mutex::default(),
     };
     drive("replicaset", queue, WORKERS, stop, controller).await;
 }
@@ -85,21 +95,31 @@ impl Reconcile for Controller {
             .await?;
         let Some(set) = self.sets.get_key(key) else {
             self.expectations.forget(key);
+            self.counted.lock().remove(key);
             return Ok(Next::Done);
         };
+        if !shown {
+            // The pods on their way wake the key; to count the others for each of them would be quadratic.
+            return Ok(Next::After(LAGGING));
+        }
+        let began = Instant::now();
+        if let Some(wait) = self.resting(key, began) {
+            return Ok(Next::After(wait));
+        }
         let now = self.context.now();
         let selector = Selector::new(set.spec.as_ref().map(|s| &s.selector)).map_err(Error::Other)?;
-        let mut crew = crew(&self.executor, &self.expectations, &self.pods, &*set, &selector).await?;
-        crew.settled &= shown;
+        let crew = crew(&self.executor, &self.expectations, &self.pods, &*set, &selector).await?;
         let view = View {
             set: &set,
             active: crew.active,
             terminating: crew.terminating,
             crowd: self.crowd(&set),
         };
-        let mut error = None;
+        let cost = began.elapsed();
+        let (mut error, mut idle) = (None, true);
         if crew.settled && !set.metadata.terminating() {
             let actions = manage(&view, now);
+            idle = actions.is_empty();
             error = self
                 .executor
                 .apply(actions, Some((&self.expectations, key)))
@@ -117,6 +137,10 @@ impl Reconcile for Controller {
                 .apply(vec![Write::status(&updated).into()], None)
                 .await?;
         }
+        if idle && view.active.len() > LARGE {
+            let until = Instant::now() + cost * REST;
+            self.counted.lock().insert(key.clone(), until);
+        }
         match error {
             Some(error) => Err(error),
             None if !crew.settled => Ok(Next::After(LAGGING)),
@@ -126,6 +150,17 @@ impl Reconcile for Controller {
 }
 
 impl Controller {
+    /// How long a set is left alone that has just been counted: each of its pods asks for that as it changes.
+    fn resting(&self, key: &Key, now: Instant) -> Option<Duration> {
+        let mut counted = self.counted.lock();
+        let until = *counted.get(key)?;
+        if until > now {
+            return Some(until - now);
+        }
+        counted.remove(key);
+        None
+    }
+
     fn next(&self, view: &View<'_>) -> Next {
         let min_ready = view
             .set
@@ -142,22 +177,25 @@ impl Controller {
 
     fn crowd(&self, set: &ReplicaSet) -> HashMap<String, usize> {
         let mut crowd = HashMap::new();
+        let own = set.metadata.uid();
+        let enough = usize::try_from(wanted(set)).unwrap_or(0);
+        if self.pods.indexed_len("controller", own) <= enough {
+            // Nothing will be deleted: no need to know.
+            return crowd;
+        }
         let uids: Vec<String> = match set.metadata.controller() {
             Some(owner) => {
                 let sets = self.sets.indexed("controller", &owner.uid);
                 sets.iter().map(|s| s.metadata.uid().to_owned()).collect()
             }
-            None => vec![set.metadata.uid().to_owned()],
+            None => vec![own.to_owned()],
         };
-        if self.pods.indexed("controller", set.metadata.uid()).len()
-            <= usize::try_from(wanted(set)).unwrap_or(0)
-        {
-            // Nothing will be deleted: no need to know.
-            return crowd;
-        }
         for pod in uids.iter().flat_map(|uid| self.pods.indexed("controller", uid)) {
             if pod::is_active(&pod) {
-                *crowd.entry(pod::node(&pod).to_owned()).or_default() += 1;
+                match crowd.get_mut(pod::node(&pod)) {
+                    Some(count) => *count += 1,
+                    None => drop(crowd.insert(pod::node(&pod).to_owned(), 1)),
+                }
             }
         }
         crowd

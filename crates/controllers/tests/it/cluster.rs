@@ -62,7 +62,10 @@ impl Cluster {
                 }
             } else if pod["status"]["phase"].is_null() || pod["status"]["phase"] == "Pending" {
                 self.fake.edit("pods", &ns, &name, |pod| {
-                    pod["spec"]["nodeName"] = json!("n1");
+                    // A daemon set's pods say where they belong.
+                    let place = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
+                    let node = pod.pointer(place).or(pod["spec"].get("nodeName")).cloned();
+                    pod["spec"]["nodeName"] = node.unwrap_or(json!("n1"));
                     pod["status"] = json!({"phase": "Running", "podIP": format!("10.0.0.{address}"),
                         "podIPs": [{"ip": format!("10.0.0.{address}")}],
                         "conditions": [{"type": "Ready", "status": "True",

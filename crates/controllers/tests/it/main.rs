@@ -10,4 +10,5 @@ mod nodes;
 mod services;
 mod sets;
 mod simulation;
+mod transcript;
 mod upkeep;

@@ -50,6 +50,11 @@ impl Connection {
         path: &str,
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Response<Incoming>> {
+        if self.sender.is_closed() {
+            // Servers close connections that have been idle.
+            let access = Arc::clone(&self.access);
+            *self = Self::open(&access).await?;
+        }
         let content = if method == "PATCH" {
             "application/merge-patch+json"
         } else {
@@ -84,6 +89,12 @@ impl Connection {
             length += frame?.data_ref().map_or(0, Bytes::len);
         }
         Ok(length)
+    }
+
+    /// One GET and its answer.
+    pub(super) async fn read(&mut self, path: &str) -> anyhow::Result<Bytes> {
+        let body = self.start("GET", path, Bytes::new()).await?.into_body();
+        Ok(body.collect().await?.to_bytes())
     }
 
     /// Begins a watch; the connection is its own from then on.

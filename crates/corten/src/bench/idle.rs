@@ -1,6 +1,6 @@
 //! What a cluster takes when nobody asks anything of it.
 
-use super::target::{cpu_of, server_pid};
+use super::target::{cpu_of, server_pids};
 use crate::cli::BenchArgs;
 use crate::paths::Paths;
 use std::path::Path;
@@ -14,14 +14,14 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Call before anything is asked of the cluster: what load leaves in caches is not idle size.
 pub(super) fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     let paths = Paths::new(&args.cluster.data_dir)?;
-    let Some(server) = server_pid(args, &paths) else {
+    let mut pids = server_pids(args, &paths);
+    let Some(server) = pids.first().copied() else {
         println!("idle: left out; the server is not of this machine's --data-dir");
         return Ok(());
     };
-    let pids = match args.server_pid {
-        Some(pid) => vec![pid],
-        None => cluster_processes(server, &args.cluster.data_dir)?,
-    };
+    if args.server_pid.is_empty() {
+        pids = cluster_processes(server, &args.cluster.data_dir)?;
+    }
     std::thread::park_timeout(SETTLE);
     let (rss, pss) = pids
         .iter()

@@ -15,7 +15,7 @@ const LARGE: usize = 100 << 10;
 /// Lists sent at once.
 const LISTS: usize = 10;
 /// What a load leaves behind has been given back or written out by then.
-const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(40);
 /// How often the server's memory is looked at while it sends lists.
 const SAMPLE: Duration = Duration::from_millis(10);
 
@@ -26,7 +26,9 @@ fn megabytes(bytes: u64) -> f64 {
 /// Memory for each object: what the server grows by for many objects, over what they are as JSON.
 pub(super) async fn cached(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
     let pid = target
-        .pid
+        .pids
+        .first()
+        .copied()
         .context("memory: which process is the server? --server-pid")?;
     // What any load leaves is not the objects'.
     load::fill(target, args.many / 10, PAYLOAD).await?;
@@ -75,8 +77,8 @@ pub(super) async fn json_bytes(target: &Target) -> anyhow::Result<u64> {
 pub(super) async fn lists(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
     load::fill(target, args.megabytes * 1_000_000 / LARGE, LARGE).await?;
     tokio::time::sleep(SETTLE).await;
-    let before = target.pid.and_then(resident);
-    let sampler = target.pid.map(Sampler::start);
+    let before = target.pids.first().copied().and_then(resident);
+    let sampler = target.pids.first().copied().map(Sampler::start);
     let (cpu, began) = (target.cpu(), Instant::now());
     let mut readers = Vec::new();
     for _ in 0..LISTS {

@@ -36,6 +36,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         "memory",
         "lists",
         "controllers",
+        "crowd",
     ];
     if !loads.into_iter().any(wants) {
         return Ok(());
@@ -74,6 +75,9 @@ async fn load(target: &Target, args: &BenchArgs, wants: impl Fn(&str) -> bool) -
     }
     if wants("controllers") {
         fleet::measure(target, args).await?;
+    }
+    if wants("crowd") {
+        fleet::crowd(target, args).await?;
     }
     Ok(())
 }

@@ -48,10 +48,17 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
     );
 }
 
-/// Prints what the server's process holds in memory, where that can be known.
+/// Prints what the server's processes hold in memory, one by one, where that can be known.
 pub(super) fn memory(target: &Target, when: &str) {
-    if let Some(bytes) = target.pid.and_then(resident) {
-        println!("memory {when:<29} {:>6} MB RSS", bytes / 1_024_000);
+    for &pid in &target.pids {
+        let megabytes = |field| status(pid, field).unwrap_or_default() / 1_024_000;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        println!(
+            "memory {when:<29} {:>6} MB RSS, {} MB of it not of files | {}",
+            megabytes("VmRSS:"),
+            megabytes("RssAnon:"),
+            name.trim()
+        );
     }
 }
 

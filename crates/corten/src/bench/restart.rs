@@ -1,6 +1,6 @@
 //! A start with many objects in the store, and what they take in memory then.
 
-use super::target::{Target, server_pid};
+use super::target::{Target, server_pids};
 use super::{load, memory, report, runtime};
 use crate::cli::BenchArgs;
 use crate::paths::Paths;
@@ -18,7 +18,7 @@ pub(super) fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let mut args = args.clone();
     args.cluster.data_dir = directory.path().join("data");
-    (args.kubeconfig, args.server_pid) = (None, None);
+    (args.kubeconfig, args.server_pid) = (None, Vec::new());
     // The first start makes what every cluster has; the second one is the empty server to compare with.
     up(&args)?;
     down(&args)?;
@@ -53,7 +53,9 @@ async fn fill(args: &BenchArgs) -> anyhow::Result<u64> {
 /// The server's memory once it is idle.
 fn settled(args: &BenchArgs) -> anyhow::Result<u64> {
     std::thread::park_timeout(SETTLE);
-    let server = server_pid(args, &Paths::new(&args.cluster.data_dir)?);
+    let server = server_pids(args, &Paths::new(&args.cluster.data_dir)?)
+        .first()
+        .copied();
     report::anonymous(server.context("the server has no pid file")?).context("the server is gone")
 }
 

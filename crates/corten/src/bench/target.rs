@@ -58,12 +58,12 @@ fn inline(object: &Value, field: &str) -> anyhow::Result<Vec<u8>> {
     Ok(base64::engine::general_purpose::STANDARD.decode(data)?)
 }
 
-/// A cluster, a namespace in it for this run, and the pid of its server where it is one of ours.
+/// A cluster, a namespace in it for this run, and the pids of its server where they are known.
 pub(super) struct Target {
     pub(super) access: Arc<Access>,
     pub(super) connections: usize,
     pub(super) namespace: String,
-    pub(super) pid: Option<i32>,
+    pub(super) pids: Vec<i32>,
 }
 
 impl Target {
@@ -79,7 +79,7 @@ impl Target {
             access: Arc::new(access),
             connections: args.connections.max(1),
             namespace,
-            pid: server_pid(args, &paths),
+            pids: server_pids(args, &paths),
         };
         let body = format!(
             r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{}"}}}}"#,
@@ -109,25 +109,28 @@ impl Target {
         Ok(())
     }
 
+    /// The first of its processes.
+    pub(super) fn server(&self) -> Option<i32> {
+        self.pids.first().copied()
+    }
+
     /// Processor time so far.
     pub(super) fn cpu(&self) -> Cpu {
         let own = i32::try_from(std::process::id()).ok().and_then(cpu_of);
         Cpu {
-            server: self.pid.and_then(cpu_of),
+            server: (!self.pids.is_empty()).then(|| self.pids.iter().filter_map(|pid| cpu_of(*pid)).sum()),
             client: own.unwrap_or_default(),
         }
     }
 }
 
-/// The server to account for: the one told of, or the data directory's.
-pub(super) fn server_pid(args: &BenchArgs, paths: &Paths) -> Option<i32> {
-    args.server_pid.or_else(|| {
-        if args.kubeconfig.is_none() {
-            lock::running_pid(paths)
-        } else {
-            None
-        }
-    })
+/// The processes to account for: those told of, or the data directory's server.
+pub(super) fn server_pids(args: &BenchArgs, paths: &Paths) -> Vec<i32> {
+    if args.server_pid.is_empty() && args.kubeconfig.is_none() {
+        lock::running_pid(paths).into_iter().collect()
+    } else {
+        args.server_pid.clone()
+    }
 }
 
 /// Processor time of the server, where it can be known, and of the bench itself.

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use corten_crd::resource::Version;
-use corten_meta::Result;
 use corten_meta::field::ErrorList;
 use corten_schema::resources::custom;
 use serde_json::Value;
@@ -79,12 +78,6 @@ impl Strategy for CustomStrategy {
             return Vec::new();
         }
         self.version.warnings(object, Some(old))
-    }
-
-    fn read_again(&self, object: &mut Value) -> Result<()> {
-        self.version.decode(object, false)?;
-        self.version.default(object);
-        Ok(())
     }
 
     fn selectable_fields(&self) -> &[&'static str] {

@@ -155,14 +155,6 @@ pub trait Strategy: Send + Sync {
         true
     }
 
-    /// What mutating admission made of an object of a kind without a type of its own: read again like a request's body.
-    ///
-    /// # Errors
-    /// 400 for what does not fit.
-    fn read_again(&self, _object: &mut Value) -> Result<()> {
-        Ok(())
-    }
-
     /// Names usable in field selectors besides `metadata.name` and `metadata.namespace`.
     fn selectable_fields(&self) -> &[&'static str] {
         &[]

@@ -28,6 +28,8 @@ enum Attempt {
 const ATTEMPTS_MAX: u32 = 100;
 /// Objects listed at once for a collection's deletion.
 const COLLECTION_PAGE: u64 = 500;
+/// Objects of a collection that are deleted at the same time.
+const COLLECTION_TOGETHER: usize = 64;
 
 impl Registry {
     /// Deletes an object, or begins to: grace periods and finalizers keep it until they have run out.
@@ -98,14 +100,7 @@ impl Registry {
         let mut items = Vec::new();
         loop {
             let page = self.list(resource, namespace, &selection).await?;
-            for item in &page.items {
-                let at = (item.namespace(), item.name());
-                match self.delete_as(ctx, resource, at, "", options).await {
-                    Ok(_) => {}
-                    Err(status) if status.is_not_found() => {}
-                    Err(status) => return Err(status),
-                }
-            }
+            self.delete_page(ctx, resource, options, &page.items).await?;
             items.extend(page.items.iter().cloned());
             if !all || page.continue_token.is_empty() {
                 return Ok(ListPage { items, ..page });
@@ -114,6 +109,32 @@ impl Registry {
             selection.version_match = None;
             selection.continue_token = page.continue_token;
         }
+    }
+
+    /// Several at a time, so that they share commits of the store. What fails ends it.
+    async fn delete_page(
+        &self,
+        ctx: &WriteContext,
+        resource: &Resource,
+        options: &DeleteOptions,
+        items: &[Arc<Object>],
+    ) -> Result<()> {
+        for batch in items.chunks(COLLECTION_TOGETHER) {
+            let deletions: Vec<_> = batch
+                .iter()
+                .map(|item| {
+                    let at = (item.namespace(), item.name());
+                    self.delete_as(ctx, resource, at, "", options)
+                })
+                .collect();
+            for deleted in futures::future::join_all(deletions).await {
+                match deleted {
+                    Err(status) if !status.is_not_found() => return Err(status),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 }
 

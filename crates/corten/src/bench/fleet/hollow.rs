@@ -1,68 +1,67 @@
 //! Nodes without machines: this client says of each pod that it runs, through the API, as kubelets do. Nothing in the
 //! server knows that they are hollow.
 
+use super::pods::{self, Count};
 use crate::bench::connection::Connection;
 use crate::bench::target::Target;
+use anyhow::Context;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Nodes of a fleet; upstream's default of 110 pods each is raised so that they hold what is measured.
-const NODES: usize = 100;
-const PODS_PER_NODE: usize = 250;
-/// Connections that write pod status.
-const WRITERS: usize = 8;
 /// As a kubelet's.
 const RENEW: Duration = Duration::from_secs(10);
+/// A stage that takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(900);
 /// The taint and label that keep other pods away.
 const MARK: &str = "bench.corten.dev/hollow";
 
-/// How many pods there are, and how far they have come.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Count {
-    /// Created ever.
-    pub(super) created: usize,
-    /// Given a node, ever.
-    pub(super) scheduled: usize,
-    /// Said to run, ever.
-    pub(super) running: usize,
-    /// Gone again.
-    pub(super) gone: usize,
+/// What a fleet is to be.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) nodes: usize,
+    pub(super) pods_per_node: usize,
+    /// Pods get their nodes from here and not from a scheduler.
+    pub(super) place: bool,
 }
 
 /// Hollow nodes at work. Its tasks end with it; its nodes are to be removed by [`Fleet::end`].
 pub(super) struct Fleet {
     count: watch::Receiver<Count>,
-    _tasks: JoinSet<anyhow::Result<()>>,
+    tasks: JoinSet<anyhow::Result<()>>,
 }
 
 impl Fleet {
-    pub(super) async fn start(target: &Target) -> anyhow::Result<Self> {
+    pub(super) async fn start(target: &Target, size: Size) -> anyhow::Result<Self> {
+        let names: Vec<String> = (0..size.nodes)
+            .map(|index| format!("{}-{index}", target.namespace))
+            .collect();
         let mut connection = target.connect().await?;
-        for index in 0..NODES {
-            let node = node(&target.namespace, index).to_string();
+        for name in &names {
+            let node = node(&target.namespace, name, size.pods_per_node).to_string();
             connection.send("POST", "/api/v1/nodes", node).await?;
         }
-        let (sender, count) = watch::channel(Count::default());
-        // Bounded by the pods there are: each is in it at most twice.
-        let (work, queue) = mpsc::unbounded_channel();
-        let queue = Arc::new(Mutex::new(queue));
         let mut tasks = JoinSet::new();
-        let path = target.path("pods");
-        for _ in 0..WRITERS {
-            tasks.spawn(write(target.connect().await?, Arc::clone(&queue), path.clone()));
-        }
-        let events = target.connect().await?.watch(&format!("{path}?watch=1")).await?;
-        tasks.spawn(follow(events, work, sender));
-        tasks.spawn(renew(target.connect().await?, target.namespace.clone()));
-        Ok(Self { count, _tasks: tasks })
+        let placed = size.place.then(|| names.clone());
+        let count = pods::start(target, placed, &mut tasks).await?;
+        tasks.spawn(renew(target.connect().await?, names));
+        Ok(Self { count, tasks })
     }
 
-    /// Resolves once the pods are as wanted.
+    /// Resolves once the pods are as wanted; an error when that takes too long or a part of the fleet has failed.
     pub(super) async fn until(&mut self, wanted: impl FnMut(&Count) -> bool) -> anyhow::Result<Count> {
-        Ok(*self.count.wait_for(wanted).await?)
+        let reached = tokio::time::timeout(LIMIT, self.count.wait_for(wanted)).await;
+        match reached.map(|found| found.map(|count| *count)) {
+            Ok(Ok(count)) => return Ok(count),
+            Err(_) => anyhow::bail!("after {LIMIT:?}: {:?}", self.count()),
+            Ok(Err(_)) => {}
+        }
+        // The count ends with the task that makes it.
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?.context("a part of the fleet failed")?;
+        }
+        anyhow::bail!("the fleet ended: {:?}", self.count())
     }
 
     pub(super) fn count(&self) -> Count {
@@ -77,110 +76,63 @@ impl Fleet {
     }
 }
 
-fn name(namespace: &str, index: usize) -> String {
-    format!("{namespace}-{index}")
-}
-
-fn node(namespace: &str, index: usize) -> Value {
-    let now = k8s_openapi::jiff::Timestamp::now().strftime("%FT%TZ").to_string();
-    let resources = json!({"cpu": "64", "memory": "256Gi", "pods": PODS_PER_NODE.to_string()});
-    json!({"apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name(namespace, index), "labels": {MARK: namespace}},
-        "spec": {"taints": [{"key": MARK, "effect": "NoSchedule"}]},
-        "status": {"capacity": resources, "allocatable": resources, "conditions": [{"type": "Ready",
-            "status": "True", "reason": "KubeletReady", "message": "hollow", "lastHeartbeatTime": now,
-            "lastTransitionTime": now}]}})
-}
-
-/// What makes a pod land here and nowhere else.
-pub(super) fn template(app: &str, namespace: &str) -> Value {
-    json!({"metadata": {"labels": {"app": app}}, "spec": {
-        "terminationGracePeriodSeconds": 0, "nodeSelector": {MARK: namespace},
-        "tolerations": [{"key": MARK, "operator": "Exists"}],
-        "containers": [{"name": "c", "image": "hollow", "resources": {"requests": {"cpu": "10m"}}}]}})
-}
-
-/// Counts pods and hands on what has to be done about them.
-async fn follow(
-    mut events: crate::bench::connection::Lines,
-    work: mpsc::UnboundedSender<(String, bool)>,
-    sender: watch::Sender<Count>,
-) -> anyhow::Result<()> {
-    let mut seen = std::collections::HashMap::<String, u8>::new();
-    loop {
-        let event: Value = serde_json::from_slice(events.next().await?)?;
-        let pod = &event["object"];
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        if event["type"] == "DELETED" {
-            seen.remove(&name);
-            sender.send_modify(|c| c.gone += 1);
-            continue;
-        }
-        let running = pod["status"]["phase"] == "Running";
-        let going = !pod["metadata"]["deletionTimestamp"].is_null();
-        let stage = match (pod["spec"]["nodeName"].is_null(), running, going) {
-            (true, ..) => 1,
-            (_, _, true) => 4,
-            (_, true, _) => 3,
-            _ => 2,
-        };
-        let before = seen.insert(name.clone(), stage).unwrap_or(0);
-        sender.send_modify(|c| {
-            c.created += usize::from(before < 1);
-            c.scheduled += usize::from(before < 2 && stage >= 2);
-            c.running += usize::from(before < 3 && stage == 3);
-        });
-        if stage > before && (stage == 2 || stage == 4) {
-            work.send((name, going))?;
-        }
-    }
-}
-
-async fn write(
-    mut connection: Connection,
-    queue: Arc<Mutex<mpsc::UnboundedReceiver<(String, bool)>>>,
-    path: String,
-) -> anyhow::Result<()> {
-    let now = k8s_openapi::jiff::Timestamp::now().strftime("%FT%TZ").to_string();
-    let conditions: Vec<Value> = ["PodScheduled", "Initialized", "ContainersReady", "Ready"]
-        .iter()
-        .map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now}))
+fn node(namespace: &str, name: &str, pods: usize) -> Value {
+    let now = super::now("%FT%TZ");
+    let resources =
+        json!({"cpu": "64", "memory": "256Gi", "ephemeral-storage": "200Gi", "pods": pods.to_string()});
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": "hollow", "lastHeartbeatTime": now,
+            "lastTransitionTime": now})
+    };
+    let images: Vec<Value> = (0..20)
+        .map(|i| json!({"names": [format!("registry.test/library/image-{i}:v1.{i}.0")], "sizeBytes": 50_000_000 + i}))
         .collect();
-    let status = json!({"status": {"phase": "Running", "conditions": conditions, "startTime": now,
-        "hostIP": "192.0.2.1", "podIP": "198.51.100.1", "podIPs": [{"ip": "198.51.100.1"}]}});
-    let status = hyper::body::Bytes::from(status.to_string());
-    loop {
-        let Some((name, going)) = queue.lock().await.recv().await else {
-            return Ok(());
-        };
-        // A pod may be gone by now: then there is nothing to say of it.
-        let _ = if going {
-            let body = r#"{"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":0}"#;
-            connection.send("DELETE", &format!("{path}/{name}"), body).await
-        } else {
-            let path = format!("{path}/{name}/status");
-            connection.send("PATCH", &path, status.clone()).await
-        };
-    }
+    json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {MARK: namespace, "kubernetes.io/hostname": name,
+            "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
+        "spec": {"taints": [{"key": MARK, "effect": "NoSchedule"}]},
+        "status": {"capacity": resources, "allocatable": resources, "images": images,
+            "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}, {"type": "Hostname", "address": name}],
+            "nodeInfo": {"architecture": "amd64", "bootID": "b", "containerRuntimeVersion": "hollow://1",
+                "kernelVersion": "6.18", "kubeProxyVersion": "", "kubeletVersion": "v1.36.2", "machineID": "m",
+                "operatingSystem": "linux", "osImage": "hollow", "systemUUID": "s"},
+            "conditions": [condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+                condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+                condition("PIDPressure", "False", "KubeletHasSufficientPID"),
+                condition("Ready", "True", "KubeletReady")]}})
+}
+
+/// What makes a pod land here and nowhere else, with as much in it as pods have.
+pub(super) fn template(app: &str, namespace: &str) -> Value {
+    let environment: Vec<Value> = ["LOG_LEVEL", "LISTEN", "DATABASE_HOST", "CACHE_HOST"]
+        .iter()
+        .map(|name| json!({"name": name, "value": format!("{app}.example.test")}))
+        .collect();
+    json!({"metadata": {"labels": {"app": app, "app.kubernetes.io/part-of": namespace},
+            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9090"}},
+        "spec": {"terminationGracePeriodSeconds": 0, "nodeSelector": {MARK: namespace},
+        "tolerations": [{"key": MARK, "operator": "Exists"}],
+        "containers": [{"name": "c", "image": "registry.test/hollow:1", "args": ["--config", "/etc/app/config.yaml"],
+            "env": environment, "ports": [{"name": "http", "containerPort": 8080}],
+            "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}},
+            "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}}]}})
 }
 
 /// The nodes' heartbeats.
-async fn renew(mut connection: Connection, namespace: String) -> anyhow::Result<()> {
+async fn renew(mut connection: Connection, nodes: Vec<String>) -> anyhow::Result<()> {
     let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let mut first = true;
     loop {
-        let now = k8s_openapi::jiff::Timestamp::now()
-            .strftime("%FT%T.000000Z")
-            .to_string();
-        for index in 0..NODES {
-            let name = name(&namespace, index);
+        let now = super::now("%FT%T.000000Z");
+        for name in &nodes {
             let spec = json!({"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now});
             let lease = json!({"metadata": {"name": name}, "spec": spec}).to_string();
-            if first {
-                connection.send("POST", path, lease).await?;
+            // One heartbeat may be missed.
+            let _ = if first {
+                connection.send("POST", path, lease).await
             } else {
-                connection.send("PATCH", &format!("{path}/{name}"), lease).await?;
-            }
+                connection.send("PATCH", &format!("{path}/{name}"), lease).await
+            };
         }
         first = false;
         tokio::time::sleep(RENEW).await;
