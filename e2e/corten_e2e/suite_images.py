@@ -143,10 +143,20 @@ def sample_apiserver():
     return [images.busybox_layer(), layer.done()], {"cmd": [], "entrypoint": ["/sample-apiserver"]}
 
 
+def etcd():
+    """Of the aggregation spec: Debian's etcd-server does."""
+    source = os.environ.get("ETCD") or shutil.which("etcd")
+    if not source:
+        raise Missing("no etcd on this machine")
+    layer = images.Layer()
+    layer.binary(source, "/usr/local/bin/etcd")
+    return [images.busybox_layer(), layer.done()], {"cmd": ["etcd"]}
+
+
 RECIPES = {
     "agnhost": agnhost, "busybox": busybox, "pause": pause, "nginx": nginx, "glibc-dns-testing": glibc_dns,
     "nonroot": nonroot, "nonewprivs": nonewprivs, "kitten": picture("kitten"), "nautilus": picture("nautilus"),
-    "ipc-utils": busybox, "sample-apiserver": sample_apiserver,
+    "ipc-utils": busybox, "etcd": etcd, "sample-apiserver": sample_apiserver,
 }
 
 

@@ -7,7 +7,7 @@ use crate::definition::{self, has_unknown_type};
 use crate::structural::Structural;
 
 /// Texts of the fields that every object has.
-const API_VERSION: &str = "APIVersion defines which version of the schema this object is written in.";
+const API_VERSION: &str = "The version of the schema that this object is written in.";
 const KIND: &str = "The kind of this object, in CamelCase.";
 const METADATA: &str = "Metadata that every object has.";
 
