@@ -18,7 +18,7 @@ for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/source
     sed -E 's/^deb (.*)/deb \1\ndeb-src \1/; s/^(Types:).*/\1 deb deb-src/' "$list" >"$work/sources/$(basename "$list")"
 done
 apt=(-o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$work/sources" -o "Dir::State::Lists=$work/lists"
-    -o "Dir::Cache=$work" -o "APT::Sandbox::User=root" -qq)
+    -o "Dir::Cache=$work" -o "APT::Sandbox::User=root" -o "Acquire::Retries=3" -qq)
 echo "Fetching the Kubernetes documentation's manifests and a public project's (Debian's packages)"
 apt-get "${apt[@]}" update
 (cd "$work" && apt-get "${apt[@]}" source --download-only kubernetes)
