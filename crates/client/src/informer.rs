@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::{Mutex, RwLock};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 
@@ -324,11 +322,11 @@ impl Factory {
         self.1.as_ref().unwrap_or(&self.0.client)
     }
 
-    /// The informer for all objects of a kind; started on first use. Its pods are without what only kubelets read.
+    /// The informer for all objects of a kind; started on first use.
     #[must_use]
     pub fn informer<K>(&self) -> Informer<K>
     where
-        K: k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
+        K: Object + k8s_openapi::Resource,
     {
         self.filtered::<K>("")
     }
@@ -337,7 +335,7 @@ impl Factory {
     #[must_use]
     pub fn filtered<K>(&self, query: &str) -> Informer<K>
     where
-        K: k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
+        K: Object + k8s_openapi::Resource,
     {
         let mut informers = self.0.informers.lock();
         let slot = (TypeId::of::<K>(), query.to_owned());
@@ -346,8 +344,6 @@ impl Factory {
         }
         let source = Source {
             query: query.to_owned(),
-            // Who watches some of the pods only runs them.
-            slim: query.is_empty(),
             ..Source::all::<K>()
         };
         let informer = Informer::<K>::start(self.0.client.clone(), source, self.0.stop.child_token());

@@ -11,12 +11,13 @@ pub mod events;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod informer;
+mod intern;
 pub mod lease;
 pub mod object;
 pub mod placement;
+pub mod pod;
 pub mod request;
 pub mod selector;
-mod slim;
 pub mod watch;
 pub mod workqueue;
 
@@ -24,6 +25,7 @@ pub use account::Remote;
 pub use cache::Key;
 pub use informer::{Event, Factory, Informer, Lister};
 pub use object::{Object, Partial};
+pub use pod::Pod;
 pub use request::{Caller, Error, from_kubeconfig, in_process};
 pub use tokio_util::sync::CancellationToken;
 pub use workqueue::Queue;

@@ -1,5 +1,7 @@
 //! What informers and requests need to know of a type: its metadata, and for typed kinds its path.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::de::DeserializeOwned;
@@ -7,20 +9,22 @@ use serde::{Deserialize, Serialize};
 
 /// Anything that can live in an informer's cache.
 pub trait Object: DeserializeOwned + Send + Sync + 'static {
+    type Meta: MetaExt;
     /// The object's metadata.
-    fn meta(&self) -> &ObjectMeta;
+    fn meta(&self) -> &Self::Meta;
     /// The object's metadata, to be changed.
-    fn meta_mut(&mut self) -> &mut ObjectMeta;
+    fn meta_mut(&mut self) -> &mut Self::Meta;
 }
 
 impl<K> Object for K
 where
-    K: k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + Sync + 'static,
+    K: k8s_openapi::Metadata<Ty: MetaExt> + DeserializeOwned + Send + Sync + 'static,
 {
-    fn meta(&self) -> &ObjectMeta {
+    type Meta = K::Ty;
+    fn meta(&self) -> &K::Ty {
         self.metadata()
     }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
+    fn meta_mut(&mut self) -> &mut K::Ty {
         self.metadata_mut()
     }
 }
@@ -38,6 +42,7 @@ pub struct Partial {
 }
 
 impl Object for Partial {
+    type Meta = ObjectMeta;
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
@@ -46,19 +51,40 @@ impl Object for Partial {
     }
 }
 
-/// Short reads of metadata fields that are optional on the wire and, for stored objects, always there.
-pub trait MetaExt {
+/// Metadata of any form: short reads of fields that are optional on the wire and, for stored objects, always there.
+pub trait MetaExt: Send + Sync + 'static {
     fn name(&self) -> &str;
     fn ns(&self) -> &str;
     fn uid(&self) -> &str;
     fn rv(&self) -> &str;
-    /// The revision as a number; 0 if the server's are not numbers.
-    fn revision(&self) -> u64;
-    fn label(&self, key: &str) -> Option<&str>;
-    fn annotation(&self, key: &str) -> Option<&str>;
-    fn controller(&self) -> Option<&OwnerReference>;
-    fn controlled_by(&self, uid: &str) -> bool;
+    fn labels(&self) -> Option<&BTreeMap<String, String>>;
+    fn annotations(&self) -> Option<&BTreeMap<String, String>>;
+    fn owners(&self) -> &[OwnerReference];
+    fn finalizers(&self) -> &[String];
     fn terminating(&self) -> bool;
+    /// Drops what no reader of a cache wants.
+    fn trim(&mut self);
+
+    /// The name, or what the server is to begin it with.
+    fn name_or_prefix(&self) -> &str {
+        self.name()
+    }
+    /// The revision as a number; 0 if the server's are not numbers.
+    fn revision(&self) -> u64 {
+        self.rv().parse().unwrap_or(0)
+    }
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels()?.get(key).map(String::as_str)
+    }
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations()?.get(key).map(String::as_str)
+    }
+    fn controller(&self) -> Option<&OwnerReference> {
+        self.owners().iter().find(|o| o.controller == Some(true))
+    }
+    fn controlled_by(&self, uid: &str) -> bool {
+        self.controller().is_some_and(|o| o.uid == uid)
+    }
 }
 
 impl MetaExt for ObjectMeta {
@@ -74,26 +100,28 @@ impl MetaExt for ObjectMeta {
     fn rv(&self) -> &str {
         self.resource_version.as_deref().unwrap_or_default()
     }
-    fn revision(&self) -> u64 {
-        self.rv().parse().unwrap_or(0)
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.labels.as_ref()
     }
-    fn label(&self, key: &str) -> Option<&str> {
-        self.labels.as_ref()?.get(key).map(String::as_str)
+    fn annotations(&self) -> Option<&BTreeMap<String, String>> {
+        self.annotations.as_ref()
     }
-    fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.as_ref()?.get(key).map(String::as_str)
+    fn owners(&self) -> &[OwnerReference] {
+        self.owner_references.as_deref().unwrap_or_default()
     }
-    fn controller(&self) -> Option<&OwnerReference> {
-        self.owner_references
-            .as_ref()?
-            .iter()
-            .find(|o| o.controller == Some(true))
-    }
-    fn controlled_by(&self, uid: &str) -> bool {
-        self.controller().is_some_and(|o| o.uid == uid)
+    fn finalizers(&self) -> &[String] {
+        self.finalizers.as_deref().unwrap_or_default()
     }
     fn terminating(&self) -> bool {
         self.deletion_timestamp.is_some()
+    }
+    fn name_or_prefix(&self) -> &str {
+        let given = self.name.as_deref().or(self.generate_name.as_deref());
+        given.unwrap_or_default()
+    }
+    fn trim(&mut self) {
+        // Nobody here reads managedFields, and they are often half of an object.
+        self.managed_fields = None;
     }
 }
 
@@ -131,22 +159,23 @@ pub fn path_of(group: &str, version: &str, plural: &str, ns: &str, name: &str, s
 
 /// The reference events carry to say what they are about.
 #[must_use]
-pub fn reference<K: k8s_openapi::Metadata<Ty = ObjectMeta>>(object: &K) -> ObjectReference {
+pub fn reference<K: k8s_openapi::Metadata<Ty: MetaExt>>(object: &K) -> ObjectReference {
     let meta = object.metadata();
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     ObjectReference {
         api_version: Some(K::API_VERSION.into()),
         kind: Some(K::KIND.into()),
-        name: meta.name.clone(),
-        namespace: meta.namespace.clone(),
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone(),
+        name: given(meta.name()),
+        namespace: given(meta.ns()),
+        uid: given(meta.uid()),
+        resource_version: given(meta.rv()),
         field_path: None,
     }
 }
 
 /// An owner reference that makes `owner` the controller of what carries it.
 #[must_use]
-pub fn controller_ref<K: k8s_openapi::Metadata<Ty = ObjectMeta>>(owner: &K) -> OwnerReference {
+pub fn controller_ref<K: k8s_openapi::Metadata<Ty: MetaExt>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::API_VERSION.into(),
         kind: K::KIND.into(),

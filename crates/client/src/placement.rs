@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{
+    ContainerPort, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration,
+};
 
 /// A port of the node that a pod wants: protocol, address (`0.0.0.0` for all) and number.
 pub type HostPort<'a> = (&'a str, &'a str, i32);
@@ -15,12 +17,16 @@ pub fn host_ports(spec: &PodSpec) -> impl Iterator<Item = HostPort<'_>> {
     let inits = spec.init_containers.iter().flatten();
     let sidecars = inits.filter(|c| c.restart_policy.as_deref() == Some("Always"));
     let all = spec.containers.iter().chain(sidecars);
-    all.flat_map(|c| c.ports.iter().flatten()).filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        let address = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
-        let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        Some((protocol, address.unwrap_or(ANY_ADDRESS), number))
-    })
+    all.flat_map(|c| c.ports.iter().flatten()).filter_map(host_port)
+}
+
+/// The port of the node that a container's port asks for, if it does.
+#[must_use]
+pub fn host_port(port: &ContainerPort) -> Option<HostPort<'_>> {
+    let number = port.host_port.filter(|number| *number > 0)?;
+    let address = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    Some((protocol, address.unwrap_or(ANY_ADDRESS), number))
 }
 
 /// Whether two pods cannot both have these: the wildcard address takes the port on all addresses.

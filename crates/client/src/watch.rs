@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::object::{MetaExt, Object, Partial};
 use crate::request::Error;
-use crate::slim::slim;
 
 /// The longest line (one event) taken from a watch; more closes it. Objects are at most 3 MiB.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
@@ -35,8 +34,6 @@ pub struct Source {
     /// Selectors, already encoded, such as `fieldSelector=spec.nodeName%3Dn1`; may be empty.
     pub query: String,
     pub accept: &'static str,
-    /// Leave out of pods what only their kubelets read.
-    pub slim: bool,
 }
 
 impl Source {
@@ -47,7 +44,6 @@ impl Source {
             path: crate::object::path::<K>("", "", ""),
             query: String::new(),
             accept: "application/json",
-            slim: false,
         }
     }
     /// The metadata of all objects of a collection.
@@ -58,7 +54,6 @@ impl Source {
             path,
             query: String::new(),
             accept,
-            slim: false,
         }
     }
 }
@@ -333,11 +328,7 @@ impl<S> Loop<S> {
         if let Some(resume) = &mut self.resume {
             object.meta().rv().clone_into(resume);
         }
-        // Nobody here reads managedFields, and they are often half of an object.
-        object.meta_mut().managed_fields = None;
-        if self.source.slim {
-            slim(&mut object);
-        }
+        object.meta_mut().trim();
         (self.sink)(if kind == "DELETED" {
             Delta::Delete(object)
         } else {

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Factory, Informer, Key, Queue};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -284,7 +285,7 @@ impl Controller {
             .pods
             .in_namespace(key.ns())
             .into_iter()
-            .filter(|p| selector.matches(p.metadata.labels.as_ref()))
+            .filter(|p| selector.matches(p.metadata.labels()))
             .collect();
         let (mut sizes, mut unmanaged) = (HashMap::new(), Vec::new());
         for pod in &pods {

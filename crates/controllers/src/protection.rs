@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::Metadata;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
@@ -39,14 +40,8 @@ pub fn plan<K: Metadata<Ty = ObjectMeta> + Clone + Serialize>(
 
 /// The claims a pod uses.
 fn claims_of(pod: &Pod) -> Vec<String> {
-    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    volumes
-        .filter_map(|v| match (&v.persistent_volume_claim, &v.ephemeral) {
-            (Some(claim), _) => Some(claim.claim_name.clone()),
-            (None, Some(_)) => Some(format!("{}-{}", pod.metadata.name(), v.name)),
-            _ => None,
-        })
-        .collect()
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter());
+    volumes.map(|v| v.claim(pod.metadata.name())).collect()
 }
 
 fn by_claim(pod: &Pod) -> Vec<String> {

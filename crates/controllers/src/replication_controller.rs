@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::cache::by_controller;
 use corten_client::driver::Next;
 use corten_client::object::{MetaExt, controller_ref, reference};
@@ -10,7 +11,7 @@ use corten_client::selector::Selector;
 use corten_client::{Error, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{
-    Pod, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+    ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -47,7 +48,7 @@ pub async fn run(context: Context) {
             for found in all
                 .in_namespace(meta.ns())
                 .iter()
-                .filter(|c| selector(c).matches(meta.labels.as_ref()))
+                .filter(|c| selector(c).matches(meta.labels()))
             {
                 adding.add(Key::of(&**found));
             }

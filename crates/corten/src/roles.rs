@@ -120,13 +120,10 @@ impl Role {
         }
     }
 
-    /// Works once, until `stop` or until the lease is lost; true if it was lost.
-    pub(crate) async fn once(self, candidate: Candidate, stop: CancellationToken) -> bool {
+    /// Works once, with informers that other roles share, until `stop` or until the lease is lost; true if it was lost.
+    pub(crate) async fn once(self, candidate: Candidate, shared: Factory, stop: CancellationToken) -> bool {
         let elector = candidate.elector(self.client.clone(), self.lease);
-        let work = |leading: CancellationToken| {
-            let factory = Factory::new(self.client.clone(), leading.clone());
-            (self.work)(factory, leading)
-        };
+        let work = |leading: CancellationToken| (self.work)(shared.clone(), leading);
         elector.run(stop.clone(), work).await;
         !stop.is_cancelled()
     }

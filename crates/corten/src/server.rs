@@ -10,7 +10,7 @@ use crate::roles::{Candidate, Role};
 use crate::{audit, lock, logging, machine, roles, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
-use corten_client::{CancellationToken, Remote};
+use corten_client::{CancellationToken, Factory, Remote};
 use corten_controllers::nodes::lifecycle::Grace;
 use corten_stdx::{RealClock, SharedClock};
 use std::net::IpAddr;
@@ -86,6 +86,7 @@ async fn remote(args: &ServerArgs, kubeconfig: &Path) -> anyhow::Result<()> {
         signalled.cancel();
     });
     let mut running = tokio::task::JoinSet::new();
+    let mut shared = None;
     for name in names {
         let role = match name {
             RoleName::Controllers => {
@@ -95,8 +96,11 @@ async fn remote(args: &ServerArgs, kubeconfig: &Path) -> anyhow::Result<()> {
             RoleName::Scheduler => Role::scheduler(open(roles::SCHEDULER).await?.client(), clock.clone()),
             RoleName::Apiserver => continue,
         };
+        // All roles read as whom the kubeconfig names: one cache does for them.
+        let informers = shared.get_or_insert_with(|| Factory::new(role.client.clone(), stop.child_token()));
+        let informers = informers.acting_as(role.client.clone());
         let (candidate, stop, lease) = (candidate.clone(), stop.child_token(), role.lease);
-        running.spawn(async move { role.once(candidate, stop).await.then_some(lease) });
+        running.spawn(async move { role.once(candidate, informers, stop).await.then_some(lease) });
     }
     let mut lost = None;
     while let Some(ended) = running.join_next().await {

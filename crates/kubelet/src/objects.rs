@@ -3,6 +3,7 @@
 
 use corten_client::CancellationToken;
 use corten_client::Object;
+use corten_client::object::MetaExt;
 use corten_client::watch::{self, Delta, Source};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -93,7 +94,6 @@ impl<K: Object + k8s_openapi::Resource> Objects<K> {
             path: corten_client::object::path::<K>(&key.0, "", ""),
             query: format!("fieldSelector=metadata.name%3D{}", key.1),
             accept: "application/json",
-            slim: false,
         };
         let state = signal::Sender::new(None);
         let sink = Sink {
@@ -137,7 +137,7 @@ struct Sink<K> {
 impl<K: Object + k8s_openapi::Resource> Sink<K> {
     fn take(&mut self, delta: Delta<K>) {
         if let Delta::Apply(object) | Delta::Delete(object) = &delta
-            && object.meta().name.as_deref() != Some(&self.key.1)
+            && object.meta().name() != self.key.1
         {
             return;
         }
@@ -161,7 +161,7 @@ impl<K: Object + k8s_openapi::Resource> Sink<K> {
     }
 
     fn set(&self, object: Option<Arc<K>>) {
-        let rv = |o: &Option<Arc<K>>| o.as_ref().and_then(|o| o.meta().resource_version.clone());
+        let rv = |o: &Option<Arc<K>>| o.as_ref().map(|o| o.meta().rv().to_owned());
         let same = matches!(&*self.state.borrow(), Some(old) if rv(old) == rv(&object));
         let first = self.state.borrow().is_none();
         if same {

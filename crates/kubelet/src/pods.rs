@@ -43,7 +43,6 @@ impl Pods {
             path: "/api/v1/pods".into(),
             query: format!("fieldSelector=spec.nodeName%3D{}", self.cx.node_name),
             accept: "application/json",
-            slim: false,
         };
         let mut listed: Option<HashSet<String>> = None;
         let client = self.cx.caller.client().clone();

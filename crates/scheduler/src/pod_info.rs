@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use corten_client::object::MetaExt;
 use corten_client::placement;
+use corten_client::pod::{Pod, PodSpec};
 use corten_client::selector::Selector;
-use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, Pod, PodAffinityTerm, PodSpec, TopologySpreadConstraint,
-};
+use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, PodAffinityTerm, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::resources::{Amounts, Names, requests, scored_requests};
@@ -39,7 +38,7 @@ impl PodTerm {
         let selected = |s: &Selector| s.matches(labels.get(ns));
         let here =
             self.namespaces.iter().any(|n| n == ns) || self.namespace_selector.as_ref().is_some_and(selected);
-        here && self.selector.matches(pod.metadata.labels.as_ref())
+        here && self.selector.matches(pod.metadata.labels())
     }
 }
 
@@ -81,7 +80,7 @@ impl PodInfo {
             .iter()
             .filter_map(|(n, v)| Some((names.column(n)?, *v)))
             .collect();
-        let affinity = spec.affinity.clone().unwrap_or_default();
+        let affinity = spec.affinity.as_deref().cloned().unwrap_or_default();
         let class = class_of(&pod, &spec);
         let (required_affinity, required_anti_affinity, preferred) = pod_terms(&pod, affinity);
         let spread = spec
@@ -182,7 +181,8 @@ fn class_of(pod: &Pod, spec: &PodSpec) -> u64 {
 }
 
 fn ports(spec: &PodSpec) -> Vec<HostPort> {
-    placement::host_ports(spec)
+    spec.ports()
+        .filter_map(placement::host_port)
         .map(|(protocol, address, number)| (protocol.to_owned(), address.to_owned(), number))
         .collect()
 }

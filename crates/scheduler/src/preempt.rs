@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::fit_error::FitError;
 use crate::plugins::{Plugin, Refusal, filter_local, inter_pod, spread};
@@ -171,10 +171,7 @@ fn by_budget(pods: &[Arc<PodInfo>], budgets: &[Budget]) -> (Pods, Pods) {
         let mut violates = false;
         for (budget, left) in budgets.iter().zip(&mut left) {
             let meta = &pod.pod.metadata;
-            if budget.ns == meta.ns()
-                && meta.labels.is_some()
-                && budget.selector.matches(meta.labels.as_ref())
-            {
+            if budget.ns == meta.ns() && meta.labels.is_some() && budget.selector.matches(meta.labels()) {
                 *left -= 1;
                 violates |= *left < 0;
             }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::plugins::Plugin;
 

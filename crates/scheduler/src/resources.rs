@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use corten_client::pod::{Container, PodSpec};
 use corten_meta::quantity::Quantity as Amount;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Column numbers of the resources every node has; extended ones follow as they are seen.

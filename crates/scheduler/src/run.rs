@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::events::{Level, Recorder, timestamp};
 use corten_client::object::{MetaExt, path, reference};
 use corten_client::request::STRATEGIC_PATCH;
@@ -11,7 +12,7 @@ use corten_client::{Caller, CancellationToken, Error, Event, Factory, Informer};
 use corten_stdx::SharedClock;
 use http::Method;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -365,13 +366,8 @@ impl Scheduler {
 /// Why the claims of a pod keep it waiting. Claims that bind on first use are taken as they are: provisioning is not
 /// this crate's yet.
 fn unbound_claim(pod: &Pod, claims: &Informer<PersistentVolumeClaim>) -> Option<String> {
-    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
-    for volume in volumes {
-        let name = match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(claim), _) => claim.claim_name.clone(),
-            (None, Some(_)) => format!("{}-{}", pod.metadata.name(), volume.name),
-            _ => continue,
-        };
+    for volume in &pod.spec.as_ref()?.volumes {
+        let name = volume.claim(pod.metadata.name());
         let Some(claim) = claims.get(pod.metadata.ns(), &name) else {
             return Some(format!("persistentvolumeclaim \"{name}\" not found"));
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use corten_client::object::MetaExt;
+use corten_client::pod::Text;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 use crate::pod_info::{NamespaceLabels, PodInfo};
@@ -30,8 +31,8 @@ pub struct NodeState {
     pub taints: Vec<Taint>,
     pub unschedulable: bool,
     pub max_pods: i64,
-    /// Image names to sizes in bytes.
-    pub images: HashMap<String, i64>,
+    /// Image names, which nodes have in common, to sizes in bytes.
+    pub images: HashMap<Text, i64>,
     pub pods: Vec<Arc<PodInfo>>,
     /// Pods that preempted others here and wait for them to go.
     pub nominated: Vec<Arc<PodInfo>>,
@@ -121,7 +122,8 @@ impl Snapshot {
         let images = status.images.into_iter().flatten();
         let sizes = images.flat_map(|image| {
             let size = image.size_bytes.unwrap_or(0);
-            image.names.into_iter().flatten().map(move |name| (name, size))
+            let names = image.names.into_iter().flatten();
+            names.map(move |name| (Text::from(name.as_str()), size))
         });
         state.images = sizes.collect();
         state.node = Some(Arc::clone(node));

@@ -7,6 +7,9 @@ use corten_stdx::clock::Sleep;
 use corten_stdx::{Clock, SharedClock};
 use tokio::time::Instant;
 
+/// When every [`TokioClock`] starts.
+pub(super) const START: &str = "2026-01-01T12:00:00Z";
+
 /// See the module.
 #[derive(Debug)]
 pub struct TokioClock {

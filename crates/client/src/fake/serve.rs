@@ -34,6 +34,8 @@ impl Fake {
     async fn handle(&self, request: http::Request<Body>, door: usize) -> Response<Payload> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();
+        let asked = format!("{} {}", parts.method, parts.uri.path());
+        self.0.lock().asked.push(asked);
         if let Some(found) = discovery(parts.uri.path()) {
             return respond(200, &found);
         }
@@ -254,6 +256,9 @@ impl State {
         if target.sub == "binding" {
             return self.bind(target, &body);
         }
+        if target.plural == "subjectaccessreviews" {
+            return Ok(self.review(body));
+        }
         if !target.name.is_empty() {
             return Ok(body);
         }
@@ -288,6 +293,17 @@ impl State {
         Ok(self.store(&target.plural, &key, body))
     }
 
+    /// Who is in a group that any binding names may do anything.
+    fn review(&self, mut review: Value) -> Value {
+        let bindings = self.objects.get("clusterrolebindings").into_iter().flatten();
+        let mut subjects = bindings.filter_map(|(_, binding)| binding["subjects"].as_array());
+        let groups = review["spec"]["groups"].as_array();
+        let bound = |name: &Value| groups.is_some_and(|groups| groups.contains(name));
+        let allowed = subjects.any(|named| named.iter().any(|subject| bound(&subject["name"])));
+        review["status"] = json!({"allowed": allowed});
+        review
+    }
+
     fn bind(&mut self, target: &Request, body: &Value) -> Answer {
         let mut pod = self.find(&Request {
             sub: String::new(),
@@ -308,7 +324,14 @@ impl State {
         if !wanted.is_empty() && old["metadata"]["resourceVersion"] != wanted {
             return Err((409, "Conflict", "the object has been modified".into()));
         }
-        if target.sub == "status" {
+        if target.sub == "approval" {
+            for condition in body["status"]["conditions"].as_array_mut().into_iter().flatten() {
+                if condition["lastUpdateTime"].is_null() {
+                    condition["lastUpdateTime"] = json!(super::clock::START);
+                }
+            }
+        }
+        if matches!(target.sub.as_str(), "status" | "approval") {
             let mut merged = old.clone();
             merged["status"] = body["status"].clone();
             // The strategies of status leave annotations to the writer.

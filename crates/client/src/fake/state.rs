@@ -59,6 +59,8 @@ pub(super) struct State {
     pub log: Vec<Change>,
     pub watchers: Vec<Watcher>,
     pub writes: Vec<Write>,
+    /// Method and path of every request, watches too.
+    pub asked: Vec<String>,
     /// Writes still to be refused with a 500.
     pub failing: u32,
     /// Writes still to be done and then answered with a 500.
@@ -128,6 +130,12 @@ impl Fake {
     /// Removes an object at once, whatever its finalizers.
     pub fn remove(&self, plural: &str, ns: &str, name: &str) {
         self.0.lock().remove(plural, &(ns.into(), name.into()));
+    }
+
+    /// The requests since the last call, reads and refused ones too: `GET /api/v1/pods`.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().asked)
     }
 
     /// The writes since the last call.

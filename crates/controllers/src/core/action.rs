@@ -7,7 +7,6 @@ use corten_client::object::{MetaExt, path, reference};
 use corten_client::request::MERGE_PATCH;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,7 +21,7 @@ pub struct Note {
 }
 
 impl Note {
-    pub fn new<K: Metadata<Ty = ObjectMeta>>(
+    pub fn new<K: Metadata<Ty: MetaExt>>(
         about: &K,
         level: Level,
         reason: &'static str,
@@ -35,14 +34,14 @@ impl Note {
             message: message.into(),
         }
     }
-    pub fn normal<K: Metadata<Ty = ObjectMeta>>(
+    pub fn normal<K: Metadata<Ty: MetaExt>>(
         about: &K,
         reason: &'static str,
         message: impl Into<String>,
     ) -> Self {
         Self::new(about, Level::Normal, reason, message)
     }
-    pub fn warning<K: Metadata<Ty = ObjectMeta>>(
+    pub fn warning<K: Metadata<Ty: MetaExt>>(
         about: &K,
         reason: &'static str,
         message: impl Into<String>,
@@ -78,17 +77,13 @@ pub struct Write {
 }
 
 impl Write {
-    fn of<K: Metadata<Ty = ObjectMeta>>(verb: Verb, object: &ObjectMeta, sub: &str, body: Value) -> Self {
+    fn of<K: Metadata<Ty: MetaExt>>(verb: Verb, object: &K::Ty, sub: &str, body: Value) -> Self {
         let name = if verb == Verb::Create { "" } else { object.name() };
         Self {
             verb,
             plural: K::URL_PATH_SEGMENT.into(),
             ns: object.ns().into(),
-            name: object
-                .name
-                .clone()
-                .or_else(|| object.generate_name.clone())
-                .unwrap_or_default(),
+            name: object.name_or_prefix().into(),
             path: path::<K>(object.ns(), name, sub),
             body,
             uid: object.uid().into(),
@@ -97,25 +92,25 @@ impl Write {
         }
     }
 
-    pub fn create<K: Metadata<Ty = ObjectMeta> + Serialize>(object: &K) -> Self {
+    pub fn create<K: Metadata<Ty: MetaExt> + Serialize>(object: &K) -> Self {
         Self::of::<K>(Verb::Create, object.metadata(), "", value(object))
     }
-    pub fn update<K: Metadata<Ty = ObjectMeta> + Serialize>(object: &K) -> Self {
+    pub fn update<K: Metadata<Ty: MetaExt> + Serialize>(object: &K) -> Self {
         Self::of::<K>(Verb::Update, object.metadata(), "", value(object))
     }
-    pub fn status<K: Metadata<Ty = ObjectMeta> + Serialize>(object: &K) -> Self {
+    pub fn status<K: Metadata<Ty: MetaExt> + Serialize>(object: &K) -> Self {
         Self::of::<K>(Verb::UpdateStatus, object.metadata(), "status", value(object))
     }
     /// Replaces what a subresource other than the status covers.
-    pub fn update_sub<K: Metadata<Ty = ObjectMeta> + Serialize>(object: &K, sub: &str) -> Self {
+    pub fn update_sub<K: Metadata<Ty: MetaExt> + Serialize>(object: &K, sub: &str) -> Self {
         Self::of::<K>(Verb::UpdateStatus, object.metadata(), sub, value(object))
     }
     /// A merge patch of an object.
-    pub fn patch<K: Metadata<Ty = ObjectMeta>>(object: &K, patch: Value) -> Self {
+    pub fn patch<K: Metadata<Ty: MetaExt>>(object: &K, patch: Value) -> Self {
         Self::of::<K>(Verb::Patch(MERGE_PATCH), object.metadata(), "", patch)
     }
     /// A patch of a subresource with the given content type.
-    pub fn patch_sub<K: Metadata<Ty = ObjectMeta>>(
+    pub fn patch_sub<K: Metadata<Ty: MetaExt>>(
         object: &K,
         content: &'static str,
         sub: &str,
@@ -124,7 +119,7 @@ impl Write {
         Self::of::<K>(Verb::Patch(content), object.metadata(), sub, patch)
     }
     /// Deletes this very object: not one of the same name that came later.
-    pub fn delete<K: Metadata<Ty = ObjectMeta>>(object: &K) -> Self {
+    pub fn delete<K: Metadata<Ty: MetaExt>>(object: &K) -> Self {
         let body = json!({"kind": "DeleteOptions", "apiVersion": "v1",
             "preconditions": {"uid": object.metadata().uid()}});
         Self::of::<K>(Verb::Delete, object.metadata(), "", body)

@@ -7,7 +7,7 @@ use corten_client::object::{MetaExt, controller_ref};
 use corten_client::selector::Selector;
 use corten_client::{Error, Key, Object};
 use k8s_openapi::Metadata;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::action::{Action, Write};
@@ -32,7 +32,7 @@ pub fn claim<K>(
     adoptable: impl Fn(&K) -> bool,
 ) -> Claim<K>
 where
-    K: Object + Metadata<Ty = ObjectMeta>,
+    K: Object + Metadata<Ty: MetaExt>,
 {
     let mut claim = Claim {
         owned: Vec::new(),
@@ -42,7 +42,7 @@ where
     };
     for object in candidates {
         let meta = object.meta();
-        let matches = selector.matches(meta.labels.as_ref());
+        let matches = selector.matches(meta.labels());
         match meta.controller() {
             Some(current) if current.uid != owner.uid => {}
             Some(_) if matches => claim.owned.push(object),
@@ -78,8 +78,8 @@ pub async fn take<O, K>(
     finalizer: Option<&str>,
 ) -> Result<Vec<Arc<K>>, Error>
 where
-    O: Object + Metadata<Ty = ObjectMeta>,
-    K: Object + Metadata<Ty = ObjectMeta>,
+    O: Object + Metadata<Ty: MetaExt>,
+    K: Object + Metadata<Ty: MetaExt>,
 {
     let meta = owner.metadata();
     let reference = controller_ref(owner);
@@ -95,7 +95,7 @@ where
     if let Some(finalizer) = finalizer {
         for write in &mut claimed.adopt {
             let adoptee = claimed.owned.iter().find(|o| o.meta().uid() == write.uid);
-            let before = adoptee.and_then(|o| o.meta().finalizers.clone());
+            let before = adoptee.map(|o| o.meta().finalizers().to_vec());
             let mut all = before.unwrap_or_default();
             all.push(finalizer.to_owned());
             all.dedup();
@@ -104,7 +104,7 @@ where
     }
     if let Some(finalizer) = finalizer {
         for (write, object) in claimed.release.iter_mut().zip(&claimed.released) {
-            let mut left = object.meta().finalizers.clone().unwrap_or_default();
+            let mut left = object.meta().finalizers().to_vec();
             left.retain(|known| known != finalizer);
             // As with owners: an empty list is written as none.
             let left = if left.is_empty() { Value::Null } else { json!(left) };
@@ -123,19 +123,14 @@ where
     Ok(claimed.owned)
 }
 
-fn adopted(meta: &ObjectMeta, owner: &OwnerReference) -> Value {
-    let mut owners = meta.owner_references.clone().unwrap_or_default();
+fn adopted(meta: &impl MetaExt, owner: &OwnerReference) -> Value {
+    let mut owners = meta.owners().to_vec();
     owners.push(owner.clone());
     json!({"metadata": {"uid": meta.uid(), "ownerReferences": owners}})
 }
 
-fn released(meta: &ObjectMeta, owner: &str) -> Value {
-    let owners: Vec<_> = meta
-        .owner_references
-        .iter()
-        .flatten()
-        .filter(|o| o.uid != owner)
-        .collect();
+fn released(meta: &impl MetaExt, owner: &str) -> Value {
+    let owners: Vec<_> = meta.owners().iter().filter(|o| o.uid != owner).collect();
     // A merge patch replaces lists; an empty one is written as none.
     let owners = if owners.is_empty() {
         Value::Null

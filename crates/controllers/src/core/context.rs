@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use corten_client::events::{Recorder, timestamp};
+use corten_client::object::MetaExt;
 use corten_client::{Caller, CancellationToken, Event, Factory, Informer, Key, Object, Queue};
 use corten_stdx::SharedClock;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 
 use super::execute::Executor;
 
@@ -92,8 +93,7 @@ pub fn queue_controller<K: Object>(informer: &Informer<K>, kind: &'static str, q
 
 /// The key of the controller, if it is of `kind`.
 #[must_use]
-pub fn owner_key(meta: &ObjectMeta, kind: &str) -> Option<Key> {
-    use corten_client::object::MetaExt;
+pub fn owner_key(meta: &impl MetaExt, kind: &str) -> Option<Key> {
     let owner: &OwnerReference = meta.controller().filter(|o| o.kind == kind)?;
     Some(Key::new(meta.ns(), &owner.name))
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Informer, Key, Object};
 use k8s_openapi::Metadata;
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Executor, Expectations, claim, pod};
 
@@ -25,7 +24,7 @@ pub struct Crew {
 ///
 /// # Errors
 /// When an adoption or release fails.
-pub async fn crew<O: Object + Metadata<Ty = ObjectMeta>>(
+pub async fn crew<O: Object + Metadata<Ty: MetaExt>>(
     executor: &Executor,
     expectations: &Expectations,
     pods: &Informer<Pod>,

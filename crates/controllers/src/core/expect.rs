@@ -200,8 +200,9 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use corten_client::Pod;
     use corten_client::fake::Fake;
-    use k8s_openapi::api::core::v1::Pod;
+
     use serde_json::json;
 
     use super::*;
@@ -231,7 +232,7 @@ mod tests {
         let caller: Caller = Fake::default().client().into();
         let pod = |uid: &str| {
             Arc::new(Pod {
-                metadata: meta("5", uid),
+                metadata: serde_json::from_value(json!({"resourceVersion": "5", "uid": uid})).unwrap(),
                 ..Pod::default()
             })
         };
@@ -252,7 +253,8 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "generateName": "p-",
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "b", "uid": "u",
                 "controller": true}]}});
-        let write = Write::create(&serde_json::from_value::<Pod>(pod.clone()).unwrap());
+        let write =
+            Write::create(&serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod.clone()).unwrap());
         expectations.lost(&key, &write, &Error::Other("no answer".into()));
         assert!(expectations.shown(&caller, &key, &[&At(0)]).await.unwrap());
         let stored = fake.put("pods", pod);

@@ -53,7 +53,7 @@ pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
 
 /// A new revision of `owner`; `label` is the key its hash goes under.
 #[must_use]
-pub fn revision<K: Metadata<Ty = ObjectMeta>>(
+pub fn revision<K: Metadata<Ty: MetaExt>>(
     owner: &K,
     template: &PodTemplateSpec,
     label: &str,
@@ -70,9 +70,9 @@ pub fn revision<K: Metadata<Ty = ObjectMeta>>(
     labels.insert(label.into(), hash.clone());
     let metadata = ObjectMeta {
         name: Some(format!("{}-{hash}", owner.metadata().name())),
-        namespace: owner.metadata().namespace.clone(),
+        namespace: Some(owner.metadata().ns().into()),
         labels: Some(labels),
-        annotations: owner.metadata().annotations.clone(),
+        annotations: owner.metadata().annotations().cloned(),
         owner_references: Some(vec![controller_ref(owner)]),
         ..ObjectMeta::default()
     };
@@ -94,7 +94,7 @@ pub struct History {
 }
 
 /// Finds the revision of `template` among `all`, makes it the newest, or makes a new one.
-pub fn history<K: Metadata<Ty = ObjectMeta>>(
+pub fn history<K: Metadata<Ty: MetaExt>>(
     owner: &K,
     template: &PodTemplateSpec,
     label: &str,

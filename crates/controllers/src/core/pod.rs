@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use corten_client::object::MetaExt;
+use corten_client::pod::{Pod, PodCondition};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod as NewPod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 #[must_use]
@@ -104,7 +105,7 @@ pub fn restarts(pod: &Pod) -> i32 {
 
 /// A pod of a template, to be named by the server after `owner`.
 #[must_use]
-pub fn from_template(template: &PodTemplateSpec, ns: &str, owner: OwnerReference) -> Pod {
+pub fn from_template(template: &PodTemplateSpec, ns: &str, owner: OwnerReference) -> NewPod {
     let meta = template.metadata.clone().unwrap_or_default();
     // The server cuts prefixes that are too long; a prefix that is no valid name is left without its dash.
     let metadata = ObjectMeta {
@@ -116,7 +117,7 @@ pub fn from_template(template: &PodTemplateSpec, ns: &str, owner: OwnerReference
         owner_references: Some(vec![owner]),
         ..ObjectMeta::default()
     };
-    Pod {
+    NewPod {
         metadata,
         spec: template.spec.clone(),
         status: None,

@@ -7,13 +7,14 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::cache::by_controller;
 use corten_client::driver::Next;
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 
 pub use plan::{Plan, View, plan};
 

@@ -1,10 +1,11 @@
 //! Which nodes a DaemonSet wants a pod on, and the pod for a node.
 
+use corten_client::Pod;
 use corten_client::object::{MetaExt, controller_ref};
 use corten_client::placement::{selects, tolerates};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod as NewPod, PodSpec, Toleration,
 };
 
 use super::HASH_LABEL;
@@ -67,7 +68,7 @@ fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
 
 /// The pod for one node: the scheduler may put it nowhere else.
 #[must_use]
-pub fn new_pod(set: &DaemonSet, node: &str, hash: &str, generation: i64) -> Pod {
+pub fn new_pod(set: &DaemonSet, node: &str, hash: &str, generation: i64) -> NewPod {
     let template = set.spec.clone().unwrap_or_default().template;
     let mut pod = pod::from_template(&template, set.metadata.ns(), controller_ref(set));
     let labels = pod.metadata.labels.get_or_insert_default();
@@ -101,7 +102,7 @@ pub fn new_pod(set: &DaemonSet, node: &str, hash: &str, generation: i64) -> Pod 
 pub fn target(object: &Pod) -> Option<String> {
     let spec = object.spec.as_ref()?;
     if let Some(node) = spec.node_name.as_ref().filter(|n| !n.is_empty()) {
-        return Some(node.clone());
+        return Some(node.to_string());
     }
     let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
     let required = affinity

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{ObjectReference, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone,
 };
@@ -86,15 +87,9 @@ fn addresses(pod: &Pod, family: AddressType) -> Vec<String> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
-    let all = status.pod_ips.iter().flatten().map(|p| &p.ip);
-    let all: Vec<_> = if status.pod_ips.is_some() {
-        all.collect()
-    } else {
-        status.pod_ip.iter().collect()
-    };
-    all.into_iter()
-        .filter(|ip| !ip.is_empty() && family.holds(ip))
-        .cloned()
+    let all = status.ips.iter();
+    all.filter(|ip| !ip.is_empty() && family.holds(ip))
+        .map(|ip| ip.to_string())
         .collect()
 }
 
@@ -120,13 +115,16 @@ fn endpoint(
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: pod_spec.hostname.filter(|h| named && !h.is_empty()),
+        hostname: pod_spec
+            .hostname
+            .filter(|h| named && !h.is_empty())
+            .map(String::from),
         node_name,
         target_ref: Some(ObjectReference {
             kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
+            namespace: Some(pod.metadata.ns().into()),
+            name: Some(pod.metadata.name().into()),
+            uid: Some(pod.metadata.uid().into()),
             ..ObjectReference::default()
         }),
         zone,
@@ -188,19 +186,8 @@ fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
         Some(IntOrString::Int(number)) => return Some(*number),
         Some(IntOrString::String(name)) => name,
     };
-    let spec = pod.spec.as_ref()?;
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    // Sidecars have ports too.
-    let sidecars = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let mut all = spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|c| c.ports.iter().flatten());
+    let mut all = pod.spec.as_ref()?.ports();
     let named =
         all.find(|p| p.name.as_ref() == Some(name) && p.protocol.as_deref().unwrap_or("TCP") == protocol);
     named.map(|p| p.container_port)
@@ -208,7 +195,7 @@ fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
 
 /// Whether a change of a pod can change an endpoint.
 pub fn differs(old: &Pod, new: &Pod) -> bool {
-    let ips = |p: &Pod| p.status.as_ref().map(|s| (s.pod_ip.clone(), s.pod_ips.clone()));
+    let ips = |p: &Pod| p.status.as_ref().map(|s| s.ips.clone());
     let name = |p: &Pod| p.spec.as_ref().map(|s| (s.hostname.clone(), s.subdomain.clone()));
     old.metadata.labels != new.metadata.labels
         || old.metadata.terminating() != new.metadata.terminating()

@@ -7,11 +7,12 @@ mod slices;
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Caller, Error, Event, Informer, Key, Queue};
-use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 pub use endpoint::{AddressType, Backend, backends};
@@ -48,9 +49,9 @@ fn by_service(slice: &EndpointSlice) -> Vec<String> {
 /// Index value of a pod: each of its labels, within its namespace.
 fn by_label(pod: &Pod) -> Vec<String> {
     let ns = pod.metadata.ns();
-    pod.metadata
-        .labels
-        .iter()
+    let labels = pod.metadata.labels();
+    labels
+        .into_iter()
         .flatten()
         .map(|(k, v)| format!("{ns}/{k}={v}"))
         .collect()
@@ -119,9 +120,7 @@ fn queue_for_pods(services: &Informer<Service>, pods: &Informer<Pod>, queue: &Qu
                 continue;
             };
             let selector = Selector::from_labels(Some(labels));
-            if selector.matches(new.labels.as_ref())
-                || old.is_some_and(|o| selector.matches(o.labels.as_ref()))
-            {
+            if selector.matches(new.labels()) || old.is_some_and(|o| selector.matches(o.labels())) {
                 queue.add(Key::of(&*service));
             }
         }
@@ -211,7 +210,7 @@ impl Controller {
             Some((k, v)) => self.pods.indexed("label", &format!("{ns}/{k}={v}")),
             None => self.pods.in_namespace(ns),
         };
-        let wanted = |p: &Arc<Pod>| selector.matches(p.metadata.labels.as_ref()) && !pod::is_finished(p);
+        let wanted = |p: &Arc<Pod>| selector.matches(p.metadata.labels()) && !pod::is_finished(p);
         candidates.into_iter().filter(wanted).collect()
     }
 

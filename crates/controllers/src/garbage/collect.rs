@@ -194,18 +194,13 @@ async fn owner_state(
             warn_of_namespace(collector, node, owner).await?;
             return Ok(None);
         }
-        if known.place.kind == owner.kind && known.place.name == owner.name {
+        if known.place.kind == owner.kind && *known.place.name == *owner.name {
             let waits =
                 known.being_deleted && known.deleting_dependents && owner.block_owner_deletion == Some(true);
             return Ok(Some(waits));
         }
     }
-    let place = Place {
-        api_version: owner.api_version.clone(),
-        kind: owner.kind.clone(),
-        ns: node.place.ns.clone(),
-        name: owner.name.clone(),
-    };
+    let place = Place::of_owner(owner, &node.place.ns);
     let found = live(collector, &place, &owner.uid).await?;
     let waits = |m: &ObjectMeta| {
         let foreground = m.finalizers.iter().flatten().any(|f| f == FOREGROUND);
@@ -223,8 +218,8 @@ async fn warn_of_namespace(collector: &Collector, node: &Node, owner: &OwnerRefe
     let about = k8s_openapi::api::core::v1::ObjectReference {
         api_version: Some(place.api_version.clone()),
         kind: Some(place.kind.clone()),
-        namespace: Some(place.ns.clone()),
-        name: Some(place.name.clone()),
+        namespace: Some(place.ns.to_string()),
+        name: Some(place.name.to_string()),
         ..Default::default()
     };
     let level = corten_client::events::Level::Warning;

@@ -14,7 +14,7 @@ use corten_client::{Caller, Queue, watch};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-pub use graph::{FOREGROUND, Graph, Node, ORPHAN, Place, Task};
+pub use graph::{FOREGROUND, Graph, Node, ORPHAN, Place, Task, Type};
 
 use crate::core::Context;
 use crate::core::discovery::{Served, served};

@@ -9,7 +9,7 @@ use corten_client::{CancellationToken, Partial};
 use tokio::sync::watch as signal;
 
 use super::Collector;
-use super::graph::Place;
+use super::graph::{Place, Type};
 use crate::core::Context;
 use crate::core::discovery::Served;
 
@@ -73,7 +73,10 @@ impl Monitors {
         );
         let mut sink = Sink {
             collector: Arc::clone(&self.collector),
-            kind,
+            of: Arc::new(Type {
+                api_version: kind.api_version(),
+                kind: kind.kind,
+            }),
             listing: None,
             synced: sender,
         };
@@ -101,7 +104,7 @@ impl Monitors {
 
 struct Sink {
     collector: Arc<Collector>,
-    kind: Served,
+    of: Arc<Type>,
     listing: Option<HashSet<String>>,
     synced: signal::Sender<bool>,
 }
@@ -120,10 +123,9 @@ impl Sink {
                     seen.insert(meta.uid().to_owned());
                 }
                 let place = Place {
-                    api_version: self.kind.api_version(),
-                    kind: self.kind.kind.clone(),
-                    ns: meta.ns().to_owned(),
-                    name: meta.name().to_owned(),
+                    of: Arc::clone(&self.of),
+                    ns: meta.ns().into(),
+                    name: meta.name().into(),
                 };
                 self.collector.graph.lock().observe(place, meta)
             }
@@ -142,11 +144,10 @@ impl Sink {
             return Vec::new();
         };
         let mut graph = self.collector.graph.lock();
-        let api_version = self.kind.api_version();
         let gone: Vec<String> = graph
-            .of_kind(&api_version, &self.kind.kind)
+            .of_kind(&self.of.api_version, &self.of.kind)
             .filter(|uid| !seen.contains(*uid))
-            .cloned()
+            .map(str::to_owned)
             .collect();
         gone.iter().flat_map(|uid| graph.gone(uid)).collect()
     }

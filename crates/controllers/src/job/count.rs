@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobSpec;
-use k8s_openapi::api::core::v1::Pod;
 
 use super::FINALIZER;
 use crate::core::pod;
@@ -17,7 +17,7 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(600);
 /// Whether the pod has still to be counted.
 #[must_use]
 pub fn is_tracked(pod: &Pod) -> bool {
-    pod.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+    pod.metadata.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 /// Whether the Job waits for pods to end before it replaces them.

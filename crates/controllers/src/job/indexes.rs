@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
-use k8s_openapi::api::core::v1::Pod;
 
 pub const ANNOTATION: &str = "batch.kubernetes.io/job-completion-index";
 /// Indexes kept of one Job; those beyond are taken as not done.

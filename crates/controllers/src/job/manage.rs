@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::object::{MetaExt, controller_ref};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod as NewPod};
 
 use super::FINALIZER;
 use super::count::{self, ended_at};
@@ -73,7 +74,7 @@ pub fn create(
     failures: &BTreeMap<i32, i32>,
 ) -> Vec<Action> {
     let spec = job.spec.clone().unwrap_or_default();
-    let write = |pod: &Pod| {
+    let write = |pod: &NewPod| {
         Write::create(pod)
             .ok(Note::normal(job, "SuccessfulCreate", "Created pod: {name}"))
             .err(Note::warning(job, "FailedCreate", "Error creating: {error}"))
@@ -97,7 +98,7 @@ pub fn create(
     }
 }
 
-fn indexed(job: &Job, spec: &JobSpec, mut pod: Pod, index: i32, failures: Option<&i32>) -> Pod {
+fn indexed(job: &Job, spec: &JobSpec, mut pod: NewPod, index: i32, failures: Option<&i32>) -> NewPod {
     let name = job.metadata.name();
     pod.metadata.generate_name = Some(format!("{name}-{index}-"));
     pod.metadata

@@ -8,6 +8,7 @@ mod policy;
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::cache::by_controller;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
@@ -15,7 +16,7 @@ use corten_client::request::STRATEGIC_PATCH;
 use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+
 use serde_json::json;
 
 pub use count::ended_at;

@@ -1,8 +1,8 @@
 //! podFailurePolicy and successPolicy.
 
 use corten_client::object::MetaExt;
+use corten_client::pod::{ContainerStatus, Pod};
 use k8s_openapi::api::batch::v1::{JobSpec, PodFailurePolicy, PodFailurePolicyRule};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::indexes::Indexes;
 

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::{MetaExt, path};
 use corten_client::{Caller, Error, Event, Informer, Key, Queue};
 use http::Method;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use parking_lot::Mutex;
 
 use crate::core::action::value;

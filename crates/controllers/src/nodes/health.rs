@@ -106,7 +106,7 @@ fn unknown(node: &Node, now: Timestamp) -> Vec<NodeCondition> {
 
 /// The patch that marks a pod of a silent node unready.
 #[must_use]
-pub fn unready(pod: &k8s_openapi::api::core::v1::Pod, now: Timestamp) -> Option<Value> {
+pub fn unready(pod: &corten_client::Pod, now: Timestamp) -> Option<Value> {
     if !crate::core::pod::is_ready(pod) {
         return None;
     }

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
 use corten_client::request::STRATEGIC_PATCH;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use parking_lot::Mutex;
 use serde_json::json;
 

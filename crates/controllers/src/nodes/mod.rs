@@ -8,7 +8,8 @@ pub mod tainted;
 mod taints;
 pub mod ttl;
 
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
+use corten_client::Pod;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
 
 use crate::core::pod;
 

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::MetaExt;
 use corten_client::request::STRATEGIC_PATCH;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
 use super::by_node;

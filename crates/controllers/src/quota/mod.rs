@@ -6,13 +6,14 @@ mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::driver::{self, Next};
 use corten_client::object::{MetaExt, path};
 use corten_client::{Caller, Error, Event, Informer, Key, Object, Partial, Queue, watch};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, ResourceQuotaStatus, Secret,
+    ConfigMap, PersistentVolumeClaim, ReplicationController, ResourceQuota, ResourceQuotaStatus, Secret,
     Service,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use corten_client::pod::{Container, Pod, PodSpec};
 use corten_meta::quantity::Quantity as Amount;
 use k8s_openapi::api::core::v1::{
-    Container, PersistentVolumeClaim, Pod, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement,
-    Service,
+    PersistentVolumeClaim, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -231,10 +231,12 @@ fn is_best_effort(spec: &PodSpec) -> bool {
 }
 
 fn looks_abroad(spec: &PodSpec) -> bool {
-    let affinity = spec.affinity.clone().unwrap_or_default();
+    let Some(affinity) = &spec.affinity else {
+        return false;
+    };
     let (near, far) = (
-        affinity.pod_affinity.unwrap_or_default(),
-        affinity.pod_anti_affinity.unwrap_or_default(),
+        affinity.pod_affinity.clone().unwrap_or_default(),
+        affinity.pod_anti_affinity.clone().unwrap_or_default(),
     );
     let hard = near
         .required_during_scheduling_ignored_during_execution

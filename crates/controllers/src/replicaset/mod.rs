@@ -6,13 +6,14 @@ mod rank;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::cache::by_controller;
 use corten_client::driver::Next;
 use corten_client::object::MetaExt;
 use corten_client::selector::Selector;
 use corten_client::{Error, Informer, Key, Queue};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -80,7 +81,7 @@ fn queue_for_orphans(sets: &Informer<ReplicaSet>, pods: &Informer<Pod>, queue: &
                 .spec
                 .as_ref()
                 .and_then(|s| Selector::new(Some(&s.selector)).ok());
-            if selector.is_some_and(|s| s.matches(meta.labels.as_ref())) {
+            if selector.is_some_and(|s| s.matches(meta.labels())) {
                 queue.add(Key::of(&*set));
             }
         }

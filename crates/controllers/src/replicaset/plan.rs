@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::object::{MetaExt, controller_ref};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
 
 use super::rank::by_deletion_order;
 use crate::core::context::time;

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::core::pod;
 

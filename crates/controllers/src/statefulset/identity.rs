@@ -1,9 +1,10 @@
 //! What makes a pod the n-th of its set: name, labels, host name, claims.
 
+use corten_client::Pod;
 use corten_client::object::{MetaExt, controller_ref};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
+    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod as NewPod, PodTemplateSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -31,7 +32,7 @@ pub fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: i32) -> 
 
 /// The pod with this ordinal, of this revision.
 #[must_use]
-pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
+pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> NewPod {
     let spec = set.spec.clone().unwrap_or_default();
     let name = format!("{}-{ordinal}", set.metadata.name());
     let mut pod = pod::from_template(template, set.metadata.ns(), controller_ref(set));

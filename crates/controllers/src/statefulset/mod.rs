@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corten_client::Pod;
 use corten_client::cache::by_controller;
 use corten_client::driver::Next;
 use corten_client::object::MetaExt;
@@ -16,7 +17,7 @@ use corten_client::selector::Selector;
 use corten_client::{Error, Event, Informer, Key, Queue};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use parking_lot::Mutex;
 
 pub use plan::{View, plan};

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use jiff::Timestamp;
+use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::json;
 
 use super::identity::{self, REVISION_LABEL, ordinal};
@@ -254,7 +256,7 @@ impl<'a> Scene<'a> {
     }
 
     fn delete(&mut self, object: &Arc<Pod>) {
-        let write = self.noted(Write::delete(&**object), "Delete", &pod_of(object));
+        let write = self.noted(Write::delete(&**object), "Delete", &pod_of(&**object));
         self.actions.push(write.into());
     }
 
@@ -340,6 +342,6 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn pod_of(object: &Pod) -> String {
-    format!("Pod {}", object.metadata.name())
+fn pod_of<K: Metadata<Ty: MetaExt>>(object: &K) -> String {
+    format!("Pod {}", object.metadata().name())
 }

@@ -1,9 +1,10 @@
 //! Whose claims go, and when: `persistentVolumeClaimRetentionPolicy` (KEP-1847), by the owners a claim has. Upstream:
 //! pkg/controller/statefulset/stateful_set_utils.go.
 
+use corten_client::Pod;
 use corten_client::object::{MetaExt, controller_ref};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 /// What the claims of a set go with.

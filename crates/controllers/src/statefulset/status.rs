@@ -1,8 +1,8 @@
 //! The status of a StatefulSet.
 
+use corten_client::Pod;
 use corten_client::object::MetaExt;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::Pod;
 
 use super::identity::REVISION_LABEL;
 use super::plan::Scene;

@@ -1,10 +1,24 @@
 //! A cluster without nodes' work: pods run when the test's kubelet says so.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use corten_client::CancellationToken;
 use corten_client::fake::Fake;
 use corten_client::fake::TokioClock;
+use corten_controllers::keys::{CertificateSigner, Keys};
 use corten_controllers::{Config, run_all};
+use jiff::Timestamp;
 use serde_json::{Value, json};
+
+/// Signs by saying what it would have signed.
+struct Pen;
+
+impl CertificateSigner for Pen {
+    fn sign(&self, _: &[u8], usages: &[String], life: Duration, _: Timestamp) -> Result<String, String> {
+        Ok(format!("{} for {} h", usages.join(", "), life.as_secs() / 3600))
+    }
+}
 
 pub struct Cluster {
     pub fake: Fake,
@@ -32,6 +46,10 @@ impl Cluster {
         let config = Config {
             root_ca: "PEM".into(),
             cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+            keys: Keys {
+                certificates: Some(Arc::new(Pen)),
+                tokens: None,
+            },
             ..Config::new(TokioClock::shared())
         };
         tokio::spawn(run_all(

@@ -3,8 +3,10 @@
 
 mod cluster;
 mod deployments;
+mod footprint;
 mod garbage;
 mod housekeeping;
+mod idle;
 mod jobs;
 mod nodes;
 mod services;

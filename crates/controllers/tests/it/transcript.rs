@@ -298,6 +298,7 @@ macro_rules! transcripts {
 
 transcripts! {
     bootstrap_tokens
+    certificate_requests
     cluster_roles
     cron_job_allow
     cron_job_replace
@@ -329,6 +330,7 @@ transcripts! {
     replication_controller
     root_ca_and_account
     service_account_tokens
+    service_cidrs
     stateful_set
     stateful_set_evicted
     stateful_set_parallel

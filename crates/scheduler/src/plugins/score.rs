@@ -73,7 +73,7 @@ fn image_locality(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> f64 {
         .chain(spec.init_containers.iter().flatten());
     let (mut have, mut count) = (0.0, 0.0);
     for image in all.filter_map(|c| c.image.as_deref()) {
-        have += images.get(&normalized(image)).copied().unwrap_or(0) as f64;
+        have += images.get(normalized(image).as_str()).copied().unwrap_or(0) as f64;
         count += 1.0;
     }
     let (low, high) = (IMAGE_BYTES.0, IMAGE_BYTES.1 * count);

@@ -39,7 +39,7 @@ fn count_one(snapshot: &Snapshot, pod: &PodInfo, constraint: &Spread) -> Counts 
         let matching = node.pods.iter().filter(|p| {
             p.pod.metadata.ns() == pod.pod.metadata.ns()
                 && !p.pod.metadata.terminating()
-                && constraint.selector.matches(p.pod.metadata.labels.as_ref())
+                && constraint.selector.matches(p.pod.metadata.labels())
         });
         *by_domain.entry(domain.clone()).or_default() += matching.count() as i64;
     }
@@ -68,7 +68,7 @@ pub fn filter(snapshot: &Snapshot, pod: &PodInfo, counts: &[Counts], place: usiz
             let reason = "node(s) didn't match pod topology spread constraints (missing required label)";
             return Err(Refusal::new(Plugin::PodTopologySpread, reason, false));
         };
-        let itself = i64::from(constraint.selector.matches(pod.pod.metadata.labels.as_ref()));
+        let itself = i64::from(constraint.selector.matches(pod.pod.metadata.labels()));
         let here = count.by_domain.get(domain).copied().unwrap_or(0);
         if here + itself - count.least > constraint.max_skew {
             let reason = "node(s) didn't match pod topology spread constraints";

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_scheduler::{Budget, Core, Outcome};
 use expect_test::{Expect, expect};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
 const T0: Timestamp = Timestamp::constant(1_000_000, 0);
@@ -45,15 +46,15 @@ fn run(core: &mut Core) -> String {
     let mut out = String::new();
     while let Some(outcome) = core.schedule_one(T0) {
         out += &match outcome {
-            Outcome::Bind { pod, node } => format!("{} -> {node}\n", pod.metadata.name.clone().unwrap()),
+            Outcome::Bind { pod, node } => format!("{} -> {node}\n", pod.metadata.name),
             Outcome::Unschedulable {
                 pod,
                 message,
                 preemption,
             } => {
-                let name = pod.metadata.name.clone().unwrap();
+                let name = &pod.metadata.name;
                 let victims = preemption.map(|p| {
-                    let names: Vec<_> = p.victims.iter().filter_map(|v| v.metadata.name.clone()).collect();
+                    let names: Vec<_> = p.victims.iter().map(|v| &*v.metadata.name).collect();
                     format!(" preempts {} on {}", names.join(","), p.node)
                 });
                 format!("{name}: {message}{}\n", victims.unwrap_or_default())
@@ -204,7 +205,7 @@ fn the_important_preempt_the_least_important() {
             json!({"priority": priority, "nodeName": node, "containers": two}),
         ))
         .clone();
-        bound.metadata.labels = Some([("app".to_string(), app.to_string())].into());
+        bound.metadata.labels = Some(Arc::new([("app".to_string(), app.to_string())].into()));
         core.set_pod(&Arc::new(bound), true, T0);
     }
     core.set_pod(
@@ -227,7 +228,7 @@ fn the_important_preempt_the_least_important() {
     let mut order = Vec::new();
     while let Some(outcome) = core.schedule_one(later) {
         if let Outcome::Bind { pod, node } = outcome {
-            order.push(format!("{} -> {node}", pod.metadata.name.clone().unwrap()));
+            order.push(format!("{} -> {node}", pod.metadata.name));
         }
     }
     assert_eq!(order, ["high -> a1"]);

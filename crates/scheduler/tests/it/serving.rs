@@ -97,3 +97,25 @@ async fn a_pod_is_bound_within_a_millisecond() {
     assert!(best.as_micros() < 2000, "{best:?}");
     stop.cancel();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_fits_nowhere_is_not_looked_at_again_until_something_changes() {
+    let fake = Fake::default();
+    fake.put("nodes", node("n1"));
+    let stop = start(&fake);
+    let spec = json!({"containers": [{"name": "c"}], "nodeSelector": {"no": "such"}});
+    fake.put("pods", pod("picky", spec));
+    fake.until("refused", |f| f.list("events").len() == 1).await;
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(!fake.take_requests().is_empty());
+    tokio::time::sleep(std::time::Duration::from_secs(12 * 3600)).await;
+    assert_eq!(fake.take_requests(), Vec::<String>::new());
+    fake.edit("nodes", "", "n1", |n| {
+        n["metadata"]["labels"] = json!({"no": "such"})
+    });
+    fake.until("bound", |f| {
+        f.get("pods", "a", "picky").unwrap()["spec"]["nodeName"] == "n1"
+    })
+    .await;
+    stop.cancel();
+}
