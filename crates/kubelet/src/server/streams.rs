@@ -135,7 +135,6 @@ where
             return;
         }
     };
-    // Input ends with the session, whether or not the client has said so.
     let input = tokio::spawn(copy(session.stdin, io.stdin));
     let mut sizes = session.resize;
     let resize = io.resize;
@@ -155,7 +154,8 @@ where
         exit
     };
     tokio::select! {
-        // Nobody listens any more; the process loses its streams and goes its way.
+        // Nobody listens any more; the process loses its streams and goes its way. What the client had sent before is still
+        // handed over: `input` ends by itself.
         () = session.closed.cancelled() => {}
         exit = output => {
             let outcome = match exit {
@@ -163,9 +163,10 @@ where
                 Err(error) => Outcome::Failed(format!("error executing command in container: {}", error.message)),
             };
             session.exit.send(&outcome).await;
+            // Nobody reads it any more, whether or not the client has said that it is at its end.
+            input.abort();
         }
     }
-    input.abort();
     sizes.abort();
 }
 
