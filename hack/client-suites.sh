@@ -66,7 +66,7 @@ kube_rs_examples() {
         pod_evict pod_exec pod_paged pod_portforward pod_portforward_hyper_http pod_resize pod_log_kubelet_debug custom_client_retry; do
         [ -x "$PROGRAMS/examples/$example" ] || continue
         kubectl delete pod,job --all --wait >/dev/null 2>&1
-        if (cd "$CHECKOUT/examples" && timeout 120 "$PROGRAMS/examples/$example") >"$HOME/example.log" 2>&1 </dev/null; then
+        if (cd "$CHECKOUT/examples" && RUST_BACKTRACE=0 timeout 60 "$PROGRAMS/examples/$example") >"$HOME/example.log" 2>&1 </dev/null; then
             echo "example $example ... ok"
         else
             echo "example $example ... FAILED"
