@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 /// By key: the revision, and what was made of it.
-type Known<T> = HashMap<Arc<str>, (u64, Arc<T>)>;
+type Known<T> = HashMap<Box<str>, (u64, Arc<T>)>;
 
 /// What was made of every object of one resource, in the order of their names.
 pub(crate) struct Configured<T> {
@@ -68,7 +68,10 @@ impl<T: Send + Sync> Configured<T> {
             let Some(compiled) = self.compiled(&known, &object) else {
                 continue;
             };
-            next.insert(Arc::clone(&object.key), (object.revision, Arc::clone(&compiled)));
+            next.insert(
+                Box::from(object.key()),
+                (object.revision(), Arc::clone(&compiled)),
+            );
             items.push(compiled);
         }
         *known = next;
@@ -81,15 +84,15 @@ impl<T: Send + Sync> Configured<T> {
     }
 
     fn compiled(&self, known: &Known<T>, object: &Object) -> Option<Arc<T>> {
-        if let Some((revision, compiled)) = known.get(&object.key)
-            && *revision == object.revision
+        if let Some((revision, compiled)) = known.get(object.key())
+            && *revision == object.revision()
         {
             return Some(Arc::clone(compiled));
         }
         match object.value() {
             Ok(value) => Some(Arc::new((self.compile)(&value))),
             Err(error) => {
-                tracing::error!(%error, key = %object.key, "admission configuration cannot be read");
+                tracing::error!(%error, key = %object.key(), "admission configuration cannot be read");
                 None
             }
         }

@@ -80,9 +80,9 @@ impl Ownership {
     ) -> Result<Value, Status> {
         let write = self.write(&call.info.subresource);
         let live = existing(current);
-        let merged = match &self.custom {
-            Some(version) => apply::apply_custom(&write, &version.apply_type(), live, configuration, force)?,
-            None => apply::apply(&write, live, configuration, force)?,
+        let merged = || match &self.custom {
+            Some(version) => apply::apply_custom(&write, &version.apply_type(), live, configuration, force),
+            None => apply::apply(&write, live, configuration, force),
         };
         codec::patched(
             call,

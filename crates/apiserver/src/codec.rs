@@ -89,18 +89,18 @@ pub fn set_defaults(gvk: &GroupVersionKind, value: &mut Value) {
     }
 }
 
-/// The outcome of a patch as an object of `gvk`, as a body would be read.
+/// The outcome of a patch as an object of `gvk`, as a body would be read. `outcome` is asked again for what an error says.
 ///
 /// # Errors
-/// 422 about `patch`, in upstream's words.
+/// Those of `outcome`; 422 about `patch`, in upstream's words.
 pub fn patched(
     call: &Call,
     gvk: &GroupVersionKind,
     custom: Option<&CustomKind>,
-    value: Value,
+    outcome: impl Fn() -> Result<Value, Status>,
     validation: Validation,
 ) -> Result<Value, Status> {
-    let text = value.to_string();
+    let value = outcome()?;
     let read = match custom {
         None => decode::as_kind(value, gvk, validation.into()).map(|decoded| accept(call, gvk, decoded)),
         Some(kind) => custom::body::patched(&kind.version, value, validation).map(|read| {
@@ -116,6 +116,7 @@ pub fn patched(
                 .message
                 .split_once(&wrapping)
                 .map_or(status.message.as_str(), |(_, e)| e);
+            let text = outcome()?.to_string();
             let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, error)]);
             Err(Status::invalid(&GroupKind::new("", ""), "", errors))
         }

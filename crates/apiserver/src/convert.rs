@@ -1,6 +1,8 @@
 //! Between the version that is served and the one that is stored; they differ for two resources (Event of events.k8s.io,
 //! HorizontalPodAutoscaler of autoscaling/v1). The conversions are the schema's.
 
+use std::borrow::Cow;
+
 use corten_meta::GroupVersionKind;
 use serde_json::Value;
 
@@ -23,6 +25,16 @@ pub fn to_served(served: &Served, value: &mut Value) {
     if served.converts() {
         convert(value, &served.schema.gvk());
     }
+}
+
+/// A stored object in the served version: as it is for almost all kinds.
+pub fn as_served<'a>(served: &Served, stored: &'a Value) -> Cow<'a, Value> {
+    if !served.converts() {
+        return Cow::Borrowed(stored);
+    }
+    let mut value = stored.clone();
+    to_served(served, &mut value);
+    Cow::Owned(value)
 }
 
 /// From the served version to the stored one.

@@ -1,7 +1,6 @@
 //! Following a resource from inside the server: every object there is, then every change, until stopped.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use corten_registry::{Object, Registry, Resource, VersionMatch, WatchEvent, WatchOptions, WatchStream};
 use futures::StreamExt;
@@ -10,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 /// What happened to an object.
 pub enum Change<'a> {
     /// It is new or different.
-    Upsert(&'a Arc<Object>),
+    Upsert(&'a Object),
     /// It is gone; its key (`name` or `namespace/name`) and, where a watch saw it go, its last state.
-    Remove(&'a str, Option<&'a Arc<Object>>),
+    Remove(&'a str, Option<&'a Object>),
     /// Everything that was there when the watch began has been told.
     Synced,
 }
@@ -24,7 +23,7 @@ pub async fn follow(
     stop: &CancellationToken,
     mut apply: impl FnMut(Change<'_>) + Send,
 ) {
-    let mut known: HashSet<Arc<str>> = HashSet::new();
+    let mut known: HashSet<Box<str>> = HashSet::new();
     loop {
         let options = WatchOptions {
             version_match: Some(VersionMatch::NotOlderThan),
@@ -49,7 +48,7 @@ pub async fn follow(
 /// Takes in one watch until it ends. What an earlier watch knew and this one does not show is gone.
 async fn take(
     mut events: WatchStream,
-    known: &mut HashSet<Arc<str>>,
+    known: &mut HashSet<Box<str>>,
     apply: &mut (impl FnMut(Change<'_>) + Send),
 ) {
     let mut stale = known.clone();
@@ -57,13 +56,13 @@ async fn take(
     while let Some(event) = events.next().await {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                stale.remove(&object.key);
-                known.insert(object.key.clone());
+                stale.remove(object.key());
+                known.insert(object.key().into());
                 apply(Change::Upsert(&object));
             }
             WatchEvent::Deleted(object) => {
-                known.remove(&object.key);
-                apply(Change::Remove(&object.key, Some(&object)));
+                known.remove(object.key());
+                apply(Change::Remove(object.key(), Some(&object)));
             }
             WatchEvent::Bookmark(_) if initial => {
                 initial = false;

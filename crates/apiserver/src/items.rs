@@ -18,6 +18,18 @@ pub fn write(out: &mut Vec<u8>, object: &[u8]) {
     out.extend_from_slice(if first { b"{}" } else { b"}" });
 }
 
+/// The value of a member of a compact JSON object.
+pub fn value<'a>(object: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    let mut members = Members { bytes: object, at: 1 };
+    while let Some((name, start, end)) = members.next() {
+        if name == wanted.as_bytes() {
+            // Behind the name's quotes and the colon.
+            return object.get(start + name.len() + 3..end);
+        }
+    }
+    None
+}
+
 /// The top-level members of a compact JSON object: name, start and end.
 struct Members<'a> {
     bytes: &'a [u8],
@@ -59,5 +71,8 @@ mod tests {
         assert_eq!(names[0], ("action".into(), r#""action":"a\"}""#.into()));
         assert_eq!(names[2].1, r#""metadata":{"a":[1,{"b":"}"}]}"#);
         assert_eq!(names[3].1, "\"n\":5");
+        assert_eq!(value(text, "kind"), Some(&br#""Pod""#[..]));
+        assert_eq!(value(text, "n"), Some(&b"5"[..]));
+        assert_eq!(value(text, "a"), None);
     }
 }

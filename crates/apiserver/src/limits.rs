@@ -30,7 +30,7 @@ pub const GZIP_THRESHOLD_BYTES: usize = 128 * 1024;
 pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 /// How often a patch is tried again after a concurrent write. Upstream's `MaxRetryWhenPatchConflicts`.
 pub const MAX_PATCH_RETRIES: usize = 5;
-/// Frames of one watch joined into one write when they are ready together.
+/// Events of one watch joined into one write when they are ready together.
 pub const WATCH_COALESCE_FRAMES: usize = 64;
 /// A connection to a kubelet or proxied backend must stand after this.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);

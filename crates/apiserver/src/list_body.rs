@@ -23,12 +23,12 @@ pub enum Source {
     /// The watch cache, piece by piece.
     Cursor(Box<Cursor>),
     /// Objects at hand.
-    Objects(VecDeque<Arc<Object>>),
+    Objects(VecDeque<Object>),
 }
 
 impl Source {
     /// Shows `take` one item after the other until it returns false (which has taken that one). True at the end.
-    fn read(&mut self, mut take: impl FnMut(&Arc<Object>) -> bool) -> bool {
+    fn read(&mut self, mut take: impl FnMut(&Object) -> bool) -> bool {
         match self {
             Self::Cursor(cursor) => {
                 cursor.read(take);
@@ -120,11 +120,11 @@ impl Frames {
                 self.frame.extend_from_slice(head.as_bytes());
                 // An object that was stored has metadata.
                 let metadata = object.metadata();
-                self.frame.extend_from_slice(metadata.as_deref().unwrap_or(b"{}"));
+                self.frame.extend_from_slice(metadata.unwrap_or(b"{}"));
                 self.frame.push(b'}');
             }
             Item::Object => {
-                if let Some(long) = self.take_whole(&object.bytes) {
+                if let Some(long) = self.take_whole(object) {
                     self.waiting = Some(long);
                     return false;
                 }
@@ -134,24 +134,25 @@ impl Frames {
     }
 
     /// Appends an object, or gives back what of it is long enough to go as it is.
-    fn take_whole(&mut self, object: &Bytes) -> Option<Bytes> {
+    fn take_whole(&mut self, object: &Object) -> Option<Bytes> {
+        let json = object.json();
         let head = self.served.item_head.as_bytes();
         let skipped = match self.served.custom {
             Some(_) => 0,
-            None if object.starts_with(head) => {
+            None if json.starts_with(head) => {
                 self.frame.push(b'{');
                 head.len()
             }
             None => {
-                items::write(&mut self.frame, object);
+                items::write(&mut self.frame, json);
                 return None;
             }
         };
-        if object.len() >= SMALL_BYTES {
-            return Some(object.slice(skipped..));
+        if json.len() >= SMALL_BYTES {
+            return Some(object.bytes().slice(skipped..));
         }
         self.grow();
-        self.frame.extend_from_slice(&object[skipped..]);
+        self.frame.extend_from_slice(&json[skipped..]);
         None
     }
 

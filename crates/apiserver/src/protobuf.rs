@@ -34,11 +34,7 @@ pub fn of_object(object: &Object) -> Result<Bytes, Status> {
 /// # Errors
 /// Kinds without a protobuf form.
 pub fn list_body(served: &Served, page: &ListPage) -> Result<Bytes, Status> {
-    let items = page
-        .items
-        .iter()
-        .map(|o| of_object(o))
-        .collect::<Result<Vec<_>, _>>()?;
+    let items = page.items.iter().map(of_object).collect::<Result<Vec<_>, _>>()?;
     let raw = items
         .iter()
         .map(|b| encode::protobuf_inner(b))

@@ -20,6 +20,7 @@ use corten_registry::{ListOptions, Registry};
 use http::Request;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::aggregator::Aggregator;
 use crate::audit::Auditor;
@@ -32,7 +33,7 @@ use crate::flowcontrol::FlowControl;
 use crate::health::{Health, Kind};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
-use crate::respond::Answer;
+use crate::respond::{self, Answer};
 
 /// Settings that are plain values.
 #[derive(Debug, Clone, Default)]
@@ -214,7 +215,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (server, peer) = (self.server.clone(), self.peer.clone());
-        Box::pin(async move { Ok(server.handle(request, peer).await) })
+        // A task of its own, as each request from outside has: who sends many at once has them worked on by all cores. It
+        // ends where nobody waits for the answer any more.
+        let task = tokio::spawn(async move { server.handle(request, peer).await });
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move {
+            let ended = |error| {
+                respond::failure(
+                    &Status::internal(format!("the request's task ended: {error}")),
+                    None,
+                )
+            };
+            Ok(task.await.unwrap_or_else(ended))
+        })
     }
 }
 

@@ -32,8 +32,10 @@ pub fn server_config(
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let mut provider = rustls::crypto::ring::default_provider();
     // The server's choice, as Go's: AES with 128 bits takes less time than with 256, which rustls has first.
-    let with_128_bits =
-        |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite()).contains("AES_128");
+    let with_128_bits = |suite: &rustls::SupportedCipherSuite| {
+        let name = suite.suite().as_str();
+        name.is_some_and(|name| name.contains("AES_128"))
+    };
     provider.cipher_suites.sort_by_key(|suite| !with_128_bits(suite));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?

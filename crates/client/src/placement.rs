@@ -1,9 +1,33 @@
-//! Where pods may go: tolerations against taints, node selectors against labels. Shared by the scheduler and the
-//! controllers that place pods themselves.
+//! Where pods may go: tolerations against taints, node selectors against labels, ports of the node against those of other
+//! pods. Shared by the scheduler, the controllers that place pods themselves, and the kubelet that admits them.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
+
+/// A port of the node that a pod wants: protocol, address (`0.0.0.0` for all) and number.
+pub type HostPort<'a> = (&'a str, &'a str, i32);
+
+const ANY_ADDRESS: &str = "0.0.0.0";
+
+/// The ports of the node that a pod wants for as long as it runs.
+pub fn host_ports(spec: &PodSpec) -> impl Iterator<Item = HostPort<'_>> {
+    let inits = spec.init_containers.iter().flatten();
+    let sidecars = inits.filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let all = spec.containers.iter().chain(sidecars);
+    all.flat_map(|c| c.ports.iter().flatten()).filter_map(|port| {
+        let number = port.host_port.filter(|number| *number > 0)?;
+        let address = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        Some((protocol, address.unwrap_or(ANY_ADDRESS), number))
+    })
+}
+
+/// Whether two pods cannot both have these: the wildcard address takes the port on all addresses.
+#[must_use]
+pub fn collide(a: HostPort<'_>, b: HostPort<'_>) -> bool {
+    a.0 == b.0 && a.2 == b.2 && (a.1 == b.1 || a.1 == ANY_ADDRESS || b.1 == ANY_ADDRESS)
+}
 
 /// Whether a toleration covers a taint.
 #[must_use]

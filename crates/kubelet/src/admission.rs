@@ -4,6 +4,7 @@
 use crate::pod::PodExt;
 use crate::quantity::{self, Resources};
 use crate::spec::resources::{add, pod_total};
+use corten_client::placement::{collide, host_ports};
 use k8s_openapi::api::core::v1::Pod;
 
 /// Why a pod is refused: reason and message of its status.
@@ -59,28 +60,9 @@ pub fn check<'a>(
     Ok(())
 }
 
-/// Whether both want the same port of the node, at an address that is or includes the other's.
+/// Whether both want the same port of the node.
 fn share_a_port(a: &Pod, b: &Pod) -> bool {
-    host_ports(a).any(|mine| {
-        host_ports(b).any(|theirs| {
-            let same_ip = mine.0 == theirs.0 || mine.0 == ANY_ADDRESS || theirs.0 == ANY_ADDRESS;
-            same_ip && (mine.1, mine.2) == (theirs.1, theirs.2)
-        })
-    })
-}
-
-const ANY_ADDRESS: &str = "0.0.0.0";
-
-/// Address, protocol and number of each port of the node that a pod wants.
-fn host_ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {
-    let sidecars = pod.inits().iter().filter(|c| crate::pod::is_sidecar(c));
-    let ports = pod.mains().iter().chain(sidecars);
-    ports.flat_map(|c| c.ports.iter().flatten()).filter_map(|port| {
-        let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
-        let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        let number = port.host_port.filter(|number| *number > 0)?;
-        Some((ip.unwrap_or(ANY_ADDRESS), protocol, number))
-    })
+    host_ports(a.spec()).any(|mine| host_ports(b.spec()).any(|theirs| collide(mine, theirs)))
 }
 
 fn rejected(message: &str) -> String {

@@ -47,7 +47,7 @@ impl Cursor {
     }
 
     /// Shows `take` one item after the other until it returns false (which has taken that one) or none is left.
-    pub fn read(&mut self, mut take: impl FnMut(&Arc<Object>) -> bool) {
+    pub fn read(&mut self, mut take: impl FnMut(&Object) -> bool) {
         if self.done {
             return;
         }
@@ -64,27 +64,27 @@ impl Cursor {
             return;
         }
         let from = match &self.next {
-            Bound::Included(key) => Bound::Included(&**key),
-            Bound::Excluded(key) => Bound::Excluded(&**key),
+            Bound::Included(key) => Bound::Included(key.as_bytes()),
+            Bound::Excluded(key) => Bound::Excluded(key.as_bytes()),
             Bound::Unbounded => Bound::Unbounded,
         };
         let mut rest = self
             .snapshot
             .objects
-            .range::<_, str>((from, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(&self.prefix));
+            .range::<_, [u8]>((from, Bound::Unbounded))
+            .take_while(|object| object.key().starts_with(&self.prefix));
         let selects = !self.filter.is_everything();
         let mut stopped = None;
-        for (key, object) in rest.by_ref() {
+        for object in rest.by_ref() {
             if selects && !self.filter.matches(object) {
                 continue;
             }
             let more = take(object);
-            if self.last.as_ref() == Some(key) {
+            if self.last.as_deref() == Some(object.key()) {
                 break;
             }
             if !more {
-                stopped = Some(Arc::clone(key));
+                stopped = Some(Arc::from(object.key()));
                 break;
             }
         }

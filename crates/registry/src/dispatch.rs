@@ -43,7 +43,7 @@ pub(crate) async fn load(store: &dyn Store, info: &ResourceInfo, revision: u64) 
         for kv in page.kvs {
             if let Some(object) = decode(info, &kv) {
                 snapshot.changed = snapshot.changed.max(kv.mod_revision);
-                snapshot.objects.insert(Arc::clone(&object.key), object);
+                snapshot.objects.insert(object);
             }
         }
         match last.filter(|_| page.more) {
@@ -54,7 +54,7 @@ pub(crate) async fn load(store: &dyn Store, info: &ResourceInfo, revision: u64) 
 }
 
 /// The object of a stored state. One that cannot be read is logged and left out, so that the others can be.
-pub(crate) fn decode(info: &ResourceInfo, kv: &KeyValue) -> Option<Arc<Object>> {
+pub(crate) fn decode(info: &ResourceInfo, kv: &KeyValue) -> Option<Object> {
     let key = std::str::from_utf8(&kv.key).ok()?.strip_prefix(&info.prefix)?;
     match Prepared::parse(info, key.into(), &kv.value) {
         Ok(prepared) => Some(prepared.object(kv.mod_revision)),
@@ -66,7 +66,7 @@ pub(crate) fn decode(info: &ResourceInfo, kv: &KeyValue) -> Option<Arc<Object>> 
 }
 
 /// The object of a put: as the writer prepared it, or parsed.
-fn object_of(info: &ResourceInfo, event: &Event) -> Option<Arc<Object>> {
+fn object_of(info: &ResourceInfo, event: &Event) -> Option<Object> {
     let prepared = event.tag.as_ref().and_then(|tag| tag.downcast_ref::<Prepared>());
     match prepared {
         Some(prepared) => Some(prepared.object(event.kv.mod_revision)),
@@ -157,7 +157,7 @@ pub(crate) async fn history(
     info: &ResourceInfo,
     after: u64,
     until: u64,
-) -> corten_store::Result<Vec<(u64, Option<Arc<Object>>, Option<Arc<Object>>)>> {
+) -> corten_store::Result<Vec<(u64, Option<Object>, Option<Object>)>> {
     let request = WatchRequest {
         range: Range::prefix(&info.prefix),
         start_revision: after + 1,

@@ -9,7 +9,7 @@ use corten_meta::{Result, Status};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::object::{Labels, Object, no_fields};
+use crate::object::{Labels, Object, Selected};
 use crate::resource::ResourceInfo;
 
 const METADATA: &[u8] = b"\"metadata\":{";
@@ -94,9 +94,8 @@ struct HeadMetadata<'a> {
 pub(crate) struct Prepared {
     pub key: Arc<str>,
     pub encoded: Encoded,
-    labels: Labels,
-    fields: Arc<[String]>,
-    object: OnceLock<Arc<Object>>,
+    selected: Option<Arc<Selected>>,
+    object: OnceLock<Object>,
 }
 
 impl Prepared {
@@ -106,16 +105,11 @@ impl Prepared {
     }
 
     fn with(resource: &ResourceInfo, key: Arc<str>, value: &Value, encoded: Encoded) -> Self {
-        let labels = Labels::of(value);
-        let fields = match resource.strategy.field_values(value) {
-            fields if fields.is_empty() => no_fields(),
-            fields => fields.into(),
-        };
+        let selected = Selected::new(Labels::of(value), resource.strategy.field_values(value));
         Self {
             key,
             encoded,
-            labels,
-            fields,
+            selected,
             object: OnceLock::new(),
         }
     }
@@ -135,8 +129,10 @@ impl Prepared {
                     bytes: bytes.clone(),
                     version_at,
                 },
-                labels: Labels::from_map(head.metadata.labels.unwrap_or_default()),
-                fields: no_fields(),
+                selected: Selected::new(
+                    Labels::from_map(head.metadata.labels.unwrap_or_default()),
+                    Vec::new(),
+                ),
                 object: OnceLock::new(),
             });
         }
@@ -155,18 +151,9 @@ impl Prepared {
     }
 
     /// The object at the revision the store gave it: built by whoever comes first, writer or watch cache.
-    pub fn object(&self, revision: u64) -> Arc<Object> {
-        let build = || {
-            let (labels, fields) = (self.labels.clone(), Arc::clone(&self.fields));
-            Arc::new(Object::new(
-                Arc::clone(&self.key),
-                &self.encoded,
-                revision,
-                labels,
-                fields,
-            ))
-        };
-        Arc::clone(self.object.get_or_init(build))
+    pub fn object(&self, revision: u64) -> Object {
+        let build = || Object::new(&self.key, &self.encoded, revision, self.selected.clone());
+        self.object.get_or_init(build).clone()
     }
 }
 
@@ -197,14 +184,14 @@ mod tests {
             r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x"},"data":{"a":"\"metadata\":{"}}"#;
         assert_eq!(encoded.bytes, text);
         assert_eq!(place_in(&encoded.bytes), Some(encoded.version_at));
-        let object = Object::new("x".into(), &encoded, 12, Labels::default(), Arc::new([]));
+        let object = Object::new("x", &encoded, 12, None);
         let mut want = value;
         want["metadata"]["resourceVersion"] = json!("12");
         assert_eq!(object.value().unwrap(), want);
         assert!(object.is_stored_as(&encoded.bytes));
         assert_eq!(
             object.metadata().unwrap(),
-            r#"{"resourceVersion":"12","name":"x"}"#
+            br#"{"resourceVersion":"12","name":"x"}"#
         );
         let later = object.at_revision(13);
         assert_eq!(later.value().unwrap()["metadata"]["resourceVersion"], "13");

@@ -77,7 +77,7 @@ impl Filter {
             && self
                 .labels
                 .as_ref()
-                .is_none_or(|selector| selector.matches_with(|key| object.labels.get(key)))
+                .is_none_or(|selector| selector.matches_with(|key| object.label(key)))
             && self
                 .fields
                 .as_ref()
@@ -91,7 +91,7 @@ impl Filter {
             field => {
                 let names = self.resource.strategy.selectable_fields();
                 let at = names.iter().position(|name| *name == field)?;
-                object.fields.get(at).map(String::as_str)
+                object.field(at)
             }
         }
     }

@@ -68,7 +68,7 @@ async fn find(registry: &Registry, name: &str) -> Result<Phase> {
         Some(found) => found,
         None => registry.get(&namespaces, "", name, "").await?,
     };
-    let phase = found.fields.first().map(String::as_str);
+    let phase = found.field(0);
     Ok(if phase == Some("Terminating") {
         Phase::Terminating
     } else {

@@ -1,12 +1,15 @@
 //! A stored object as the bytes clients receive.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use corten_meta::{Result, Status, object};
 use serde_json::Value;
+use triomphe::ThinArc;
 
 use crate::encode::Encoded;
 
@@ -45,85 +48,144 @@ impl Labels {
     }
 }
 
-/// One object at one revision. Cheap to share; never changes.
+/// What selectors can ask for of an object beside its name.
 #[derive(Debug)]
-pub struct Object {
-    /// `namespace/name`, or `name` for cluster-scoped objects: the store key without its prefix.
-    pub key: Arc<str>,
-    /// JSON with the resourceVersion in it.
-    pub bytes: Bytes,
-    /// The store revision that wrote it; for a deleted object, that removed it. 0 if it was not written (dry run).
-    pub revision: u64,
-    pub labels: Labels,
+pub(crate) struct Selected {
+    labels: Labels,
     /// Values of the strategy's selectable fields, in its order.
-    pub fields: Arc<[String]>,
-    /// Where the resourceVersion member begins and ends in `bytes`, its comma included.
-    version_span: (usize, usize),
+    fields: Box<[String]>,
+}
+
+impl Selected {
+    /// None for an object that has neither: most objects of most kinds.
+    pub fn new(labels: Labels, fields: Vec<String>) -> Option<Arc<Self>> {
+        let nothing = labels.0.is_empty() && fields.is_empty();
+        (!nothing).then(|| {
+            let fields = fields.into();
+            Arc::new(Self { labels, fields })
+        })
+    }
+}
+
+/// One object at one revision. Never changes, and is cheap to clone: a pointer to the one allocation that holds all of it,
+/// because there are as many of these as the cluster has objects.
+#[derive(Clone)]
+pub struct Object(ThinArc<Head, u8>);
+
+/// What stands before the key and the JSON.
+struct Head {
+    revision: u64,
+    key_length: u32,
+    /// Where the resourceVersion member begins and ends in the JSON, its comma included. It is in the first kilobyte.
+    version_at: u32,
+    version_end: u32,
+    selected: Option<Arc<Selected>>,
     /// Boxed: most objects never have one.
     protobuf: OnceLock<Box<Bytes>>,
 }
 
 impl Object {
     /// The object as the store's revision `revision`; 0 leaves the resourceVersion out.
-    pub(crate) fn new(
-        key: Arc<str>,
-        encoded: &Encoded,
+    pub(crate) fn new(key: &str, encoded: &Encoded, revision: u64, selected: Option<Arc<Selected>>) -> Self {
+        let parts = encoded.bytes.split_at(encoded.version_at);
+        Self::assemble(key, parts, revision, selected)
+    }
+
+    fn assemble(
+        key: &str,
+        (head, tail): (&[u8], &[u8]),
         revision: u64,
-        labels: Labels,
-        fields: Arc<[String]>,
+        selected: Option<Arc<Selected>>,
     ) -> Self {
-        let (head, tail) = encoded.bytes.split_at(encoded.version_at);
-        let (bytes, version_span) = splice(head, revision, tail);
-        Self {
-            key,
-            bytes,
+        let member = match revision {
+            0 => String::new(),
+            revision => format!("\"resourceVersion\":\"{revision}\","),
+        };
+        let content = [key.as_bytes(), head, member.as_bytes(), tail].concat();
+        let version_at = length(head);
+        let version_end = version_at + length(member.as_bytes());
+        let head = Head {
             revision,
-            labels,
-            fields,
-            version_span,
+            key_length: length(key.as_bytes()),
+            version_at,
+            version_end,
+            selected,
             protobuf: OnceLock::new(),
-        }
+        };
+        Self(ThinArc::from_header_and_slice(head, &content))
     }
 
     /// The same content with another resourceVersion: what a watcher sees of a deleted object.
     pub(crate) fn at_revision(&self, revision: u64) -> Self {
-        let (head, tail) = self.stored_parts();
-        let (bytes, version_span) = splice(head, revision, tail);
-        Self {
-            key: Arc::clone(&self.key),
-            bytes,
-            revision,
-            labels: self.labels.clone(),
-            fields: Arc::clone(&self.fields),
-            version_span,
-            protobuf: OnceLock::new(),
-        }
+        let selected = self.head().selected.clone();
+        Self::assemble(self.key(), self.stored_parts(), revision, selected)
     }
 
     /// The same object in another version.
     pub(crate) fn converted(&self, value: &Value) -> Result<Self> {
         let encoded = crate::encode::encode(value)?;
-        let (key, labels, fields) = (Arc::clone(&self.key), Labels::of(value), Arc::clone(&self.fields));
-        Ok(Self::new(key, &encoded, self.revision, labels, fields))
+        let fields = self.head().selected.as_ref().map(|own| own.fields.to_vec());
+        let selected = Selected::new(Labels::of(value), fields.unwrap_or_default());
+        Ok(Self::new(self.key(), &encoded, self.revision(), selected))
     }
 
     /// A bookmark: kind, version and annotations, no content.
-    pub(crate) fn bookmark(bytes: Bytes, revision: u64) -> Self {
-        Self {
-            key: Arc::from(""),
-            bytes,
+    pub(crate) fn bookmark(json: &[u8], revision: u64) -> Self {
+        let head = Head {
             revision,
-            labels: Labels::default(),
-            fields: no_fields(),
-            version_span: (0, 0),
+            key_length: 0,
+            version_at: 0,
+            version_end: 0,
+            selected: None,
             protobuf: OnceLock::new(),
-        }
+        };
+        Self(ThinArc::from_header_and_slice(head, json))
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
+    }
+
+    /// `namespace/name`, or `name` for cluster-scoped objects: the store key without its prefix.
+    pub fn key(&self) -> &str {
+        // It was one when it was put in.
+        std::str::from_utf8(self.key_bytes()).unwrap_or_default()
+    }
+
+    fn key_bytes(&self) -> &[u8] {
+        &self.0.slice[..self.head().key_length as usize]
+    }
+
+    /// JSON with the resourceVersion in it.
+    pub fn json(&self) -> &[u8] {
+        &self.0.slice[self.head().key_length as usize..]
+    }
+
+    /// The JSON as a buffer that keeps the object alive.
+    pub fn bytes(&self) -> Bytes {
+        Bytes::from_owner(Json(self.clone()))
+    }
+
+    /// The store revision that wrote it; for a deleted object, that removed it. 0 if it was not written (dry run).
+    pub fn revision(&self) -> u64 {
+        self.head().revision
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.head().selected.as_ref()?.labels.get(key)
+    }
+
+    /// The value of the strategy's selectable field at a place in its list.
+    pub fn field(&self, at: usize) -> Option<&str> {
+        let selected = self.head().selected.as_ref()?;
+        selected.fields.get(at).map(String::as_str)
     }
 
     fn stored_parts(&self) -> (&[u8], &[u8]) {
+        let (json, head) = (self.json(), self.head());
         (
-            &self.bytes[..self.version_span.0],
-            &self.bytes[self.version_span.1..],
+            &json[..head.version_at as usize],
+            &json[head.version_end as usize..],
         )
     }
 
@@ -134,52 +196,84 @@ impl Object {
     }
 
     /// The metadata as JSON, cut out of the object without reading the rest; `None` for bookmarks.
-    pub fn metadata(&self) -> Option<Bytes> {
-        let begin = self.version_span.0.checked_sub(1)?;
-        let end = corten_meta::scan::value_end(&self.bytes, begin)?;
-        Some(self.bytes.slice(begin..end))
+    pub fn metadata(&self) -> Option<&[u8]> {
+        let begin = (self.head().version_at as usize).checked_sub(1)?;
+        let json = self.json();
+        let end = corten_meta::scan::value_end(json, begin)?;
+        json.get(begin..end)
     }
 
     /// Empty for cluster-scoped objects.
     pub fn namespace(&self) -> &str {
-        self.key.split_once('/').map_or("", |(namespace, _)| namespace)
+        self.key().split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
     pub fn name(&self) -> &str {
-        self.key.split_once('/').map_or(&self.key, |(_, name)| name)
+        let key = self.key();
+        key.split_once('/').map_or(key, |(_, name)| name)
     }
 
     /// The object parsed, resourceVersion included.
     pub fn value(&self) -> Result<Value> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|error| Status::internal(format!("stored object {:?} is not JSON: {error}", self.key)))
+        let damaged =
+            |error| Status::internal(format!("stored object {:?} is not JSON: {error}", self.key()));
+        serde_json::from_slice(self.json()).map_err(damaged)
     }
 
     /// The protobuf form: encoded by the first caller, shared by the others.
-    pub fn protobuf(&self, encode: impl FnOnce(&Bytes) -> Result<Bytes>) -> Result<Bytes> {
-        if let Some(bytes) = self.protobuf.get() {
+    pub fn protobuf(&self, encode: impl FnOnce(&[u8]) -> Result<Bytes>) -> Result<Bytes> {
+        let kept = &self.head().protobuf;
+        if let Some(bytes) = kept.get() {
             return Ok(Bytes::clone(bytes));
         }
-        let bytes = encode(&self.bytes)?;
-        Ok(Bytes::clone(self.protobuf.get_or_init(|| Box::new(bytes))))
+        let bytes = encode(self.json())?;
+        Ok(Bytes::clone(kept.get_or_init(|| Box::new(bytes))))
     }
 }
 
-fn splice(head: &[u8], revision: u64, tail: &[u8]) -> (Bytes, (usize, usize)) {
-    let member = match revision {
-        0 => String::new(),
-        revision => format!("\"resourceVersion\":\"{revision}\","),
-    };
-    // To the byte: the cache holds these for long.
-    let mut bytes = Vec::with_capacity(head.len() + member.len() + tail.len());
-    bytes.extend_from_slice(head);
-    bytes.extend_from_slice(member.as_bytes());
-    bytes.extend_from_slice(tail);
-    (bytes.into(), (head.len(), head.len() + member.len()))
+/// Of keys and of what stands before a resourceVersion: both are bounded by the lengths of names.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// The fields of objects that have none.
-pub(crate) fn no_fields() -> Arc<[String]> {
-    static NONE: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::new([]));
-    Arc::clone(&NONE)
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.key(), self.revision())
+    }
+}
+
+/// Objects are found, and stand in their order, by key.
+impl Borrow<[u8]> for Object {
+    fn borrow(&self) -> &[u8] {
+        self.key_bytes()
+    }
+}
+
+impl Ord for Object {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key_bytes().cmp(other.key_bytes())
+    }
+}
+
+impl PartialOrd for Object {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Object {}
+
+/// The JSON of an object that is held for it.
+struct Json(Object);
+
+impl AsRef<[u8]> for Json {
+    fn as_ref(&self) -> &[u8] {
+        self.0.json()
+    }
 }

@@ -83,7 +83,7 @@ pub struct ListOptions {
 #[derive(Debug)]
 pub struct ListPage {
     pub revision: u64,
-    pub items: Vec<Arc<Object>>,
+    pub items: Vec<Object>,
     /// Token for the next page; empty when this is the last.
     pub continue_token: String,
     /// How many items follow; unknown (None) with selectors, as upstream.

@@ -34,7 +34,7 @@ impl Registry {
         namespace: &str,
         name: &str,
         resource_version: &str,
-    ) -> Result<Arc<Object>> {
+    ) -> Result<Object> {
         self.metrics.gets.add(1);
         match resource_version {
             "" => self.wait_current().await?,
@@ -55,7 +55,7 @@ impl Registry {
         let mut page = self.open_list(resource, namespace, options).await?;
         let mut items = Vec::new();
         page.items.read(|object| {
-            items.push(Arc::clone(object));
+            items.push(object.clone());
             true
         });
         Ok(ListPage {

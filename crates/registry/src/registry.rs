@@ -42,7 +42,7 @@ impl Default for Options {
 /// Result of an update.
 #[derive(Debug)]
 pub struct Updated {
-    pub object: Arc<Object>,
+    pub object: Object,
     /// The object did not exist and was created (201).
     pub created: bool,
 }
@@ -51,7 +51,7 @@ pub struct Updated {
 #[derive(Debug)]
 pub struct Deleted {
     /// The object as it was last, or as it waits for its grace period or finalizers.
-    pub object: Arc<Object>,
+    pub object: Object,
     /// It has left the store (clients get a `Status`); otherwise they get the object.
     pub gone: bool,
 }
@@ -214,12 +214,12 @@ impl Registry {
     }
 
     /// Every object of a resource as the cache has it now.
-    pub fn cached(&self, resource: &Resource) -> Vec<Arc<Object>> {
-        resource.cache().snapshot().objects.values().cloned().collect()
+    pub fn cached(&self, resource: &Resource) -> Vec<Object> {
+        resource.cache().snapshot().objects.iter().cloned().collect()
     }
 
     /// An object as the cache has it now.
-    pub fn peek(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    pub fn peek(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Object> {
         resource.cache().get(&resource.key(namespace, name))
     }
 

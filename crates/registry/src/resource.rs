@@ -241,8 +241,8 @@ impl Resource {
     pub fn size(&self) -> (usize, usize) {
         const SAMPLE: usize = 8;
         let snapshot = self.0.cache.snapshot();
-        let sample = snapshot.objects.values().take(SAMPLE);
-        let (n, bytes) = sample.fold((0, 0), |(n, bytes), o| (n + 1, bytes + o.bytes.len()));
+        let sample = snapshot.objects.iter().take(SAMPLE);
+        let (n, bytes) = sample.fold((0, 0), |(n, bytes), o| (n + 1, bytes + o.json().len()));
         (snapshot.objects.len(), bytes / n.max(1))
     }
 }

@@ -4,8 +4,6 @@
 //! A handle ([`Resource`]) stands for one version. What leaves the registry through it is in that version; what enters
 //! is written in the version that is stored now.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use corten_meta::{Result, Status};
 use serde_json::Value;
@@ -57,7 +55,7 @@ pub trait Versions: Send + Sync {
 
 impl Resource {
     /// An object in this handle's version.
-    pub(crate) async fn in_version(&self, object: Arc<Object>) -> Result<Arc<Object>> {
+    pub(crate) async fn in_version(&self, object: Object) -> Result<Object> {
         if self.has_version(&object) {
             return Ok(object);
         }
@@ -68,11 +66,11 @@ impl Resource {
     fn has_version(&self, object: &Object) -> bool {
         self.versions
             .as_ref()
-            .is_none_or(|versions| object.bytes.starts_with(versions.head()))
+            .is_none_or(|versions| object.json().starts_with(versions.head()))
     }
 
     /// Objects in this handle's version; those of another one are converted together.
-    pub(crate) async fn all_in_version(&self, mut objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>> {
+    pub(crate) async fn all_in_version(&self, mut objects: Vec<Object>) -> Result<Vec<Object>> {
         let Some(versions) = &self.versions else {
             return Ok(objects);
         };
@@ -91,7 +89,7 @@ impl Resource {
             return Err(lost());
         }
         for (at, value) in others.into_iter().zip(converted) {
-            objects[at] = Arc::new(objects[at].converted(&value)?);
+            objects[at] = objects[at].converted(&value)?;
         }
         Ok(objects)
     }
@@ -117,10 +115,10 @@ impl Resource {
     }
 
     /// A stored object parsed, in this handle's version.
-    pub(crate) async fn value_of(&self, object: &Arc<Object>) -> Result<Value> {
+    pub(crate) async fn value_of(&self, object: &Object) -> Result<Value> {
         match &self.versions {
             None => object.value(),
-            Some(_) => self.in_version(Arc::clone(object)).await?.value(),
+            Some(_) => self.in_version(object.clone()).await?.value(),
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use corten_meta::Status;
 use corten_stdx::SharedClock;
 use corten_stdx::clock::Sleep;
@@ -26,12 +25,12 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// One event of a watch. The object's bytes are shared by every watcher of the event.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
-    Added(Arc<Object>),
-    Modified(Arc<Object>),
+    Added(Object),
+    Modified(Object),
     /// The last state, with the resourceVersion of the deletion.
-    Deleted(Arc<Object>),
+    Deleted(Object),
     /// Only kind and resourceVersion (and the end of initial events as annotation).
-    Bookmark(Arc<Object>),
+    Bookmark(Object),
     /// The watch ends here; 410 Expired asks the client to list again.
     Error(Status),
 }
@@ -49,7 +48,7 @@ impl WatchEvent {
     }
 
     /// The object, except for errors.
-    pub fn object(&self) -> Option<&Arc<Object>> {
+    pub fn object(&self) -> Option<&Object> {
         match self {
             Self::Added(object) | Self::Modified(object) | Self::Deleted(object) | Self::Bookmark(object) => {
                 Some(object)
@@ -84,8 +83,7 @@ impl Bookmarks {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
         let object = json!({"kind": self.kind, "apiVersion": self.api_version, "metadata": metadata});
-        let bytes = Bytes::from(object.to_string());
-        WatchEvent::Bookmark(Arc::new(Object::bookmark(bytes, revision)))
+        WatchEvent::Bookmark(Object::bookmark(object.to_string().as_bytes(), revision))
     }
 }
 
@@ -181,6 +179,9 @@ impl Stream for WatchStream {
         }
         if let Some(event) = self.initial.pop_front() {
             self.ended = matches!(event, WatchEvent::Error(_));
+            return Poll::Ready(Some(event));
+        }
+        if let Ok(event) = self.receiver.try_recv() {
             return Poll::Ready(Some(event));
         }
         // Read before the queue is found empty: everything up to here has been delivered then.

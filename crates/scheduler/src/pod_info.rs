@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use corten_client::object::MetaExt;
+use corten_client::placement;
 use corten_client::selector::Selector;
 use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, Pod, PodAffinityTerm, PodSpec, TopologySpreadConstraint,
@@ -92,7 +93,7 @@ impl PodInfo {
         Self {
             requests: asked,
             scored,
-            ports: host_ports(&spec),
+            ports: ports(&spec),
             priority: spec.priority.unwrap_or(0),
             required_affinity,
             required_anti_affinity,
@@ -180,27 +181,10 @@ fn class_of(pod: &Pod, spec: &PodSpec) -> u64 {
     hasher.finish()
 }
 
-fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
-    let sidecars = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let all = spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|c| c.ports.iter().flatten());
-    all.filter_map(|p| {
-        let port = p.host_port.filter(|p| *p > 0)?;
-        let ip = p
-            .host_ip
-            .clone()
-            .filter(|ip| !ip.is_empty())
-            .unwrap_or_else(|| "0.0.0.0".into());
-        Some((p.protocol.clone().unwrap_or_else(|| "TCP".into()), ip, port))
-    })
-    .collect()
+fn ports(spec: &PodSpec) -> Vec<HostPort> {
+    placement::host_ports(spec)
+        .map(|(protocol, address, number)| (protocol.to_owned(), address.to_owned(), number))
+        .collect()
 }
 
 /// Adds the pod's own values of `matchLabelKeys` to a selector.

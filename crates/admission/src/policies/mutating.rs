@@ -79,12 +79,14 @@ impl Mutating {
         selected: &Selected<'_, Changes>,
         failures: &mut Vec<Failure>,
     ) -> Result<()> {
+        if selected.params.is_empty() {
+            return Ok(());
+        }
+        let kind = &selected.shown.kind;
+        // The same for all, and a webhook may have to convert it.
+        let old = request.old_as(kind).await?;
         for params in &selected.params {
-            let kind = &selected.shown.kind;
-            let (seen, old) = (
-                request.object_as(kind, object).await?,
-                request.old_as(kind).await?,
-            );
+            let seen = request.object_as(kind, object).await?;
             let changed = self.apply_one(request, [&seen, &old], namespace, selected, params, failures)?;
             if let Some(changed) = changed {
                 request.take_back(kind, changed, object).await?;

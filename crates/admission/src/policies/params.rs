@@ -100,7 +100,7 @@ impl ParamRef {
                 let selector = selector.as_ref().map_err(Clone::clone)?;
                 let mut all = registry.cached(&resource);
                 all.retain(|object| {
-                    object.namespace() == namespace && selector.matches_with(|key| object.labels.get(key))
+                    object.namespace() == namespace && selector.matches_with(|key| object.label(key))
                 });
                 all
             }

@@ -41,7 +41,7 @@ pub fn start(server: &Arc<Inner>) -> Result<()> {
             match change {
                 Change::Upsert(crd) => {
                     let versions = crd.value().map(|crd| versions(&crd)).unwrap_or_default();
-                    of.by_crd.lock().insert(crd.key.to_string(), versions);
+                    of.by_crd.lock().insert(crd.key().to_owned(), versions);
                 }
                 Change::Remove(name, _) => drop(of.by_crd.lock().remove(name)),
                 Change::Synced => {}

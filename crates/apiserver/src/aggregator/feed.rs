@@ -37,7 +37,7 @@ pub async fn start(server: &Arc<Inner>) -> Result<()> {
             match change {
                 Change::Upsert(object) => match object.value() {
                     Ok(value) => upsert(&server, &weak, &value),
-                    Err(error) => tracing::error!(%error, key = %object.key, "APIService cannot be read"),
+                    Err(error) => tracing::error!(%error, key = %object.key(), "APIService cannot be read"),
                 },
                 Change::Remove(name, _) => remove(&server, name),
                 Change::Synced => {
@@ -169,12 +169,12 @@ fn watch_neighbours(server: &Arc<Inner>) {
         tokio::spawn(async move {
             let apply = |change: Change<'_>| {
                 let (key, object) = match change {
-                    Change::Upsert(object) => (object.key.as_ref(), Some(object)),
+                    Change::Upsert(object) => (object.key(), Some(object)),
                     Change::Remove(key, object) => (key, object),
                     Change::Synced => return,
                 };
                 let (namespace, name) = key.split_once('/').unwrap_or(("", key));
-                let owner = object.and_then(|o| o.labels.get("kubernetes.io/service-name"));
+                let owner = object.and_then(|o| o.label("kubernetes.io/service-name"));
                 let name = if group.is_empty() { Some(name) } else { owner };
                 if let (Some(server), Some(name)) = (weak.upgrade(), name) {
                     wake(&server, namespace, name);

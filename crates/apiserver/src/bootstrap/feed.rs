@@ -1,5 +1,6 @@
 //! Keeping the authorizers up to date from the registry's watches.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use corten_auth::node::NodeAuthorizer;
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::follow::{Change, follow};
+use crate::items;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -76,10 +78,27 @@ impl PolicyFeed {
     }
 
     fn upsert(&self, resource: &Resource, object: &Object) {
+        let outline = (&*resource.plural == "pods").then(|| outline(object.json()));
+        if outline.is_some_and(|outline| self.is_known(object, outline)) {
+            return;
+        }
         match object.value() {
+            Ok(pod) if let Some(Some(outline)) = outline => self.node.upsert_pod(&pod, outline),
             Ok(value) if resource.group == RBAC => self.rbac.upsert(&resource.plural, &value),
             Ok(value) => self.node.upsert(&resource.plural, &value),
             Err(error) => tracing::error!(%error, ?resource, "policy object cannot be read"),
+        }
+    }
+
+    /// Nothing of the pod can have changed that the node authorizer reads. There are many pods, and most of their changes are of
+    /// their status.
+    fn is_known(&self, pod: &Object, outline: Option<u64>) -> bool {
+        match outline {
+            Some(outline) => self.node.has_pod(pod.namespace(), pod.name(), outline),
+            None => {
+                self.node.remove("pods", pod.namespace(), pod.name());
+                true
+            }
         }
     }
 
@@ -91,4 +110,18 @@ impl PolicyFeed {
             self.node.remove(&resource.plural, ns, name);
         }
     }
+}
+
+/// A digest of what of a pod refers to other objects: its spec, and the claims that were made for it. None for a pod that has
+/// no node: it opens nothing to any.
+fn outline(pod: &[u8]) -> Option<u64> {
+    let spec = items::value(pod, "spec").filter(|spec| items::value(spec, "nodeName").is_some())?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(spec);
+    if let Some(status) = items::value(pod, "status") {
+        for claims in ["resourceClaimStatuses", "extendedResourceClaimStatus"] {
+            hasher.write(items::value(status, claims).unwrap_or_default());
+        }
+    }
+    Some(hasher.finish())
 }

@@ -29,7 +29,7 @@ pub async fn sync(registry: &Arc<Registry>, versions: &[(String, String)]) -> Re
     let (mut known, mut managed) = (BTreeSet::new(), BTreeSet::new());
     for item in page.items {
         known.insert(item.name().to_owned());
-        if item.labels.get(MANAGED) == Some("true") {
+        if item.label(MANAGED) == Some("true") {
             managed.insert(item.name().to_owned());
         }
     }

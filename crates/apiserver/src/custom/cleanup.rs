@@ -105,8 +105,8 @@ impl Ending {
         let (mut left, mut initial) = (HashSet::new(), true);
         while let Some(event) = events.next().await {
             match event {
-                WatchEvent::Added(object) => drop(left.insert(object.key.clone())),
-                WatchEvent::Deleted(object) => drop(left.remove(&object.key)),
+                WatchEvent::Added(object) => drop(left.insert(object.key().to_owned())),
+                WatchEvent::Deleted(object) => drop(left.remove(object.key())),
                 WatchEvent::Bookmark(_) => initial = false,
                 WatchEvent::Modified(_) => {}
                 WatchEvent::Error(status) => return Err(status),

@@ -213,7 +213,7 @@ async fn remove(call: &Call, ctx: &WriteContext, mut deletion: Deletion) -> Resu
             .update(ctx, &pods, ns, name, Subresource::STATUS, change, &update)
             .await?;
         if let Some(version) = &mut deletion.options.preconditions.resource_version {
-            *version = updated.object.revision.to_string();
+            *version = updated.object.revision().to_string();
         }
     }
     registry.delete(ctx, &pods, ns, name, &deletion.options).await?;

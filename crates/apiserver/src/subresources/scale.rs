@@ -136,7 +136,7 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
     change(&call, served, &options, |current| {
-        patch.apply(&call, &gvk(), None, current, &options)
+        patch.apply(&call, &gvk(), None, &current, &options)
     })
     .await
 }
@@ -186,7 +186,7 @@ async fn change(
         )
         .await;
     call.take_notes(&ctx);
-    let object: Arc<Object> = updated?.object;
+    let object: Object = updated?.object;
     respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
 }
 

@@ -30,12 +30,7 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
         let page = registry.open_list(stored, namespace, &options).await?;
         let head = head(&served, item, page.revision, &page.continue_token, page.remaining);
         let source = Source::Cursor(Box::new(page.items));
-        let body = list_body::body(served, head, source, item);
-        return Ok(respond::bytes(
-            StatusCode::OK,
-            accepted.format.content_type(),
-            body,
-        ));
+        return Ok(in_frames(&served, head, source, item));
     }
     let page = registry.list(stored, namespace, &options).await?;
     answer_list(&call, &served, page, accepted)
@@ -53,10 +48,9 @@ fn item(served: &Served, accepted: Accepted) -> Option<Item> {
     }
 }
 
-/// The cache's bytes are what is asked for.
-fn as_stored(served: &Served, accepted: Accepted) -> bool {
-    let indented = accepted.pretty && accepted.format == Format::Json;
-    accepted.shape == Shape::Plain && !served.converts() && !indented
+fn in_frames(served: &Arc<Served>, head: String, source: Source, item: Item) -> Answer {
+    let body = list_body::body(Arc::clone(served), head, source, item);
+    respond::bytes(StatusCode::OK, Format::Json.content_type(), body)
 }
 
 /// A list in the negotiated encoding and shape.
@@ -69,21 +63,15 @@ pub fn answer_list(
     page: ListPage,
     accepted: Accepted,
 ) -> Result<Answer, Status> {
+    if let Some(item @ Item::Object) = item(served, accepted) {
+        let head = head(served, item, page.revision, &page.continue_token, page.remaining);
+        return Ok(in_frames(served, head, Source::Objects(page.items.into()), item));
+    }
     let content_type = accepted.format.content_type();
-    let as_stored = as_stored(served, accepted);
-    match accepted.format {
-        Format::Json if as_stored => {
-            let item = Item::Object;
-            let head = head(served, item, page.revision, &page.continue_token, page.remaining);
-            let source = Source::Objects(page.items.into());
-            let body = list_body::body(Arc::clone(served), head, source, item);
-            return Ok(respond::bytes(StatusCode::OK, content_type, body));
-        }
-        Format::Protobuf if as_stored => {
-            let body = crate::protobuf::list_body(served, &page)?;
-            return Ok(respond::bytes(StatusCode::OK, content_type, body));
-        }
-        _ => {}
+    let is_plain = accepted.shape == Shape::Plain && !served.converts();
+    if accepted.format == Format::Protobuf && is_plain {
+        let body = crate::protobuf::list_body(served, &page)?;
+        return Ok(respond::bytes(StatusCode::OK, content_type, body));
     }
     let values = page
         .items

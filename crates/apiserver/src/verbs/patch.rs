@@ -104,8 +104,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     let updated = {
         let (ns, name) = (served.namespace_of(&call), call.info.name.as_str());
         let change = |live: &Value| {
-            let mut current = live.clone();
-            convert::to_served(&served, &mut current);
+            let current = convert::as_served(&served, live);
             let mut wanted = if kind == PatchType::Apply {
                 let applied = ownership.apply(&call, &served, &current, &patch.document, options.force)?;
                 // As upstream, only after conflicts.
@@ -119,7 +118,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
                     &call,
                     &served.schema.gvk(),
                     served.custom.as_ref(),
-                    current.clone(),
+                    &current,
                     &options,
                 )?;
                 ownership.record(subresource.0, &current, &mut wanted);
@@ -227,29 +226,35 @@ impl Patch {
         call: &Call,
         gvk: &GroupVersionKind,
         custom: Option<&CustomKind>,
-        mut current: Value,
+        current: &Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        let patched = match self.kind {
+        let patched = || self.merged(gvk, current);
+        codec::patched(call, gvk, custom, patched, options.validation)
+    }
+
+    fn merged(&self, gvk: &GroupVersionKind, current: &Value) -> Result<Value, Status> {
+        match self.kind {
             PatchType::Json => {
-                patches::json_patch(&mut current, &self.document)?;
-                current
+                let mut wanted = current.clone();
+                patches::json_patch(&mut wanted, &self.document)?;
+                Ok(wanted)
             }
             PatchType::Merge => {
-                patches::merge_patch(&mut current, &self.document);
-                current
+                let mut wanted = current.clone();
+                patches::merge_patch(&mut wanted, &self.document);
+                Ok(wanted)
             }
             PatchType::Strategic => {
                 let id = corten_schema::type_of(gvk)
                     .ok_or_else(|| Status::internal(format!("{} has no schema", gvk.kind)))?;
-                corten_schema::strategic::merge(id, &current, &self.document)?
+                corten_schema::strategic::merge(id, current, &self.document)
             }
             PatchType::Apply => {
                 let kinds = ["application/json-patch+json", "application/merge-patch+json"];
-                return Err(Status::unsupported_media_type(&kinds));
+                Err(Status::unsupported_media_type(&kinds))
             }
-        };
-        codec::patched(call, gvk, custom, patched, options.validation)
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::body::{Body, BoxError};
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::coalesce::Coalesced;
 use crate::limits;
 use crate::listing::Listing;
 use crate::metrics::WatchLabels;
@@ -59,12 +60,12 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     let stop = call.server.stop.clone();
     let versions = served.stored()?.clone();
     let mut frames = Frames::new(&call, served, accepted);
-    let events = events.take_until(stop.cancelled_owned());
     if websocket::wanted(&call.headers)
         && let Some(upgrade) = call.upgrade.take()
     {
         let answer = websocket::handshake(&call.headers, accepted.format.stream_content_type());
         let answer = answer.ok_or_else(|| Status::bad_request("websocket key is missing"))?;
+        let events = events.take_until(stop.cancelled_owned());
         if versions.versions.is_some() {
             let converted = events.then(move |event| in_version(versions.clone(), vec![event]));
             let events = converted.flat_map(stream::iter);
@@ -74,7 +75,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         }
         return Ok(answer);
     }
-    let chunks = events.ready_chunks(limits::WATCH_COALESCE_FRAMES);
+    let chunks = Coalesced::new(Box::pin(events)).take_until(stop.cancelled_owned());
     if versions.versions.is_some() {
         // Objects stored in another version are converted, perhaps by a webhook, in their order.
         let converted = chunks.then(move |events| in_version(versions.clone(), events));
@@ -161,7 +162,13 @@ impl Frames {
 
     /// The frames of several events; short ones share a buffer.
     fn join(&mut self, events: &[WatchEvent]) -> Vec<Result<Bytes, BoxError>> {
-        let (mut out, mut small) = (Vec::with_capacity(1), BytesMut::new());
+        let short = |event: &WatchEvent| {
+            event
+                .object()
+                .map_or(0, |object| object.json().len().min(SHARE_BYTES))
+        };
+        let room = events.iter().map(|event| short(event) + AROUND).sum();
+        let (mut out, mut small) = (Vec::with_capacity(1), BytesMut::with_capacity(room));
         for event in events {
             if let Err(status) = self.frame(event, &mut small, &mut out) {
                 tracing::error!(error = %status, "event cannot be encoded");
@@ -201,21 +208,29 @@ impl Frames {
                 return Ok(());
             }
         };
+        if self.accepted.format == Format::Json && self.as_stored() && object.json().len() < SHARE_BYTES {
+            put_json(small, kind, object.json());
+            return Ok(());
+        }
         let bytes = self.object(object)?;
         self.put(kind, bytes, small, out);
         Ok(())
     }
 
+    /// The cache's own bytes are what is asked for.
+    fn as_stored(&self) -> bool {
+        self.accepted.shape == Shape::Plain && !self.served.converts()
+    }
+
     /// The event's object in the encoding and shape asked for.
     fn object(&mut self, object: &Object) -> Result<Bytes, Status> {
-        let as_stored = self.accepted.shape == Shape::Plain && !self.served.converts();
         match self.accepted.format {
-            Format::Json if as_stored => return Ok(object.bytes.clone()),
-            Format::Protobuf if as_stored => return protobuf::of_object(object),
+            Format::Json if self.as_stored() => return Ok(object.bytes()),
+            Format::Protobuf if self.as_stored() => return protobuf::of_object(object),
             Format::Json if self.accepted.shape == Shape::Partial && !self.served.converts() => {
                 if let Some(metadata) = object.metadata() {
                     let head = shape::partial_head(self.accepted.meta_version).as_bytes();
-                    return Ok([head, &metadata, b"}"].concat().into());
+                    return Ok([head, metadata, b"}"].concat().into());
                 }
             }
             _ => {}
@@ -257,17 +272,34 @@ impl Frames {
             protobuf::put_watch_event(small, kind, &object);
             return;
         }
-        small.put_slice(b"{\"type\":\"");
-        small.put_slice(kind.as_bytes());
-        small.put_slice(b"\",\"object\":");
         if object.len() < SHARE_BYTES {
-            small.put_slice(&object);
-        } else {
-            out.push(Ok(small.split().freeze()));
-            out.push(Ok(object));
+            put_json(small, kind, &object);
+            return;
         }
-        small.put_slice(b"}\n");
+        put_head(small, kind);
+        out.push(Ok(small.split().freeze()));
+        out.push(Ok(object));
+        small.put_slice(FOOT);
     }
+}
+
+/// What an event of a JSON watch begins with.
+fn put_head(out: &mut BytesMut, kind: &str) {
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(kind.as_bytes());
+    out.put_slice(b"\",\"object\":");
+}
+
+/// What it ends with.
+const FOOT: &[u8] = b"}\n";
+/// Room for what stands around an object.
+const AROUND: usize = 40;
+
+fn put_json(out: &mut BytesMut, kind: &str, object: &[u8]) {
+    out.reserve(object.len() + AROUND);
+    put_head(out, kind);
+    out.put_slice(object);
+    out.put_slice(FOOT);
 }
 
 /// Length without the newline at the end.

@@ -41,7 +41,7 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
             .await
     };
     call.take_notes(&ctx);
-    answer_object(&call, &served, StatusCode::CREATED, created?.as_ref(), accepted)
+    answer_object(&call, &served, StatusCode::CREATED, &created?, accepted)
 }
 
 /// `PUT` of one object or one of its subresources that has the object's own kind.
@@ -73,13 +73,8 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
                 may_create(&call, &wanted)?;
             }
             grants::check(&call, &served, live, &wanted)?;
-            if served.converts() {
-                let mut live = live.clone();
-                convert::to_served(&served, &mut live);
-                ownership.record(subresource.0, &live, &mut wanted);
-            } else {
-                ownership.record(subresource.0, live, &mut wanted);
-            }
+            let current = convert::as_served(&served, live);
+            ownership.record(subresource.0, &current, &mut wanted);
             convert::to_stored(&served, &mut wanted);
             Ok(wanted)
         };

@@ -33,6 +33,16 @@ impl NodeAuthorizer {
         self.graph.write().upsert(resource, object);
     }
 
+    /// See [`Graph::has_pod`].
+    pub fn has_pod(&self, namespace: &str, name: &str, outline: u64) -> bool {
+        self.graph.read().has_pod(namespace, name, outline)
+    }
+
+    /// See [`Graph::upsert_pod`].
+    pub fn upsert_pod(&self, pod: &Value, outline: u64) {
+        self.graph.write().upsert_pod(pod, outline);
+    }
+
     /// See [`Graph::remove`].
     pub fn remove(&self, resource: &str, namespace: &str, name: &str) {
         self.graph.write().remove(resource, namespace, name);

@@ -44,6 +44,8 @@ pub struct Graph {
 struct PodEntry {
     node: String,
     objects: Vec<Object>,
+    /// See [`Graph::has_pod`].
+    outline: u64,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,24 @@ impl Graph {
                     );
                 }
             }
+        }
+    }
+
+    /// Whether the pod was taken in with this outline: a digest of what of it can refer to other objects.
+    pub fn has_pod(&self, namespace: &str, name: &str, outline: u64) -> bool {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.pods.get(&key).is_some_and(|pod| pod.outline == outline)
+    }
+
+    /// Takes in a pod with its outline.
+    pub fn upsert_pod(&mut self, pod: &Value, outline: u64) {
+        self.upsert("pods", pod);
+        let of = |pointer| text(pod, pointer).to_owned();
+        if let Some(entry) = self
+            .pods
+            .get_mut(&(of("/metadata/namespace"), of("/metadata/name")))
+        {
+            entry.outline = outline;
         }
     }
 
@@ -141,12 +161,13 @@ impl Graph {
             PodEntry {
                 node: node.to_owned(),
                 objects,
+                outline: 0,
             },
         );
     }
 
     fn remove_pod(&mut self, key: &Key) {
-        let Some(PodEntry { node, objects }) = self.pods.remove(key) else {
+        let Some(PodEntry { node, objects, .. }) = self.pods.remove(key) else {
             return;
         };
         for object in objects {

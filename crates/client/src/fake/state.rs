@@ -1,6 +1,6 @@
 //! What the fake server holds and how it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -54,6 +54,8 @@ pub(super) struct State {
     pub compacted: u64,
     /// plural → (namespace, name) → object.
     pub objects: BTreeMap<String, BTreeMap<(String, String), Value>>,
+    /// Names of namespaces that were there once.
+    pub gone: BTreeSet<String>,
     pub log: Vec<Change>,
     pub watchers: Vec<Watcher>,
     pub writes: Vec<Write>,
@@ -259,6 +261,9 @@ impl State {
 
     pub fn remove(&mut self, plural: &str, key: &(String, String)) -> Option<Value> {
         let mut object = self.objects.get_mut(plural)?.remove(key)?;
+        if plural == "namespaces" {
+            self.gone.insert(key.1.clone());
+        }
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         self.publish(plural, "DELETED", object.clone());

@@ -15,6 +15,8 @@ use super::expect::Expectations;
 
 /// Writes of one plan under way at a time.
 pub const MAX_TOGETHER: usize = 500;
+/// Creations that a plan begins with when the plan before made at least as many without a failure.
+const STEADY: usize = 64;
 
 /// Requests and events of one controller. Cheap to clone.
 #[derive(Clone)]
@@ -56,15 +58,28 @@ impl Executor {
                     }
                 }
                 Action::Together(writes) => self.together(&writes, expectations).await?,
-                Action::SlowStart(writes) => {
-                    let (mut rest, mut size) = (&writes[..], 1);
-                    while !rest.is_empty() {
-                        let (batch, later) = rest.split_at(size.min(rest.len()));
-                        self.together(batch, expectations).await?;
-                        (rest, size) = (later, (size * 2).min(MAX_TOGETHER));
-                    }
-                }
+                Action::SlowStart(writes) => self.slow_start(&writes, expectations).await?,
             }
+        }
+        Ok(())
+    }
+
+    /// One, two, four and so on: the first failure keeps the rest from being sent. A key whose last creations were many and all
+    /// went well begins where it was.
+    async fn slow_start(
+        &self,
+        writes: &[Write],
+        expectations: Option<(&Expectations, &Key)>,
+    ) -> Result<(), Error> {
+        let steady = expectations.is_some_and(|(all, key)| all.take_steady(key));
+        let (mut rest, mut size) = (writes, if steady { STEADY } else { 1 });
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(size.min(rest.len()));
+            self.together(batch, expectations).await?;
+            (rest, size) = (later, (size * 2).min(MAX_TOGETHER));
+        }
+        if let Some((all, key)) = expectations.filter(|_| writes.len() >= STEADY) {
+            all.set_steady(key);
         }
         Ok(())
     }

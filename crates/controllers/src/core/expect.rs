@@ -56,7 +56,11 @@ struct Pending {
 
 /// What is outstanding, by key. Bounded by the keys in work.
 #[derive(Default)]
-pub struct Expectations(Mutex<HashMap<Key, Pending>>);
+pub struct Expectations {
+    pending: Mutex<HashMap<Key, Pending>>,
+    /// Keys whose last creations were many and all went well. Each is of an object that is scaled right now.
+    steady: Mutex<HashSet<Key>>,
+}
 
 #[derive(Deserialize)]
 struct Listed {
@@ -72,7 +76,7 @@ struct Item {
 impl Expectations {
     /// Remembers a write of `key` as the server answered it; `deleted` is the uid if it was a deletion.
     pub fn wrote(&self, key: &Key, deleted: Option<&str>, plural: &str, meta: &ObjectMeta) {
-        let mut pending = self.0.lock();
+        let mut pending = self.pending.lock();
         let pending = pending.entry(key.clone()).or_default();
         match deleted {
             Some(uid) => drop(pending.deleted.insert(uid.to_owned())),
@@ -101,7 +105,12 @@ impl Expectations {
             list: format!("{}?labelSelector={}", write.path, encode(&labels.join(","))),
             owner: owner.to_owned(),
         };
-        self.0.lock().entry(key.clone()).or_default().lost.insert(lost);
+        self.pending
+            .lock()
+            .entry(key.clone())
+            .or_default()
+            .lost
+            .insert(lost);
     }
 
     /// Whether the caches show everything `key` wrote to them. To be asked before the caches are read: what is read
@@ -110,7 +119,7 @@ impl Expectations {
     /// # Errors
     /// When the server cannot be asked what became of a lost creation.
     pub async fn shown(&self, caller: &Caller, key: &Key, caches: &[&dyn Shown]) -> Result<bool, Error> {
-        let lost: Vec<Lost> = match self.0.lock().get(key) {
+        let lost: Vec<Lost> = match self.pending.lock().get(key) {
             Some(pending) => pending.lost.iter().cloned().collect(),
             None => return Ok(true),
         };
@@ -121,12 +130,12 @@ impl Expectations {
                 .filter(|m| m.controlled_by(&lost.owner))
                 .map(MetaExt::revision)
                 .max();
-            if let Some(pending) = self.0.lock().get_mut(key) {
+            if let Some(pending) = self.pending.lock().get_mut(key) {
                 pending.reach(&lost.plural, newest.unwrap_or(0));
                 pending.lost.remove(&lost);
             }
         }
-        let mut all = self.0.lock();
+        let mut all = self.pending.lock();
         let Some(pending) = all.get_mut(key) else {
             return Ok(true);
         };
@@ -147,7 +156,7 @@ impl Expectations {
 
     /// Whether everything `key` deleted is gone or going, as far as the objects it owns in the cache tell.
     pub fn gone<K: Object>(&self, key: &Key, own: &[Arc<K>]) -> bool {
-        let mut all = self.0.lock();
+        let mut all = self.pending.lock();
         let Some(pending) = all.get_mut(key) else {
             return true;
         };
@@ -164,9 +173,20 @@ impl Expectations {
         pending.deleted.is_empty()
     }
 
+    /// The last creations of `key` were many and all went well.
+    pub fn set_steady(&self, key: &Key) {
+        self.steady.lock().insert(key.clone());
+    }
+
+    /// Whether [`Expectations::set_steady`] was said of the key since this was last asked.
+    pub fn take_steady(&self, key: &Key) -> bool {
+        self.steady.lock().remove(key)
+    }
+
     /// Forgets a key whose object is gone.
     pub fn forget(&self, key: &Key) {
-        self.0.lock().remove(key);
+        self.pending.lock().remove(key);
+        self.steady.lock().remove(key);
     }
 }
 

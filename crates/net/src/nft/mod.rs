@@ -2,6 +2,7 @@
 //! begin and end; the kernel takes all of it or nothing.
 
 mod expr;
+pub mod parts;
 mod set;
 
 pub use expr::{Expr, Reg, Verdict, encode_rule};

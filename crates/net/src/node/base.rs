@@ -11,6 +11,7 @@ use super::uplink::Claims;
 use crate::error::Result;
 use crate::ids::ClusterId;
 use crate::netlink::Messages;
+use crate::nft::parts::in_range;
 use crate::nft::{Expr, Hook, Nft, PRIORITY_SRCNAT, Reg, Transaction};
 use crate::rt::{self, Address, Kind, Link, LinkConf, PROTOCOL, Route, Rt};
 
@@ -80,26 +81,6 @@ fn masquerade(transaction: &mut Transaction, config: &Config) {
     ));
     rule.push(Expr::Masquerade);
     transaction.rule("postrouting", &rule);
-}
-
-/// Whether an address, loaded to register 0, is in a range (or is not).
-pub fn in_range(load: Expr, range: Ipv4Net, wanted: bool) -> [Expr; 3] {
-    let reg = Reg(0);
-    let value = range.network().octets().to_vec();
-    let compare = if wanted {
-        Expr::Equal { reg, value }
-    } else {
-        Expr::NotEqual { reg, value }
-    };
-    [
-        load,
-        Expr::Bits {
-            reg,
-            mask: range.netmask().octets(),
-            xor: [0; 4],
-        },
-        compare,
-    ]
 }
 
 pub fn local_address(cluster: ClusterId, ip: Ipv4Addr) -> Address {

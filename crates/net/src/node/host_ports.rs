@@ -13,10 +13,13 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::base::in_range;
 use super::ipam::Ipam;
 use crate::error::{Context, Result};
 use crate::ids::ClusterId;
+use crate::nft::parts::{
+    CT_STATE_INVALID, CT_STATE_NEW, CT_STATUS_DST_NAT, hairpin, has_bits, in_range, to_this_machine,
+    translate_by,
+};
 use crate::nft::{
     Data, Element, Expr, Hook, Nft, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT, Reg, SetSpec,
     Transaction, Verdict, ty,
@@ -27,9 +30,6 @@ const DIR: &str = ".ports";
 const MAP: &str = "ports";
 const PODS: &str = "pods";
 const LOOPBACK: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
-const RTN_LOCAL: u32 = 2;
-const CT_STATE_INVALID_OR_NEW: u32 = 1 | 8;
-const CT_STATUS_DST_NAT: u32 = 1 << 5;
 
 /// A port of the node that leads to a port of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,21 +163,11 @@ fn install(t: &mut Transaction, cluster: ClusterId) {
         t.rule(chain, &translate(true));
     }
     t.base_chain("postrouting", "nat", Hook::Postrouting, PRIORITY_SRCNAT);
-    let mut from_loopback = has_bits(Expr::CtStatus(Reg(0)), CT_STATUS_DST_NAT);
+    let mut from_loopback = has_bits(Expr::CtStatus(Reg(0)), CT_STATUS_DST_NAT).to_vec();
     from_loopback.extend(in_range(Expr::SourceAddress(Reg(0)), LOOPBACK, true));
     from_loopback.push(Expr::Masquerade);
     t.rule("postrouting", &from_loopback);
-    let mut from_itself = has_bits(Expr::CtStatus(Reg(0)), CT_STATUS_DST_NAT);
-    from_itself.extend([
-        Expr::SourceAddress(Reg(0)),
-        Expr::DestinationAddress(Reg(1)),
-        Expr::InSet {
-            set: PODS,
-            key: Reg(0),
-        },
-        Expr::Masquerade,
-    ]);
-    t.rule("postrouting", &from_itself);
+    t.rule("postrouting", &hairpin(PODS));
     t.base_chain("input", "filter", Hook::Input, PRIORITY_FILTER);
     let mut intruding = vec![
         Expr::InputInterface(Reg(0)),
@@ -187,36 +177,15 @@ fn install(t: &mut Transaction, cluster: ClusterId) {
         },
     ];
     intruding.extend(in_range(Expr::DestinationAddress(Reg(0)), LOOPBACK, true));
-    intruding.extend(has_bits(Expr::CtState(Reg(0)), CT_STATE_INVALID_OR_NEW));
+    intruding.extend(has_bits(Expr::CtState(Reg(0)), CT_STATE_INVALID | CT_STATE_NEW));
     intruding.push(Expr::Then(Verdict::Drop));
     t.rule("input", &intruding);
 }
 
 /// To the pod that has the port of this local address, or of all.
 fn translate(any_address: bool) -> Vec<Expr> {
-    let mut rule = vec![
-        Expr::DestinationType(Reg(0)),
-        Expr::Equal {
-            reg: Reg(0),
-            value: RTN_LOCAL.to_ne_bytes().to_vec(),
-        },
-    ];
+    let mut rule = to_this_machine(Reg(0), true).to_vec();
     rule.extend(load_key(any_address, 0));
-    rule.push(Expr::Map {
-        map: MAP,
-        key: Reg(0),
-        to: Reg(4),
-    });
-    rule.push(Expr::Dnat {
-        address: Reg(4),
-        port: Reg(5),
-    });
+    rule.extend(translate_by(MAP));
     rule
-}
-
-fn has_bits(load: Expr, bits: u32) -> Vec<Expr> {
-    let reg = Reg(0);
-    let (mask, xor) = (bits.to_ne_bytes(), [0; 4]);
-    let value = vec![0; 4];
-    vec![load, Expr::Bits { reg, mask, xor }, Expr::NotEqual { reg, value }]
 }

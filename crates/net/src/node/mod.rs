@@ -18,7 +18,6 @@ use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use tokio::io::unix::AsyncFd;
 
-pub(crate) use base::in_range;
 pub use host_ports::HostPort;
 pub use ipam::gateway;
 pub use pod::GATEWAY;

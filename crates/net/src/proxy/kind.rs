@@ -1,6 +1,7 @@
 //! Kinds of load balancing. A map gives each front end the number of its kind, and each kind in use has one chain:
 //! their count depends on how many different endpoint counts there are, not on how many services.
 
+use crate::nft::parts::translate_by;
 use crate::nft::{Expr, Reg};
 
 /// Endpoints of one service port that are used; more are ignored. Twelve bits of a kind's number.
@@ -180,15 +181,7 @@ fn balance_rule(list: List, node_port: bool, count: u32) -> Vec<Expr> {
         modulus: count,
         to: Reg(3),
     });
-    rule.push(Expr::Map {
-        map: list.endpoints(),
-        key: Reg(0),
-        to: Reg(4),
-    });
-    rule.push(Expr::Dnat {
-        address: Reg(4),
-        port: Reg(5),
-    });
+    rule.extend(translate_by(list.endpoints()));
     rule
 }
 

@@ -17,11 +17,11 @@ use ipnet::Ipv4Net;
 use super::Config;
 use super::front::Key;
 use super::kind::{List, MASQUERADE_MARK, MAX_AFFINITY_CLIENTS, load_key};
+use crate::nft::parts::{CT_STATE_NEW, CT_STATUS_DST_NAT, hairpin, has_bits, in_range, to_this_machine};
 use crate::nft::{
     Data, Element, Expr, Hook, PRIORITY_BEFORE_DSTNAT, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT,
     Reg, SetSpec, Transaction, Verdict, ty,
 };
-use crate::node::in_range;
 
 /// Key to kind number, for connections from this node and its pods.
 pub const INSIDE: &str = "inside-svc";
@@ -46,9 +46,6 @@ const STICKY_BACKEND_LEN: u32 = BACKEND_LEN + 4;
 /// A word, and the kind's number after it.
 const KIND: u32 = ty::concat([ty::MARK, ty::MARK]);
 const KIND_LEN: u32 = 8;
-const RTN_LOCAL: u32 = 2;
-const CT_STATE_NEW: u32 = 8;
-const CT_STATUS_DST_NAT: u32 = 1 << 5;
 
 /// Makes the table afresh, without services.
 pub fn install(t: &mut Transaction, config: &Config) {
@@ -181,49 +178,18 @@ fn node_port_key() -> Vec<Expr> {
             reg: Reg(0),
             value: vec![127, 0, 0, 0],
         },
-        Expr::DestinationType(Reg(1)),
-        Expr::Equal {
-            reg: Reg(1),
-            value: RTN_LOCAL.to_ne_bytes().to_vec(),
-        },
     ];
+    rule.extend(to_this_machine(Reg(1), true));
     rule.extend(load_key(true, 0));
     rule
-}
-
-fn has_bits(load: Expr, bits: u32) -> [Expr; 3] {
-    let reg = Reg(0);
-    [
-        load,
-        Expr::Bits {
-            reg,
-            mask: bits.to_ne_bytes(),
-            xor: [0; 4],
-        },
-        Expr::NotEqual {
-            reg,
-            value: vec![0; 4],
-        },
-    ]
 }
 
 fn masquerading(t: &mut Transaction, config: &Config) {
     let mut marked = has_bits(Expr::Mark(Reg(0)), MASQUERADE_MARK).to_vec();
     marked.push(Expr::Masquerade);
     t.rule("postrouting", &marked);
-    let translated = || has_bits(Expr::CtStatus(Reg(0)), CT_STATUS_DST_NAT).to_vec();
-    let mut hairpin = translated();
-    hairpin.extend([
-        Expr::SourceAddress(Reg(0)),
-        Expr::DestinationAddress(Reg(1)),
-        Expr::InSet {
-            set: HAIRPIN,
-            key: Reg(0),
-        },
-        Expr::Masquerade,
-    ]);
-    t.rule("postrouting", &hairpin);
-    let mut stranger = translated();
+    t.rule("postrouting", &hairpin(HAIRPIN));
+    let mut stranger = has_bits(Expr::CtStatus(Reg(0)), CT_STATUS_DST_NAT).to_vec();
     stranger.extend(in_range(
         Expr::CtOriginalDestination(Reg(0)),
         config.service_cidr,
@@ -253,14 +219,8 @@ fn refusal(t: &mut Transaction, config: &Config) {
     t.rule("refused", &refuse(load_key(false, 0)));
     t.rule("refused", &refuse(node_port_key()));
     let mut unserved = in_range(Expr::DestinationAddress(Reg(0)), config.service_cidr, true).to_vec();
-    unserved.extend([
-        Expr::DestinationType(Reg(0)),
-        Expr::NotEqual {
-            reg: Reg(0),
-            value: RTN_LOCAL.to_ne_bytes().to_vec(),
-        },
-        Expr::Then(Verdict::Goto("reject".into())),
-    ]);
+    unserved.extend(to_this_machine(Reg(0), false));
+    unserved.push(Expr::Then(Verdict::Goto("reject".into())));
     t.rule("refused", &unserved);
     let tcp = Expr::Equal {
         reg: Reg(0),

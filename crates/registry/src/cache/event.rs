@@ -1,6 +1,6 @@
 //! One change of one object, and what it is to a watcher with a selector.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::filter::Filter;
 use crate::object::Object;
@@ -11,15 +11,15 @@ use crate::watch::WatchEvent;
 pub(crate) struct CacheEvent {
     pub revision: u64,
     /// None: the object was deleted.
-    object: Option<Arc<Object>>,
-    previous: Option<Arc<Object>>,
+    object: Option<Object>,
+    previous: Option<Object>,
     /// The previous object with this change's revision, made when the first watcher needs it.
-    gone: OnceLock<Arc<Object>>,
+    gone: OnceLock<Object>,
 }
 
 impl CacheEvent {
     /// None if nothing was there and nothing came.
-    pub fn new(revision: u64, object: Option<Arc<Object>>, previous: Option<Arc<Object>>) -> Option<Self> {
+    pub fn new(revision: u64, object: Option<Object>, previous: Option<Object>) -> Option<Self> {
         (object.is_some() || previous.is_some()).then(|| Self {
             revision,
             object,
@@ -29,7 +29,7 @@ impl CacheEvent {
     }
 
     /// The object, or the last state of a deleted one.
-    pub fn newest(&self) -> &Arc<Object> {
+    pub fn newest(&self) -> &Object {
         match (&self.object, &self.previous) {
             (Some(object), _) => object,
             (None, Some(previous)) => previous,
@@ -40,27 +40,19 @@ impl CacheEvent {
     /// A field's value after and before.
     pub fn field(&self, at: usize) -> (Option<&str>, Option<&str>) {
         (
-            self.object
-                .as_ref()
-                .and_then(|object| object.fields.get(at))
-                .map(String::as_str),
-            self.previous
-                .as_ref()
-                .and_then(|object| object.fields.get(at))
-                .map(String::as_str),
+            self.object.as_ref().and_then(|object| object.field(at)),
+            self.previous.as_ref().and_then(|object| object.field(at)),
         )
     }
 
     /// The bytes this event keeps alive.
     pub fn bytes(&self) -> usize {
-        self.newest().bytes.len()
+        self.newest().json().len()
     }
 
-    fn gone(&self, previous: &Arc<Object>) -> Arc<Object> {
-        Arc::clone(
-            self.gone
-                .get_or_init(|| Arc::new(previous.at_revision(self.revision))),
-        )
+    fn gone(&self, previous: &Object) -> Object {
+        let gone = self.gone.get_or_init(|| previous.at_revision(self.revision));
+        gone.clone()
     }
 
     /// What a watcher with this filter is told: objects that begin to match are added, those that cease to are deleted.
@@ -68,8 +60,8 @@ impl CacheEvent {
         let now = self.object.as_ref().filter(|object| filter.matches(object));
         let before = self.previous.as_ref().filter(|object| filter.matches(object));
         match (now, before) {
-            (Some(object), None) => Some(WatchEvent::Added(Arc::clone(object))),
-            (Some(object), Some(_)) => Some(WatchEvent::Modified(Arc::clone(object))),
+            (Some(object), None) => Some(WatchEvent::Added(object.clone())),
+            (Some(object), Some(_)) => Some(WatchEvent::Modified(object.clone())),
             (None, Some(previous)) => Some(WatchEvent::Deleted(self.gone(previous))),
             (None, None) => None,
         }

@@ -37,7 +37,7 @@ pub(crate) struct Change {
     pub key: Arc<str>,
     pub revision: u64,
     /// None for a delete.
-    pub object: Option<Arc<Object>>,
+    pub object: Option<Object>,
 }
 
 struct State {
@@ -99,7 +99,7 @@ impl Cache {
     }
 
     /// One object of the newest snapshot.
-    pub fn get(&self, key: &str) -> Option<Arc<Object>> {
+    pub fn get(&self, key: &str) -> Option<Object> {
         self.snapshot.load().get(key).cloned()
     }
 
@@ -113,8 +113,8 @@ impl Cache {
             .filter(|change| change.revision > state.loaded)
         {
             let previous = match &change.object {
-                Some(object) => next.objects.insert(change.key, Arc::clone(object)),
-                None => next.objects.remove(&change.key),
+                Some(object) => next.objects.insert(object.clone()),
+                None => next.objects.remove(change.key.as_bytes()),
             };
             next.changed = change.revision;
             events.extend(CacheEvent::new(change.revision, change.object, previous).map(Arc::new));
@@ -255,10 +255,11 @@ mod tests {
     use crate::strategy::for_resource;
 
     fn change(cache: &Cache, revision: u64) {
+        let encoded = crate::encode::encode(&serde_json::json!({"metadata": {"name": "a"}})).unwrap();
         let change = Change {
             key: Arc::from("a"),
             revision,
-            object: Some(Arc::new(Object::bookmark("{}".into(), revision))),
+            object: Some(Object::new("a", &encoded, revision, None)),
         };
         cache.apply(vec![change], &Metrics::default());
     }

@@ -3,14 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::OrdSet;
 
 use crate::cursor::Cursor;
 use crate::filter::Filter;
 use crate::object::Object;
 
 /// Objects by `namespace/name`, in the order of their store keys.
-pub(crate) type Objects = OrdMap<Arc<str>, Arc<Object>>;
+pub(crate) type Objects = OrdSet<Object>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Snapshot {
@@ -20,15 +20,15 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    pub fn get(&self, key: &str) -> Option<&Arc<Object>> {
-        self.objects.get(key)
+    pub fn get(&self, key: &str) -> Option<&Object> {
+        self.objects.get(key.as_bytes())
     }
 
     /// Everything the filter lets through.
-    pub fn select(self: &Arc<Self>, filter: &Filter) -> Vec<Arc<Object>> {
+    pub fn select(self: &Arc<Self>, filter: &Filter) -> Vec<Object> {
         let mut items = Vec::new();
         Cursor::new(Arc::clone(self), filter.clone(), "", None).read(|object| {
-            items.push(Arc::clone(object));
+            items.push(object.clone());
             true
         });
         items
@@ -41,16 +41,17 @@ impl Snapshot {
             return None;
         }
         let prefix = filter.key_prefix();
-        let from = Bound::Included(if start > prefix.as_str() { start } else { &prefix });
+        let from = if start > prefix.as_str() { start } else { &prefix };
+        let from = Bound::Included(from.as_bytes());
         let everything = filter.is_everything();
         let mut rest = self
             .objects
-            .range::<_, str>((from, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(&prefix))
-            .filter(|(_, object)| everything || filter.matches(object));
-        let (last, _) = rest.nth(limit - 1)?;
+            .range::<_, [u8]>((from, Bound::Unbounded))
+            .take_while(|object| object.key().starts_with(&prefix))
+            .filter(|object| everything || filter.matches(object));
+        let last = rest.nth(limit - 1)?;
         rest.next()?;
         let remaining = if everything { 1 + rest.count() as u64 } else { 1 };
-        Some((Arc::clone(last), remaining))
+        Some((Arc::from(last.key()), remaining))
     }
 }

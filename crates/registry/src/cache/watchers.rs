@@ -76,7 +76,7 @@ impl Watchers {
         }
         for event in events {
             let one = std::slice::from_ref(event);
-            deliver_in(&mut self.by_key, &event.newest().key, one, metrics);
+            deliver_in(&mut self.by_key, event.newest().key(), one, metrics);
             let Some(indexed) = indexed.filter(|_| !self.by_field.is_empty()) else {
                 continue;
             };

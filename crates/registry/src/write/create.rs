@@ -1,7 +1,5 @@
 //! Create (`registry.Store.Create`, `rest.BeforeCreate`).
 
-use std::sync::Arc;
-
 use corten_meta::field::ErrorList;
 use corten_meta::{Result, Status, object};
 use serde_json::{Value, json};
@@ -34,7 +32,7 @@ impl Registry {
         namespace: &str,
         mut object: Value,
         _options: &CreateOptions,
-    ) -> Result<Arc<Object>> {
+    ) -> Result<Object> {
         self.metrics.creates.add(1);
         let write = Write {
             registry: self,
@@ -82,7 +80,7 @@ impl Write<'_> {
     }
 
     /// One attempt, after mutating admission.
-    pub(super) async fn create_once(&self, mut object: Value) -> Result<Arc<Object>> {
+    pub(super) async fn create_once(&self, mut object: Value) -> Result<Object> {
         // Upstream's store says this; a dry run does not get that far.
         if !object::resource_version(&object).is_empty() && !self.ctx.dry_run {
             return Err(Status::new(
@@ -106,7 +104,7 @@ impl Write<'_> {
         Ok(created)
     }
 
-    async fn create_prepared(&self, object: &mut Value) -> Result<Arc<Object>> {
+    async fn create_prepared(&self, object: &mut Value) -> Result<Object> {
         let context = self.strategy_context();
         let strategy = &self.resource.strategy;
         self.check_namespace(object)?;
@@ -146,7 +144,7 @@ impl Write<'_> {
         object::set_uid(object, &object::new_uid());
     }
 
-    async fn insert(&self, object: &Value) -> Result<Arc<Object>> {
+    async fn insert(&self, object: &Value) -> Result<Object> {
         let prepared = self.prepared(object).await?;
         if self.ctx.dry_run {
             let (existing, _) = self.existing(&prepared.key, true).await?;

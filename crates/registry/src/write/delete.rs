@@ -1,7 +1,5 @@
 //! Delete and deletecollection (`registry.Store.Delete`).
 
-use std::sync::Arc;
-
 use corten_meta::{Result, Status, object};
 use serde_json::Value;
 
@@ -117,7 +115,7 @@ impl Registry {
         ctx: &WriteContext,
         resource: &Resource,
         options: &DeleteOptions,
-        items: &[Arc<Object>],
+        items: &[Object],
     ) -> Result<()> {
         for batch in items.chunks(COLLECTION_TOGETHER) {
             let deletions: Vec<_> = batch
@@ -139,12 +137,7 @@ impl Registry {
 }
 
 impl Write<'_> {
-    async fn delete_once(
-        &self,
-        name: &str,
-        existing: &Arc<Object>,
-        options: &DeleteOptions,
-    ) -> Result<Attempt> {
+    async fn delete_once(&self, name: &str, existing: &Object, options: &DeleteOptions) -> Result<Attempt> {
         let old = self.resource.value_of(existing).await?;
         let mut nothing = Value::Null;
         let act = Act::delete(name, &old, options);
@@ -176,16 +169,16 @@ impl Write<'_> {
     }
 
     /// The object stays, with its deletion begun.
-    async fn store_deleting(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
+    async fn store_deleting(&self, existing: &Object, object: &Value) -> Result<Attempt> {
         let prepared = self.prepared(object).await?;
         if existing.is_stored_as(&prepared.encoded.bytes) {
             return Ok(waiting(existing));
         }
         if self.ctx.dry_run {
-            let object = prepared.object(existing.revision);
+            let object = prepared.object(existing.revision());
             return Ok(Attempt::Unwritten(Deleted { object, gone: false }));
         }
-        let response = self.put(&prepared, existing.revision).await?;
+        let response = self.put(&prepared, existing.revision()).await?;
         if !response.succeeded {
             return Ok(Attempt::Raced);
         }
@@ -197,11 +190,11 @@ impl Write<'_> {
 
     /// As upstream, watchers see the deletion timestamp before the object goes. Who sees it may remove the object
     /// first (the kubelet does): that is what was asked for, not a missing object.
-    async fn mark_and_remove(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
+    async fn mark_and_remove(&self, existing: &Object, object: &Value) -> Result<Attempt> {
         match self.store_deleting(existing, object).await? {
             Attempt::Done(marked) | Attempt::Unwritten(marked) => {
                 let attempt = self.remove_now(&marked.object, object).await?;
-                if matches!(attempt, Attempt::Raced) && self.existing(&existing.key, true).await?.0.is_none()
+                if matches!(attempt, Attempt::Raced) && self.existing(existing.key(), true).await?.0.is_none()
                 {
                     return Ok(Attempt::Done(Deleted { gone: true, ..marked }));
                 }
@@ -211,14 +204,14 @@ impl Write<'_> {
         }
     }
 
-    async fn remove_now(&self, existing: &Arc<Object>, object: &Value) -> Result<Attempt> {
+    async fn remove_now(&self, existing: &Object, object: &Value) -> Result<Attempt> {
         if self.ctx.dry_run {
             return Ok(Attempt::Unwritten(Deleted {
-                object: Arc::clone(existing),
+                object: existing.clone(),
                 gone: true,
             }));
         }
-        let response = self.remove(&existing.key, existing.revision).await?;
+        let response = self.remove(existing.key(), existing.revision()).await?;
         if !response.succeeded {
             return Ok(Attempt::Raced);
         }
@@ -229,16 +222,16 @@ impl Write<'_> {
             .await;
         // What clients get is the state before, with the revision of the deletion.
         Ok(Attempt::Done(Deleted {
-            object: Arc::new(existing.at_revision(response.revision)),
+            object: existing.at_revision(response.revision),
             gone: true,
         }))
     }
 }
 
 /// Nothing to write: it is being deleted already.
-fn waiting(existing: &Arc<Object>) -> Attempt {
+fn waiting(existing: &Object) -> Attempt {
     Attempt::Unwritten(Deleted {
-        object: Arc::clone(existing),
+        object: existing.clone(),
         gone: false,
     })
 }

@@ -184,7 +184,7 @@ impl<'a> Write<'a> {
     }
 
     /// The object as the cache has it, and whether that is certainly the newest. `fresh` waits until it is.
-    async fn existing(&self, key: &str, fresh: bool) -> Result<(Option<Arc<Object>>, bool)> {
+    async fn existing(&self, key: &str, fresh: bool) -> Result<(Option<Object>, bool)> {
         let current = self.registry.current_revision().await?;
         if fresh {
             self.registry.wait_applied(current).await?;

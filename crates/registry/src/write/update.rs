@@ -1,7 +1,5 @@
 //! Update (`registry.Store.Update`, `rest.BeforeUpdate`, `GuaranteedUpdate`).
 
-use std::sync::Arc;
-
 use corten_meta::field::{Error as FieldError, ErrorList, Path};
 use corten_meta::{GroupKind, Result, Status, object};
 use serde_json::Value;
@@ -81,7 +79,7 @@ impl Write<'_> {
         &self,
         name: &str,
         key: &str,
-        existing: Option<&Arc<Object>>,
+        existing: Option<&Object>,
         change: &F,
         options: &UpdateOptions,
     ) -> Result<Attempt>
@@ -169,7 +167,7 @@ impl Write<'_> {
     async fn update_prepared(
         &self,
         act: Act<'_>,
-        existing: &Arc<Object>,
+        existing: &Object,
         new: &mut Value,
         old: &Value,
     ) -> Result<Attempt> {
@@ -183,18 +181,18 @@ impl Write<'_> {
         if existing.is_stored_as(&prepared.encoded.bytes) {
             self.registry.metrics.updates_unchanged.add(1);
             return Ok(Attempt::Unwritten(Updated {
-                object: Arc::clone(existing),
+                object: existing.clone(),
                 created: false,
             }));
         }
         if self.ctx.dry_run {
-            let object = prepared.object(existing.revision);
+            let object = prepared.object(existing.revision());
             return Ok(Attempt::Unwritten(Updated {
                 object,
                 created: false,
             }));
         }
-        let response = self.put(&prepared, existing.revision).await?;
+        let response = self.put(&prepared, existing.revision()).await?;
         if !response.succeeded {
             return Ok(Attempt::Raced);
         }
@@ -233,8 +231,8 @@ impl Write<'_> {
     }
 
     /// The update takes away the last thing a deleted object waited for.
-    async fn delete_instead(&self, existing: &Arc<Object>, new: &Value) -> Result<Attempt> {
-        let object = self.prepared(new).await?.object(existing.revision);
+    async fn delete_instead(&self, existing: &Object, new: &Value) -> Result<Attempt> {
+        let object = self.prepared(new).await?.object(existing.revision());
         let updated = Updated {
             object,
             created: false,
@@ -242,7 +240,7 @@ impl Write<'_> {
         if self.ctx.dry_run {
             return Ok(Attempt::Unwritten(updated));
         }
-        if !self.remove(&existing.key, existing.revision).await?.succeeded {
+        if !self.remove(existing.key(), existing.revision()).await?.succeeded {
             return Ok(Attempt::Raced);
         }
         self.registry.metrics.deletes.add(1);

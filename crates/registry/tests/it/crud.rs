@@ -9,7 +9,7 @@ async fn create_fills_metadata_and_get_returns_it() {
     let f = Fixture::open().await;
     let created = f.config_map("x").await;
     let value = created.value().unwrap();
-    assert_eq!(object::resource_version(&value), created.revision.to_string());
+    assert_eq!(object::resource_version(&value), created.revision().to_string());
     assert_eq!(object::creation_timestamp(&value), "2027-01-15T08:00:00Z");
     assert_eq!(object::namespace(&value), "default");
     assert_eq!(object::uid(&value).len(), 36);
@@ -90,7 +90,7 @@ async fn stale_updates_conflict_and_unconditional_ones_do_not() {
         move |object: &mut Value| object["data"]["a"] = json!(value)
     };
     let second = f.update("configmaps", "x", set("2")).await.unwrap().object;
-    assert!(second.revision > 1);
+    assert!(second.revision() > 1);
     let stale = f
         .update("configmaps", "x", |object| *object = first.clone())
         .await
@@ -111,7 +111,7 @@ async fn an_update_without_change_is_not_written() {
     let f = Fixture::open().await;
     let created = f.config_map("x").await;
     let updated = f.update("configmaps", "x", |_| {}).await.unwrap();
-    assert_eq!(updated.object.revision, created.revision);
+    assert_eq!(updated.object.revision(), created.revision());
     assert_eq!(f.registry.metrics().updates_unchanged.get(), 1);
 }
 

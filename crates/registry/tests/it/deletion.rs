@@ -26,7 +26,7 @@ async fn a_plain_object_goes_at_once() {
         .delete("configmaps", "x", DeleteOptions::default())
         .await
         .unwrap();
-    assert!(deleted.gone && deleted.object.revision > created.revision);
+    assert!(deleted.gone && deleted.object.revision() > created.revision());
     assert!(f.get("configmaps", "x").await.unwrap_err().is_not_found());
     let again = f
         .delete("configmaps", "x", DeleteOptions::default())
@@ -125,7 +125,7 @@ async fn pods_on_a_node_wait_for_their_kubelet() {
     );
     // Longer is refused silently, shorter is taken, and none at all removes the pod.
     let longer = f.delete("pods", "p", with_grace(60)).await.unwrap();
-    assert_eq!(longer.object.revision, deleted.object.revision);
+    assert_eq!(longer.object.revision(), deleted.object.revision());
     let shorter = f
         .delete("pods", "p", with_grace(5))
         .await

@@ -70,7 +70,7 @@ impl Fixture {
         self.registry.resource(group, plural).unwrap()
     }
 
-    pub async fn create(&self, group: &str, plural: &str, ns: &str, object: Value) -> Result<Arc<Object>> {
+    pub async fn create(&self, group: &str, plural: &str, ns: &str, object: Value) -> Result<Object> {
         let resource = self.resource(group, plural);
         let object = defaulted(&resource, object);
         self.registry
@@ -78,7 +78,7 @@ impl Fixture {
             .await
     }
 
-    pub async fn config_map(&self, name: &str) -> Arc<Object> {
+    pub async fn config_map(&self, name: &str) -> Object {
         self.create("", "configmaps", "default", config_map(name))
             .await
             .unwrap()

@@ -30,7 +30,7 @@ async fn an_empty_list_is_consistent_too() {
     let created = f.config_map("x").await;
     assert_eq!(
         list(&f, ListOptions::default()).await.unwrap().revision,
-        created.revision
+        created.revision()
     );
 }
 
@@ -94,7 +94,7 @@ async fn an_expired_token_offers_one_that_goes_on() {
     )
     .await
     .unwrap();
-    let newest = f.config_map("d").await.revision;
+    let newest = f.config_map("d").await.revision();
     f.registry.store().compact(newest).await.unwrap();
     // A cache that has not seen "d" yet may serve the old revision: it is its newest.
     let all = list(&f, ListOptions::default()).await.unwrap();
@@ -184,7 +184,7 @@ async fn an_absent_flag_is_selected_as_false() {
 #[tokio::test]
 async fn resource_versions_mean_what_they_say() {
     let f = Fixture::open().await;
-    let created = f.config_map("x").await.revision;
+    let created = f.config_map("x").await.revision();
     assert_eq!(list(&f, ListOptions::default()).await.unwrap().items.len(), 1);
     assert_eq!(list(&f, at(0, None)).await.unwrap().items.len(), 1);
     assert!(

@@ -52,8 +52,8 @@ async fn a_namespace_terminates_until_it_is_finalized() {
         .await
         .unwrap();
     assert_eq!(
-        (again.gone, again.object.revision),
-        (false, deleted.object.revision)
+        (again.gone, again.object.revision()),
+        (false, deleted.object.revision())
     );
     let status = f
         .create("", "configmaps", "gone", config_map("x"))

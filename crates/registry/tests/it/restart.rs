@@ -22,7 +22,7 @@ async fn everything_is_there_after_a_restart_and_watches_resume() {
     assert_eq!(f.registry.revision(), revision);
     // The ring in memory is new; what it lacks comes from the store's history.
     let resume = WatchOptions {
-        resource_version: first.revision.to_string(),
+        resource_version: first.revision().to_string(),
         ..WatchOptions::default()
     };
     let mut watch = f.watch("configmaps", resume).await;
@@ -31,5 +31,5 @@ async fn everything_is_there_after_a_restart_and_watches_resume() {
     assert_eq!(next(&mut watch).await, "DELETED b");
     let created = f.config_map("c").await;
     assert_eq!(next(&mut watch).await, "ADDED c");
-    assert!(created.revision > second.revision);
+    assert!(created.revision() > second.revision());
 }

@@ -68,7 +68,7 @@ async fn bookmarks_come_once_a_minute() {
     let mut watch = registry.watch(&namespaces, None, &options).await.unwrap();
     clock.advance(Duration::from_secs(60));
     let event = next_event(&mut watch).await;
-    assert!(matches!(&event, WatchEvent::Bookmark(object) if object.revision == registry.revision()));
+    assert!(matches!(&event, WatchEvent::Bookmark(object) if object.revision() == registry.revision()));
 }
 
 pub fn custom() -> ResourceInfo {

@@ -69,8 +69,7 @@ async fn listed(f: &Fixture, resource: &corten_registry::Resource) -> Vec<String
         .list(resource, None, &ListOptions::default())
         .await
         .unwrap();
-    let version =
-        |o: &Arc<corten_registry::Object>| o.value().unwrap()["apiVersion"].as_str().unwrap().to_owned();
+    let version = |o: &corten_registry::Object| o.value().unwrap()["apiVersion"].as_str().unwrap().to_owned();
     page.items.iter().map(version).collect()
 }
 

@@ -20,7 +20,7 @@ async fn a_watch_resumes_and_sees_every_change_once() {
     f.update("configmaps", "a", |object| object["data"]["a"] = json!("2"))
         .await
         .unwrap();
-    let mut watch = f.watch("configmaps", after(first.revision)).await;
+    let mut watch = f.watch("configmaps", after(first.revision())).await;
     assert_eq!(next(&mut watch).await, "ADDED b");
     assert_eq!(next(&mut watch).await, "MODIFIED a");
     let deleted = f
@@ -29,8 +29,8 @@ async fn a_watch_resumes_and_sees_every_change_once() {
         .unwrap();
     let event = next_event(&mut watch).await;
     assert!(matches!(event, WatchEvent::Deleted(_)));
-    assert_eq!(event.object().unwrap().revision, deleted.object.revision);
-    assert_eq!(event.object().unwrap().bytes, deleted.object.bytes);
+    assert_eq!(event.object().unwrap().revision(), deleted.object.revision());
+    assert_eq!(event.object().unwrap().json(), deleted.object.json());
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn watchers_of_an_event_share_its_bytes() {
     let created = f.config_map("a").await;
     for watch in [&mut first, &mut second] {
         let event = next_event(watch).await;
-        assert_eq!(event.object().unwrap().bytes.as_ptr(), created.bytes.as_ptr());
+        assert_eq!(event.object().unwrap().json().as_ptr(), created.json().as_ptr());
     }
     assert_eq!(f.registry.metrics().watches_open.get(), 2);
     drop(first);
@@ -68,8 +68,8 @@ async fn selector_transitions_are_additions_and_deletions() {
     assert!(matches!(event, WatchEvent::Deleted(_)));
     // The object as it was when it matched, at the revision at which it ceased to.
     assert_eq!(
-        (gone.revision, gone.labels.get("app").unwrap()),
-        (left.revision, "p")
+        (gone.revision(), gone.label("app").unwrap()),
+        (left.revision(), "p")
     );
     f.update("pods", "p", relabel("p")).await.unwrap();
     assert_eq!(next(&mut watch).await, "ADDED p");
@@ -143,8 +143,8 @@ async fn initial_events_end_with_a_bookmark() {
 #[tokio::test]
 async fn too_old_a_start_is_an_expired_error_event() {
     let f = Fixture::open().await;
-    let first = f.config_map("a").await.revision;
-    let last = f.config_map("b").await.revision;
+    let first = f.config_map("a").await.revision();
+    let last = f.config_map("b").await.revision();
     f.registry.store().compact(last).await.unwrap();
     let f = f.reopen().await;
     let mut watch = f.watch("configmaps", after(first - 1)).await;

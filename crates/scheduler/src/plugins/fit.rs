@@ -1,6 +1,7 @@
 //! NodePorts and NodeResourcesFit.
 
 use corten_client::object::MetaExt;
+use corten_client::placement;
 
 use super::{Plugin, Refusal};
 use crate::pod_info::{HostPort, PodInfo};
@@ -18,9 +19,8 @@ pub fn ports(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(), Ref
     Ok(())
 }
 
-/// The wildcard address takes the port on all addresses.
 fn collide(a: &HostPort, b: &HostPort) -> bool {
-    a.0 == b.0 && a.2 == b.2 && (a.1 == b.1 || a.1 == "0.0.0.0" || b.1 == "0.0.0.0")
+    placement::collide((&a.0, &a.1, a.2), (&b.0, &b.1, b.2))
 }
 
 pub fn resources(snapshot: &Snapshot, pod: &PodInfo, place: usize) -> Result<(), Refusal> {

@@ -1,5 +1,6 @@
 //! `metadata.managedFields`: the entries, their identity and order.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use corten_meta::status::Cause;
@@ -45,12 +46,51 @@ pub(super) struct Entry {
     pub api_version: String,
     /// RFC 3339; empty when never set.
     pub time: String,
-    pub set: Set,
+    pub fields: Fields,
+}
+
+/// What a manager owns. Most writes touch nothing that most managers own, and leave their entries as they were read.
+#[derive(Clone, Debug)]
+pub(super) enum Fields {
+    /// In the `fieldsV1` form, as [`Set::to_json`] writes it.
+    Written(Value),
+    Set(Set),
+}
+
+impl Fields {
+    pub fn set(&self) -> Cow<'_, Set> {
+        match self {
+            // It was checked when it was read.
+            Self::Written(json) => Cow::Owned(Set::from_written(json).unwrap_or_default()),
+            Self::Set(set) => Cow::Borrowed(set),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Written(json) => json.as_object().is_none_or(Map::is_empty),
+            Self::Set(set) => set.is_empty(),
+        }
+    }
+
+    fn lose(&mut self, touched: &Set) {
+        if matches!(self, Self::Written(json) if touched.is_disjoint(json)) {
+            return;
+        }
+        *self = Self::Set(self.set().difference(touched));
+    }
+
+    fn into_json(self) -> Value {
+        match self {
+            Self::Written(json) => json,
+            Self::Set(set) => set.to_json(),
+        }
+    }
 }
 
 /// All managers of an object.
 #[derive(Clone, Debug, Default)]
-pub struct Managers {
+pub(super) struct Managers {
     entries: BTreeMap<Id, Entry>,
 }
 
@@ -76,10 +116,23 @@ pub fn manager_name(named: &str, user_agent: &str) -> String {
 }
 
 impl Managers {
-    /// Reads the list; `None` when an entry is not one.
-    pub fn read(list: &Value) -> Option<Self> {
+    /// Reads a list that a client wrote; `None` when an entry is not one.
+    pub(super) fn read(list: Value) -> Option<Self> {
+        Self::entries_of(list, |fields| Set::from_json(&fields).map(Fields::Set))
+    }
+
+    /// Reads a list that [`Managers::write_to`] wrote; `None` when an entry is not one.
+    pub(super) fn read_own(list: Value) -> Option<Self> {
+        Self::entries_of(list, |fields| {
+            Set::is_written(&fields).then_some(Fields::Written(fields))
+        })
+    }
+
+    fn entries_of(list: Value, fields_of: impl Fn(Value) -> Option<Fields>) -> Option<Self> {
+        let Value::Array(list) = list else { return None };
         let mut entries = BTreeMap::new();
-        for entry in list.as_array()? {
+        for mut entry in list {
+            let fields = entry.get_mut("fieldsV1").map(Value::take).unwrap_or_default();
             let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
             let operation = match entry["operation"].as_str()? {
                 "Apply" => Operation::Apply,
@@ -98,16 +151,16 @@ impl Managers {
                 api_version,
                 subresource: text("subresource"),
             };
-            let set = match &entry["fieldsV1"] {
-                Value::Null => Set::default(),
-                fields => Set::from_json(fields)?,
+            let fields = match fields {
+                Value::Null => Fields::Set(Set::default()),
+                fields => fields_of(fields)?,
             };
             entries.insert(
                 id,
                 Entry {
                     api_version: text("apiVersion"),
                     time: text("time"),
-                    set,
+                    fields,
                 },
             );
         }
@@ -123,7 +176,7 @@ impl Managers {
     }
 
     pub(super) fn put(&mut self, id: Id, entry: Entry) {
-        if !entry.set.is_empty() {
+        if !entry.fields.is_empty() {
             self.entries.insert(id, entry);
         }
     }
@@ -133,9 +186,9 @@ impl Managers {
         let entry = self.entries.entry(id).or_insert_with(|| Entry {
             api_version: api_version.to_owned(),
             time: String::new(),
-            set: Set::default(),
+            fields: Fields::Set(Set::default()),
         });
-        entry.set = entry.set.union(&set);
+        entry.fields = Fields::Set(entry.fields.set().union(&set));
         now.clone_into(&mut entry.time);
     }
 
@@ -143,16 +196,16 @@ impl Managers {
     pub(super) fn lose(&mut self, but: Option<&Id>, change: &Comparison) {
         let touched = change.modified.union(&change.added).union(&change.removed);
         for (_, entry) in self.entries.iter_mut().filter(|(id, _)| Some(*id) != but) {
-            entry.set = entry.set.difference(&touched);
+            entry.fields.lose(&touched);
         }
-        self.entries.retain(|_, entry| !entry.set.is_empty());
+        self.entries.retain(|_, entry| !entry.fields.is_empty());
     }
 
     /// All fields anyone owns.
     pub(super) fn union(&self) -> Set {
         self.entries
             .values()
-            .fold(Set::default(), |all, entry| all.union(&entry.set))
+            .fold(Set::default(), |all, entry| all.union(&entry.fields.set()))
     }
 
     /// Fails where a change touches what others own.
@@ -161,7 +214,12 @@ impl Managers {
         let conflicts: Vec<(String, Vec<String>)> = self
             .entries
             .iter()
-            .map(|(id, entry)| (describe(id, entry), entry.set.intersection(&touched).paths()))
+            .map(|(id, entry)| {
+                (
+                    describe(id, entry),
+                    entry.fields.set().intersection(&touched).paths(),
+                )
+            })
             .filter(|(_, paths)| !paths.is_empty())
             .collect();
         if conflicts.is_empty() {
@@ -193,27 +251,20 @@ impl Managers {
                 ..id
             };
             let time = if time.is_empty() { now } else { &time };
-            self.gain(ancient, &entry.api_version, entry.set, time);
+            let fields = entry.fields.set().into_owned();
+            self.gain(ancient, &entry.api_version, fields, time);
         }
     }
 
     /// Writes the list into an object, in upstream's order; no list where there are no managers.
-    pub fn write_to(&self, object: &mut Value) {
+    pub(super) fn write_to(self, object: &mut Value) {
         let meta = corten_meta::object::metadata_mut(object);
         if self.entries.is_empty() {
             meta.remove("managedFields");
             return;
         }
-        let mut all: Vec<(&Id, &Entry)> = self.entries.iter().collect();
-        all.sort_by_key(|(id, entry)| {
-            (
-                id.operation,
-                entry.time.as_str(),
-                id.manager.as_str(),
-                entry.api_version.as_str(),
-                id.subresource.as_str(),
-            )
-        });
+        let mut all: Vec<(Id, Entry)> = self.entries.into_iter().collect();
+        all.sort_by(|a, b| place(a).cmp(&place(b)));
         meta.insert(
             "managedFields".to_owned(),
             all.into_iter().map(|(id, entry)| render(id, entry)).collect(),
@@ -221,16 +272,24 @@ impl Managers {
     }
 }
 
-fn render(id: &Id, entry: &Entry) -> Value {
+/// Upstream's order.
+fn place((id, entry): &(Id, Entry)) -> (Operation, [&str; 4]) {
+    (
+        id.operation,
+        [&entry.time, &id.manager, &entry.api_version, &id.subresource],
+    )
+}
+
+fn render(id: Id, entry: Entry) -> Value {
     let mut out = Map::new();
-    out.insert("manager".to_owned(), json!(id.manager));
+    out.insert("manager".to_owned(), Value::String(id.manager));
     out.insert("operation".to_owned(), json!(id.operation.name()));
-    out.insert("apiVersion".to_owned(), json!(entry.api_version));
+    out.insert("apiVersion".to_owned(), Value::String(entry.api_version));
     out.insert("fieldsType".to_owned(), json!("FieldsV1"));
-    out.insert("fieldsV1".to_owned(), entry.set.to_json());
-    for (name, text) in [("time", &entry.time), ("subresource", &id.subresource)] {
+    out.insert("fieldsV1".to_owned(), entry.fields.into_json());
+    for (name, text) in [("time", entry.time), ("subresource", id.subresource)] {
         if !text.is_empty() {
-            out.insert(name.to_owned(), json!(text));
+            out.insert(name.to_owned(), Value::String(text));
         }
     }
     Value::Object(out)

@@ -19,8 +19,8 @@ use serde_json::{Map, Value, json};
 use crate::types::{TypeId, type_of};
 use compare::Comparison;
 use custom::CustomType;
-use managed::{Entry, Id, Operation};
-pub use managed::{Managers, manager_name};
+pub use managed::manager_name;
+use managed::{Entry, Fields, Id, Managers, Operation};
 pub use overlay::{overlay, overlay_custom};
 pub use set::Set;
 use shape::Node;
@@ -137,14 +137,14 @@ pub fn update_custom(write: &Write<'_>, schema: &dyn CustomType, live: Option<&V
 
 fn record(write: &Write<'_>, node: Node<'_>, live: &Value, new: &mut Value) {
     let reset = Set::of_paths(write.reset);
+    // Managed fields are among what is stripped, so they need not be taken out first.
+    let comparison = compare::values(node, live, new).without(&reset);
     let mut managers = starting_managers(write, live, new);
     // Upstream tracks from the creation on, or not before the first apply.
     if managers.is_empty() && !object::uid(live).is_empty() {
         managers.write_to(new);
         return;
     }
-    // Managed fields are among what is stripped, so they need not be taken out first.
-    let comparison = compare::values(node, live, new).without(&reset);
     managers.lose(None, &comparison);
     let mut gained = comparison
         .modified
@@ -163,12 +163,17 @@ fn record(write: &Write<'_>, node: Node<'_>, live: &Value, new: &mut Value) {
     managers.write_to(new);
 }
 
-/// Managed fields that a client sent are taken where they can be read; else the live ones stay.
-fn starting_managers(write: &Write<'_>, live: &Value, new: &Value) -> Managers {
-    let sent = object::metadata(new).get("managedFields");
+/// Managed fields that a client sent are taken where they can be read; else the live ones stay. Takes them out of `new`.
+fn starting_managers(write: &Write<'_>, live: &Value, new: &mut Value) -> Managers {
+    let sent = object::metadata_mut(new).remove("managedFields");
+    let kept = object::metadata(live).get("managedFields");
+    if sent.as_ref() == kept {
+        return sent.and_then(Managers::read_own).unwrap_or_default();
+    }
     if write.subresource.is_empty() {
         // One empty entry is how a client asks for all to be dropped.
         let reset = sent
+            .as_ref()
             .and_then(Value::as_array)
             .is_some_and(|l| l.len() == 1 && l[0] == Value::Object(Map::new()));
         if reset {
@@ -178,10 +183,7 @@ fn starting_managers(write: &Write<'_>, live: &Value, new: &Value) -> Managers {
             return managers;
         }
     }
-    object::metadata(live)
-        .get("managedFields")
-        .and_then(Managers::read)
-        .unwrap_or_default()
+    kept.cloned().and_then(Managers::read_own).unwrap_or_default()
 }
 
 /// Merges a configuration into the live object (`None` creates it), moving ownership. The answer carries its managed
@@ -234,10 +236,8 @@ fn apply_to(
     }
     check(write, node, config)?;
     let live = live.unwrap_or(zero);
-    let mut managers = object::metadata(live)
-        .get("managedFields")
-        .and_then(Managers::read)
-        .unwrap_or_default();
+    let kept = object::metadata(live).get("managedFields").cloned();
+    let mut managers = kept.and_then(Managers::read_own).unwrap_or_default();
     let before = without_managed(live);
     if managers.is_empty() && !object::uid(live).is_empty() {
         own_what_was_there(write, node, zero, &before, &mut managers);
@@ -251,9 +251,10 @@ fn apply_to(
     let entry = Entry {
         api_version: write.gvk.api_version(),
         time: write.now.to_owned(),
-        set,
+        fields: Fields::Set(set),
     };
-    let merged = prune(node, merged, last.as_ref(), &managers, &entry.set);
+    let last_set = last.as_ref().map(|entry| entry.fields.set());
+    let merged = prune(node, merged, last_set.as_deref(), &managers, &entry.fields.set());
     let comparison = compare::values(node, &before, &merged).without(&reset);
     if !force {
         managers.conflicts(&comparison)?;
@@ -313,12 +314,12 @@ fn check(write: &Write<'_>, node: Node<'_>, config: &Value) -> corten_meta::Resu
 }
 
 /// Removes what the manager applied last time and does not now, where no one else has it.
-fn prune(node: Node<'_>, merged: Value, last: Option<&Entry>, others: &Managers, now: &Set) -> Value {
-    let Some(last) = last.filter(|l| !l.set.is_empty()) else {
+fn prune(node: Node<'_>, merged: Value, last: Option<&Set>, others: &Managers, now: &Set) -> Value {
+    let Some(last) = last.filter(|last| !last.is_empty()) else {
         return merged;
     };
     let named = |set: &Set| shape::with_named_fields(node, set);
-    let gone = named(&last.set);
+    let gone = named(last);
     let pruned = remove::items(node, &merged, &gone);
     // What others own, or this configuration still says, comes back.
     let owned = named(&others.union().union(now));

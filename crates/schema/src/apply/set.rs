@@ -149,20 +149,59 @@ impl Set {
 
     /// Reads the `fieldsV1` form; `None` when it is not one.
     pub fn from_json(value: &Value) -> Option<Self> {
+        Self::read(value, &canonical)
+    }
+
+    /// Reads what [`Set::to_json`] wrote.
+    pub(super) fn from_written(value: &Value) -> Option<Self> {
+        Self::read(value, &str::to_owned)
+    }
+
+    fn read(value: &Value, written: &impl Fn(&str) -> String) -> Option<Self> {
         let mut out = Self::default();
-        for (element, under) in value.as_object()?.iter().filter(|(element, _)| *element != SELF) {
-            if !matches!(element.get(..2), Some("f:" | "k:" | "v:" | "i:")) {
+        for (element, under) in elements(value)? {
+            if !is_element(element) {
                 return None;
             }
-            let map = under.as_object()?;
             let node = Node {
-                member: map.is_empty() || map.contains_key(SELF),
-                children: Self::from_json(under)?,
+                member: is_member(under.as_object()?),
+                children: Self::read(under, written)?,
             };
-            out.nodes.insert(canonical(element), node);
+            out.nodes.insert(written(element), node);
         }
         Some(out)
     }
+
+    /// Whether a value is in the `fieldsV1` form.
+    pub(super) fn is_written(value: &Value) -> bool {
+        elements(value)
+            .is_some_and(|mut all| all.all(|(element, under)| is_element(element) && Self::is_written(under)))
+    }
+
+    /// Whether no path of this set is in another one, which is in the form that [`Set::to_json`] writes.
+    pub(super) fn is_disjoint(&self, written: &Value) -> bool {
+        self.nodes
+            .iter()
+            .all(|(element, node)| match written.get(element.as_str()) {
+                Some(Value::Object(map)) if node.member && is_member(map) => false,
+                Some(under) => node.children.is_disjoint(under),
+                None => true,
+            })
+    }
+}
+
+fn elements(written: &Value) -> Option<impl Iterator<Item = (&String, &Value)>> {
+    let all = written.as_object()?.iter();
+    Some(all.filter(|(element, _)| *element != SELF))
+}
+
+fn is_element(text: &str) -> bool {
+    matches!(text.get(..2), Some("f:" | "k:" | "v:" | "i:"))
+}
+
+/// Whether the path that this stands under is itself in the set.
+fn is_member(under: &Map<String, Value>) -> bool {
+    under.is_empty() || under.contains_key(SELF)
 }
 
 /// The written form of a list item's keys.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::layout::{self, Change, Meta};
 use crate::api::{Error, Event, EventKind, KeyValue, RangeRequest, RangeResponse, Result};
@@ -58,6 +58,12 @@ pub(super) fn fjall_error(path: &Path, error: fjall::Error) -> Error {
     }
 }
 
+/// The first two levels are rewritten while the cluster is busiest, and small: compressing them took a seventh of all
+/// processor time while 10,000 pods were made.
+fn compression() -> CompressionPolicy {
+    CompressionPolicy::new([CompressionType::None, CompressionType::None, CompressionType::Lz4])
+}
+
 /// Bytes the file system has left for us.
 pub(super) fn free_bytes(path: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(path).map_err(std::io::Error::from)?;
@@ -88,7 +94,7 @@ impl Disk {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(KV_MEMTABLE_BYTES)
                 .data_block_size_policy(BlockSizePolicy::all(16 << 10))
-                .data_block_compression_policy(CompressionPolicy::all(fjall::CompressionType::Lz4))
+                .data_block_compression_policy(compression())
         };
         let disk = Self {
             kv: db.keyspace("kv", kv).map_err(wrap)?,

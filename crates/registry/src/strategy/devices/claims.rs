@@ -87,7 +87,7 @@ impl Claims {
 fn is_admin_namespace(ctx: &StrategyContext<'_>, name: &str) -> bool {
     let namespaces = ctx.registry.resource("", "namespaces");
     let namespace = namespaces.and_then(|namespaces| namespaces.cache().get(name));
-    namespace.is_some_and(|namespace| namespace.labels.get(ADMIN_LABEL) == Some("true"))
+    namespace.is_some_and(|namespace| namespace.label(ADMIN_LABEL) == Some("true"))
 }
 
 impl Strategy for Claims {

@@ -105,7 +105,7 @@ pub(super) async fn take_address(
     match created {
         Ok(created) => Ok(Some(Claim {
             key: resource.store_key(created.name()),
-            revision: created.revision,
+            revision: created.revision(),
         })),
         Err(status) if status.is_already_exists() => Ok(None),
         Err(status) => Err(status),
@@ -133,7 +133,7 @@ pub(super) async fn address_of(registry: &Registry, service: &Value, ip: &str) -
     let found = registry.get(&resource, "", ip, "").await.ok()?;
     belongs(&found.value().ok()?, service).then(|| Claim {
         key: resource.store_key(ip),
-        revision: found.revision,
+        revision: found.revision(),
     })
 }
 

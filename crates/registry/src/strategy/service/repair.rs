@@ -88,7 +88,7 @@ async fn managed_addresses(registry: &Registry) -> Result<Vec<(Value, Claim)>> {
         let value = item.value()?;
         let claim = Claim {
             key: resource.store_key(item.name()),
-            revision: item.revision,
+            revision: item.revision(),
         };
         if claims::is_managed(&value) {
             found.push((value, claim));
