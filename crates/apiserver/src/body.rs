@@ -46,14 +46,17 @@ where
 
 type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
+/// Frames that are made as they are asked for.
+pub type Frames = Box<dyn Iterator<Item = Result<Bytes, BoxError>> + Send>;
+
 /// A response body. Lists are frames, so that no list is ever copied into one allocation.
 pub enum Body {
     /// Nothing left.
     Empty,
     /// One buffer.
     Full(Bytes),
-    /// A whole answer in frames that are made as they are sent.
-    Frames(Box<dyn Iterator<Item = Bytes> + Send>),
+    /// A whole answer in frames that are made as they are sent; an error cuts the connection.
+    Frames(Frames),
     /// Frames as they come.
     Stream(ByteStream),
     /// A body that keeps something alive (an in-flight permit, a gauge) until it is dropped.
@@ -80,7 +83,14 @@ impl Body {
         match self {
             Self::Frames(frames) => {
                 let mut whole = Vec::new();
-                frames.for_each(|frame| whole.extend_from_slice(&frame));
+                for frame in frames {
+                    match frame {
+                        Ok(frame) => whole.extend_from_slice(&frame),
+                        Err(error) => {
+                            return Self::Frames(Box::new([Ok(whole.into()), Err(error)].into_iter()));
+                        }
+                    }
+                }
                 Self::Full(whole.into())
             }
             Self::Held(body, guard) => Self::Held(Box::new(body.gathered()), guard),
@@ -125,7 +135,7 @@ impl http_body::Body for Body {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(b))))
             }
-            Self::Frames(frames) => Poll::Ready(frames.next().map(|frame| Ok(Frame::data(frame)))),
+            Self::Frames(frames) => Poll::Ready(frames.next().map(|frame| frame.map(Frame::data))),
             Self::Stream(s) => s.as_mut().poll_next(cx).map(|o| o.map(|r| r.map(Frame::data))),
             Self::Held(b, _) => Pin::new(&mut **b).poll_frame(cx),
         }

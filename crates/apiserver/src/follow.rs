@@ -72,7 +72,7 @@ async fn take(
                 }
                 apply(Change::Synced);
             }
-            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Bookmark(_) | WatchEvent::Undecided(_) => {}
             WatchEvent::Error(error) => {
                 return tracing::debug!(%error, "watch ended, starting again");
             }

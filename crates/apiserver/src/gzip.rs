@@ -5,10 +5,9 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::stream;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, VARY};
 
-use crate::body::{Body, BoxError};
+use crate::body::{Body, BoxError, Frames};
 use crate::limits::GZIP_THRESHOLD_BYTES;
 use crate::respond::Answer;
 
@@ -30,14 +29,14 @@ pub fn compress(answer: Answer) -> Answer {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();
-    let mut chunks: Box<dyn Iterator<Item = Bytes> + Send> = match body {
-        Body::Full(whole) if whole.len() > GZIP_THRESHOLD_BYTES => Box::new(std::iter::once(whole)),
+    let chunks: Frames = match body {
+        Body::Full(whole) if whole.len() > GZIP_THRESHOLD_BYTES => Box::new(std::iter::once(Ok(whole))),
         Body::Frames(mut frames) => {
             let (mut begun, mut length) = (Vec::new(), 0);
             while length <= GZIP_THRESHOLD_BYTES
                 && let Some(frame) = frames.next()
             {
-                length += frame.len();
+                length += frame.as_ref().map_or(0, Bytes::len);
                 begun.push(frame);
             }
             if length <= GZIP_THRESHOLD_BYTES {
@@ -54,25 +53,39 @@ pub fn compress(answer: Answer) -> Answer {
         .headers
         .append(VARY, HeaderValue::from_static("Accept-Encoding"));
     parts.headers.remove(CONTENT_LENGTH);
+    Answer::from_parts(parts, Body::Frames(Box::new(compressed(chunks))))
+}
+
+/// Frames compressed one after the other: no more than one of them is held, and what it was compressed to.
+pub(crate) fn compressed(mut chunks: Frames) -> impl Iterator<Item = Result<Bytes, BoxError>> + Send {
     let mut encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
-    let frames = std::iter::from_fn(move || {
-        let gz = encoder.as_mut()?;
-        for chunk in chunks.by_ref() {
-            if let Err(e) = gz.write_all(&chunk) {
+    std::iter::from_fn(move || {
+        let mut taken = 0;
+        while let Some(gz) = encoder.as_mut() {
+            let Some(chunk) = chunks.next() else {
+                return Some(encoder.take()?.finish().map(Bytes::from).map_err(Into::into));
+            };
+            let written = chunk.and_then(|chunk| {
+                taken += chunk.len();
+                gz.write_all(&chunk).map_err(Into::into)
+            });
+            if let Err(error) = written {
                 encoder = None;
-                return Some(Err(BoxError::from(e)));
+                return Some(Err(error));
             }
-            if gz.get_ref().len() >= FLUSH_BYTES {
+            let ready = gz.get_ref().len();
+            if ready >= FLUSH_BYTES || (ready > 0 && taken >= TURN_BYTES) {
                 return Some(Ok(Bytes::from(std::mem::take(gz.get_mut()))));
             }
         }
-        Some(encoder.take()?.finish().map(Bytes::from).map_err(Into::into))
-    });
-    Answer::from_parts(parts, Body::stream(stream::iter(frames)))
+        None
+    })
 }
 
 /// Compressed bytes sent as one frame.
 const FLUSH_BYTES: usize = 32 * 1024;
+/// After so many bytes of input a frame is sent with what there is: text that compresses well must not keep a thread.
+pub(crate) const TURN_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

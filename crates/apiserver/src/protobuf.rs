@@ -1,13 +1,10 @@
-//! Protobuf answers: each object is encoded once and shared by all who read it.
+//! Protobuf answers: an object is encoded once and shared by all who read it while it is among those read last.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corten_meta::Status;
-use corten_registry::{ListPage, Object};
+use corten_registry::Object;
 use corten_schema::encode;
 use serde_json::Value;
-
-use crate::catalog::Served;
-use crate::verbs::list_meta;
 
 /// A value that names its kind, in the envelope.
 ///
@@ -27,19 +24,6 @@ pub fn of_object(object: &Object) -> Result<Bytes, Status> {
         let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
         from_value(&value).map(Bytes::from)
     })
-}
-
-/// A list from its items' shared encodings.
-///
-/// # Errors
-/// Kinds without a protobuf form.
-pub fn list_body(served: &Served, page: &ListPage) -> Result<Bytes, Status> {
-    let items = page.items.iter().map(of_object).collect::<Result<Vec<_>, _>>()?;
-    let raw = items
-        .iter()
-        .map(|b| encode::protobuf_inner(b))
-        .collect::<Result<Vec<_>, _>>()?;
-    encode::protobuf_list(&served.schema.list_gvk(), &list_meta(page), raw).map(Bytes::from)
 }
 
 /// One frame of a watch: four bytes of length, then `WatchEvent{type = 1, object = 2 {raw = 1}}` without an envelope.

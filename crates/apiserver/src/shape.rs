@@ -78,7 +78,7 @@ pub fn not_an_object(served: &Served) -> Status {
 }
 
 /// `TableOptions` of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TableOptions {
     include_object: String,
 }
@@ -146,6 +146,62 @@ fn columns(served: &Served) -> Value {
     table::columns(served.schema).iter().map(one).collect()
 }
 
+/// What turns objects into rows of a Table, all at the same moment.
+pub struct Rows {
+    options: TableOptions,
+    version: &'static str,
+    now: jiff::Timestamp,
+}
+
+impl Rows {
+    /// For a Table of this version of meta.k8s.io.
+    ///
+    /// # Errors
+    /// 400 for a bad `includeObject`.
+    pub fn new(options: TableOptions, version: &'static str) -> Result<Self, Status> {
+        options.check()?;
+        Ok(Self {
+            options,
+            version,
+            now: jiff::Timestamp::now(),
+        })
+    }
+
+    /// The row of an object.
+    pub fn row(&self, served: &Served, value: Value) -> Value {
+        let cells = match &served.custom {
+            Some(kind) => {
+                let mut cells = kind.version.cells(&value, self.now);
+                cells.insert(0, json!(object::name(&value)));
+                cells
+            }
+            None => table::cells(served.schema, &value, self.now),
+        };
+        let mut row = json!({"cells": cells});
+        if let Some(conditions) = table::conditions(served.schema, &value) {
+            row["conditions"] = conditions;
+        }
+        row["object"] = match self.options.include_object.as_str() {
+            "None" => Value::Null,
+            "Object" => value,
+            _ => partial(&value, self.version),
+        };
+        row
+    }
+}
+
+/// A Table without rows; `headers` is false from the second event of a watch on.
+pub fn empty_table(served: &Served, metadata: Value, version: &str, headers: bool) -> Value {
+    let columns = if headers { columns(served) } else { Value::Null };
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": [],
+    })
+}
+
 /// A Table; `headers` is false from the second event of a watch on.
 ///
 /// # Errors
@@ -155,38 +211,11 @@ pub fn rows(
     served: &Served,
     values: Vec<Value>,
     metadata: Value,
-    version: &str,
+    version: &'static str,
     headers: bool,
 ) -> Result<Value, Status> {
-    options.check()?;
-    let now = jiff::Timestamp::now();
-    let mut rows = Vec::with_capacity(values.len());
-    for value in values {
-        let cells = match &served.custom {
-            Some(kind) => {
-                let mut cells = kind.version.cells(&value, now);
-                cells.insert(0, json!(object::name(&value)));
-                cells
-            }
-            None => table::cells(served.schema, &value, now),
-        };
-        let mut row = json!({"cells": cells});
-        if let Some(conditions) = table::conditions(served.schema, &value) {
-            row["conditions"] = conditions;
-        }
-        row["object"] = match options.include_object.as_str() {
-            "None" => Value::Null,
-            "Object" => value,
-            _ => partial(&value, version),
-        };
-        rows.push(row);
-    }
-    let columns = if headers { columns(served) } else { Value::Null };
-    Ok(json!({
-        "kind": "Table",
-        "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": metadata,
-        "columnDefinitions": columns,
-        "rows": rows,
-    }))
+    let rows = Rows::new(options.clone(), version)?;
+    let mut table = empty_table(served, metadata, version, headers);
+    table["rows"] = values.into_iter().map(|value| rows.row(served, value)).collect();
+    Ok(table)
 }

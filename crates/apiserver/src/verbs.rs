@@ -1,14 +1,14 @@
 //! One handler per verb, generic over the resource.
 
 mod delete;
-mod list;
+pub(crate) mod list;
 pub mod patch;
 mod read;
 mod watch;
 mod write;
 
 pub use delete::{delete, delete_collection};
-pub use list::{list, list_meta};
+pub use list::{list, served_value};
 pub use patch::patch;
 pub use read::{answer_object, get};
 pub use watch::watch;

@@ -66,6 +66,13 @@ impl Selector {
         Ok(self)
     }
 
+    /// The terms about fields that `first` knows, and the others.
+    pub fn split(self, first: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (first, second) = self.requirements.into_iter().partition(|term| first(&term.field));
+        let of = |requirements| Self { requirements };
+        (of(first), of(second))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }

@@ -1,5 +1,7 @@
 //! Selectors resolved against what a resource can be selected by.
 
+use std::sync::Arc;
+
 use corten_meta::{Result, Status, fields, labels};
 
 use crate::object::Object;
@@ -15,6 +17,8 @@ pub(crate) struct Filter {
     pub namespace: Option<String>,
     labels: Option<labels::Selector>,
     fields: Option<fields::Selector>,
+    /// Terms about what only an object in the version of the handle has, to which a webhook converts.
+    late: Option<Arc<fields::Selector>>,
 }
 
 impl Filter {
@@ -32,6 +36,14 @@ impl Filter {
         let of_selector = fields
             .and_then(|selector| selector.exact(NAMESPACE))
             .filter(|_| resource.namespaced);
+        let of_metadata = |field: &str| matches!(field, NAME | NAMESPACE);
+        let (fields, late) = match fields {
+            Some(fields) if resource.asks() => fields.clone().split(of_metadata),
+            fields => (
+                fields.cloned().unwrap_or_default(),
+                fields::Selector::everything(),
+            ),
+        };
         Ok(Self {
             resource: resource.clone(),
             namespace: namespace
@@ -39,13 +51,19 @@ impl Filter {
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
             labels: labels.filter(|selector| !selector.is_empty()).cloned(),
-            fields: fields.cloned(),
+            fields: Some(fields).filter(|selector| !selector.is_empty()),
+            late: Some(late).filter(|selector| !selector.is_empty()).map(Arc::new),
         })
     }
 
     /// No selectors: every object of the scope.
     pub fn is_everything(&self) -> bool {
-        self.labels.is_none() && self.fields.is_none()
+        self.labels.is_none() && self.fields.is_none() && self.late.is_none()
+    }
+
+    /// What [`Filter::matches`] lets through is to be converted, and shown to [`Filter::selects_converted`].
+    pub fn is_late(&self) -> bool {
+        self.late.is_some()
     }
 
     /// The value demanded of a field.
@@ -84,13 +102,38 @@ impl Filter {
                 .is_none_or(|selector| selector.matches(|field| self.field(object, field)))
     }
 
+    /// The terms that are left, of an object in the version of the handle; `cached` is the same one as it is stored.
+    ///
+    /// # Errors
+    /// Where the object cannot be read.
+    pub fn selects_converted(&self, cached: &Object, converted: &Object) -> Result<bool> {
+        let Some(late) = &self.late else {
+            return Ok(true);
+        };
+        if self.resource.is_stored_version() && self.resource.has_version(cached) {
+            return Ok(late.matches(|field| self.field(cached, field)));
+        }
+        let value = converted.value()?;
+        let values = late
+            .requirements()
+            .iter()
+            .map(|term| {
+                (
+                    &term.field,
+                    self.resource.strategy.field_value(&value, &term.field),
+                )
+            })
+            .collect::<Vec<_>>();
+        let value = |field: &str| values.iter().find(|(name, _)| *name == field);
+        Ok(late.matches(|field| value(field).map(|(_, value)| value.as_str())))
+    }
+
     fn field<'a>(&self, object: &'a Object, field: &str) -> Option<&'a str> {
         match field {
             NAME => Some(object.name()),
             NAMESPACE => Some(object.namespace()),
             field => {
-                let names = self.resource.strategy.selectable_fields();
-                let at = names.iter().position(|name| *name == field)?;
+                let at = self.resource.strategy.field_place(field)?;
                 object.field(at)
             }
         }

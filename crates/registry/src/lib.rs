@@ -11,9 +11,11 @@ pub mod context;
 mod cursor;
 mod dispatch;
 mod encode;
+mod encodings;
 mod errors;
 mod filter;
 pub mod lifecycle;
+mod list;
 pub mod metrics;
 pub mod object;
 pub mod options;
@@ -29,8 +31,9 @@ mod write;
 use corten_meta::metadata;
 
 pub use admission::{Admission, Attributes, Operation};
+pub use cache::Undecided;
 pub use context::{RequestForm, User, WriteContext};
-pub use cursor::{Cursor, OpenPage};
+pub use cursor::{Items, OpenPage};
 pub use lifecycle::NamespaceLifecycle;
 pub use object::Object;
 pub use options::{

@@ -4,7 +4,9 @@ use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use corten_meta::{Result, Status, object};
@@ -12,6 +14,7 @@ use serde_json::Value;
 use triomphe::ThinArc;
 
 use crate::encode::Encoded;
+use crate::encodings::Encoding;
 
 /// Labels as selectors read them: sorted by key, in one allocation, because every object in the cache has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,8 +83,9 @@ struct Head {
     version_at: u32,
     version_end: u32,
     selected: Option<Arc<Selected>>,
-    /// Boxed: most objects never have one.
-    protobuf: OnceLock<Box<Bytes>>,
+    /// Of the JSON as an item of a protobuf list; 0 until it is asked for.
+    protobuf_length: AtomicU32,
+    protobuf: Encoding,
 }
 
 impl Object {
@@ -110,7 +114,8 @@ impl Object {
             version_at,
             version_end,
             selected,
-            protobuf: OnceLock::new(),
+            protobuf_length: AtomicU32::new(0),
+            protobuf: Encoding::default(),
         };
         Self(ThinArc::from_header_and_slice(head, &content))
     }
@@ -137,7 +142,8 @@ impl Object {
             version_at: 0,
             version_end: 0,
             selected: None,
-            protobuf: OnceLock::new(),
+            protobuf_length: AtomicU32::new(0),
+            protobuf: Encoding::default(),
         };
         Self(ThinArc::from_header_and_slice(head, json))
     }
@@ -220,14 +226,22 @@ impl Object {
         serde_json::from_slice(self.json()).map_err(damaged)
     }
 
-    /// The protobuf form: encoded by the first caller, shared by the others.
+    /// The protobuf form: encoded by the first caller, shared by the others while it is kept.
     pub fn protobuf(&self, encode: impl FnOnce(&[u8]) -> Result<Bytes>) -> Result<Bytes> {
-        let kept = &self.head().protobuf;
-        if let Some(bytes) = kept.get() {
-            return Ok(Bytes::clone(bytes));
+        self.head().protobuf.get_or(|| encode(self.json()))
+    }
+
+    /// How long the object is as an item of a protobuf list: measured once.
+    pub fn protobuf_length(&self, measure: impl FnOnce() -> Result<usize>) -> Result<usize> {
+        let known = &self.head().protobuf_length;
+        match known.load(Relaxed) {
+            0 => {
+                let length = measure()?;
+                known.store(u32::try_from(length).unwrap_or(0), Relaxed);
+                Ok(length)
+            }
+            length => Ok(length as usize),
         }
-        let bytes = encode(self.json())?;
-        Ok(Bytes::clone(kept.get_or_init(|| Box::new(bytes))))
     }
 }
 

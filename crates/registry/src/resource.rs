@@ -188,6 +188,8 @@ fn builtin_prefix(group: &str, plural: &str) -> String {
 
 pub(crate) struct Served {
     info: ResourceInfo,
+    /// Objects are written in this version.
+    stored: bool,
     pub cache: Arc<Cache>,
     /// Caches of the rows that this one replaced, while a request still reads them: it must not miss a write that was
     /// acknowledged before it asked.
@@ -200,12 +202,22 @@ pub struct Resource(Arc<Served>);
 
 impl Resource {
     pub(crate) fn new(info: ResourceInfo, cache: Cache) -> Self {
-        Self::with(info, Arc::new(cache))
+        Self::with(info, Arc::new(cache), true)
     }
 
-    fn with(info: ResourceInfo, cache: Arc<Cache>) -> Self {
+    fn with(info: ResourceInfo, cache: Arc<Cache>, stored: bool) -> Self {
         let former = Mutex::default();
-        Self(Arc::new(Served { info, cache, former }))
+        Self(Arc::new(Served {
+            info,
+            stored,
+            cache,
+            former,
+        }))
+    }
+
+    /// Its version is the one objects are written in, and not a [`Resource::view`].
+    pub(crate) fn is_stored_version(&self) -> bool {
+        self.0.stored
     }
 
     /// Keeps `old`, which this one replaces, up to date for those who still hold it.
@@ -230,7 +242,7 @@ impl Resource {
     /// The same objects in another version: reads convert to it, writes validate in it and store in the version that
     /// is stored. `info` differs in version, strategy and [`Versions`] only.
     pub fn view(&self, info: ResourceInfo) -> Self {
-        Self::with(info, Arc::clone(&self.0.cache))
+        Self::with(info, Arc::clone(&self.0.cache), false)
     }
 
     pub(crate) fn cache(&self) -> &Cache {

@@ -4,6 +4,8 @@
 //! A handle ([`Resource`]) stands for one version. What leaves the registry through it is in that version; what enters
 //! is written in the version that is stored now.
 
+use std::collections::VecDeque;
+
 use async_trait::async_trait;
 use corten_meta::{Result, Status};
 use serde_json::Value;
@@ -12,6 +14,11 @@ use crate::object::Object;
 use crate::registry::{Deleted, Updated};
 use crate::resource::Resource;
 use crate::watch::WatchEvent;
+
+/// Objects that are sent to a webhook in one review at most; further ones are sent when their answer is there.
+pub(crate) const CONVERTED_TOGETHER: usize = 500;
+/// A review that holds so many bytes of objects takes no further one.
+const CONVERTED_TOGETHER_BYTES: usize = 8 << 20;
 
 /// Conversion between the versions of one resource, as seen from the version of one handle.
 #[async_trait]
@@ -23,6 +30,16 @@ pub trait Versions: Send + Sync {
     /// What the store holds, as its own version's schema has it today: pruned, defaults filled in. `None` where that
     /// changes nothing.
     fn read(&self, stored: &Value) -> Option<Value>;
+
+    /// Conversion asks a webhook. Otherwise versions differ in their name alone, and
+    /// [`Versions::to_served_at_once`] converts too.
+    fn asks(&self) -> bool;
+
+    /// An object in any version in this handle's, where that asks nobody.
+    ///
+    /// # Errors
+    /// Where it does, and where the object does not fit.
+    fn to_served_at_once(&self, object: Value) -> Result<Value>;
 
     /// Objects in any version, each in this handle's.
     ///
@@ -63,38 +80,62 @@ impl Resource {
         converted.into_iter().next().ok_or_else(lost)
     }
 
-    fn has_version(&self, object: &Object) -> bool {
+    pub(crate) fn has_version(&self, object: &Object) -> bool {
         self.versions
             .as_ref()
             .is_none_or(|versions| object.json().starts_with(versions.head()))
     }
 
-    /// Objects in this handle's version; those of another one are converted together.
+    /// Conversion to this handle's version asks a webhook.
+    pub(crate) fn asks(&self) -> bool {
+        self.versions.as_ref().is_some_and(|versions| versions.asks())
+    }
+
+    /// An object in this handle's version where it is in another and conversion asks nobody; `None` where it is in it.
+    pub(crate) fn at_once_in_version(&self, object: &Object) -> Result<Option<Object>> {
+        match &self.versions {
+            Some(versions) if !self.has_version(object) => {
+                let value = versions.to_served_at_once(object.value()?)?;
+                Ok(Some(object.converted(&value)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Objects in this handle's version; those of another one are converted together, as many as the bounds let.
     pub(crate) async fn all_in_version(&self, mut objects: Vec<Object>) -> Result<Vec<Object>> {
         let Some(versions) = &self.versions else {
             return Ok(objects);
         };
-        let others: Vec<usize> = (0..objects.len())
+        let mut others = (0..objects.len())
             .filter(|at| !self.has_version(&objects[*at]))
-            .collect();
-        if others.is_empty() {
-            return Ok(objects);
-        }
-        let values = others
-            .iter()
-            .map(|at| objects[*at].value())
-            .collect::<Result<Vec<_>>>()?;
-        let converted = versions.to_served(values).await?;
-        if converted.len() != others.len() {
-            return Err(lost());
-        }
-        for (at, value) in others.into_iter().zip(converted) {
-            objects[at] = objects[at].converted(&value)?;
+            .collect::<VecDeque<usize>>();
+        while !others.is_empty() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while let Some(at) = others.front()
+                && batch.len() < CONVERTED_TOGETHER
+                && bytes < CONVERTED_TOGETHER_BYTES
+            {
+                bytes += objects[*at].json().len();
+                batch.extend(others.pop_front());
+            }
+            let values = batch
+                .iter()
+                .map(|at| objects[*at].value())
+                .collect::<Result<Vec<_>>>()?;
+            let converted = versions.to_served(values).await?;
+            if converted.len() != batch.len() {
+                return Err(lost());
+            }
+            for (at, value) in batch.into_iter().zip(converted) {
+                objects[at] = objects[at].converted(&value)?;
+            }
         }
         Ok(objects)
     }
 
-    /// The events of a watch in this handle's version. Bookmarks and errors hold no object.
+    /// The events of a watch in this handle's version, without those that turn out not to be for it. Bookmarks and
+    /// errors hold no object.
     ///
     /// # Errors
     /// Where an object cannot be converted.
@@ -102,13 +143,21 @@ impl Resource {
         if self.versions.is_none() {
             return Ok(events);
         }
+        let objects = events.iter().flat_map(objects_of).cloned().collect();
+        let mut converted = self.all_in_version(objects).await?.into_iter();
+        let mut next = || converted.next().ok_or_else(lost);
         let mut out = Vec::with_capacity(events.len());
         for event in events {
-            out.push(match event {
-                WatchEvent::Added(object) => WatchEvent::Added(self.in_version(object).await?),
-                WatchEvent::Modified(object) => WatchEvent::Modified(self.in_version(object).await?),
-                WatchEvent::Deleted(object) => WatchEvent::Deleted(self.in_version(object).await?),
-                other => other,
+            out.extend(match event {
+                WatchEvent::Added(_) => Some(WatchEvent::Added(next()?)),
+                WatchEvent::Modified(_) => Some(WatchEvent::Modified(next()?)),
+                WatchEvent::Deleted(_) => Some(WatchEvent::Deleted(next()?)),
+                WatchEvent::Undecided(change) => {
+                    let now = change.now().map(|_| next()).transpose()?;
+                    let before = change.before().map(|_| next()).transpose()?;
+                    change.decide(now, before)?
+                }
+                other => Some(other),
             });
         }
         Ok(out)
@@ -135,6 +184,16 @@ impl Resource {
             ..deleted
         })
     }
+}
+
+/// What of an event is to be converted.
+fn objects_of(event: &WatchEvent) -> impl Iterator<Item = &Object> {
+    let (one, other) = match event {
+        WatchEvent::Undecided(change) => (change.now(), change.before()),
+        WatchEvent::Bookmark(_) => (None, None),
+        event => (event.object(), None),
+    };
+    one.into_iter().chain(other)
 }
 
 fn lost() -> Status {

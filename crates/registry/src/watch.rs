@@ -13,6 +13,7 @@ use futures::Stream;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
+use crate::cache::Undecided;
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::resource::ResourceInfo;
@@ -29,6 +30,8 @@ pub enum WatchEvent {
     Modified(Object),
     /// The last state, with the resourceVersion of the deletion.
     Deleted(Object),
+    /// To be decided on by [`crate::Resource::events_in_version`]: only of resources whose versions a webhook converts.
+    Undecided(Undecided),
     /// Only kind and resourceVersion (and the end of initial events as annotation).
     Bookmark(Object),
     /// The watch ends here; 410 Expired asks the client to list again.
@@ -43,17 +46,18 @@ impl WatchEvent {
             Self::Modified(_) => "MODIFIED",
             Self::Deleted(_) => "DELETED",
             Self::Bookmark(_) => "BOOKMARK",
+            Self::Undecided(_) => "",
             Self::Error(_) => "ERROR",
         }
     }
 
-    /// The object, except for errors.
+    /// The object; none of errors and undecided changes.
     pub fn object(&self) -> Option<&Object> {
         match self {
             Self::Added(object) | Self::Modified(object) | Self::Deleted(object) | Self::Bookmark(object) => {
                 Some(object)
             }
-            Self::Error(_) => None,
+            Self::Undecided(_) | Self::Error(_) => None,
         }
     }
 }

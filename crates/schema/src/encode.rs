@@ -21,20 +21,28 @@ pub fn protobuf_raw(gvk: &GroupVersionKind, value: &Value) -> corten_meta::Resul
     wire::encode(gvk, value).map_err(|e| Status::internal(e.to_string()))
 }
 
-/// A list in the envelope from items that are already encoded (`protobuf_raw`): nothing is encoded twice.
-/// `meta` is the ListMeta as JSON.
-pub fn protobuf_list<'a>(
+/// What a list in the envelope begins with, up to its first item: `items` is how many bytes those take with their heads
+/// (`protobuf_item_head`). `meta` is the ListMeta as JSON. [`PROTOBUF_LIST_END`] follows the last item.
+pub fn protobuf_list_head(
     list_gvk: &GroupVersionKind,
     meta: &Value,
-    items: impl IntoIterator<Item = &'a [u8]>,
+    items: usize,
 ) -> corten_meta::Result<Vec<u8>> {
-    let raw = wire::encode_list(meta, items).map_err(|e| Status::internal(e.to_string()))?;
-    Ok(wire::Envelope {
+    let list = wire::list_head(meta).map_err(|e| Status::internal(e.to_string()))?;
+    let envelope = wire::Envelope {
         api_version: list_gvk.api_version(),
         kind: list_gvk.kind.to_string(),
-        raw: &raw,
-    }
-    .write())
+        raw: &list,
+    };
+    Ok(envelope.write_head(list.len() + items))
+}
+
+/// What an envelope has after its message.
+pub use wire::ENVELOPE_END as PROTOBUF_LIST_END;
+
+/// What an item of a list has before its message (`protobuf_raw`) of this length.
+pub fn protobuf_item_head(length: usize) -> Vec<u8> {
+    wire::item_head(length)
 }
 
 /// The message inside an envelope that `protobuf` wrote.
@@ -48,6 +56,11 @@ pub fn protobuf_inner(envelope: &[u8]) -> corten_meta::Result<&[u8]> {
 /// length as four big-endian bytes.
 pub fn protobuf_watch_event(event_type: &str, object_envelope: &[u8]) -> Vec<u8> {
     wire::encode_watch_event(event_type, object_envelope)
+}
+
+/// A value as an item of a list that is a member of the document, members in name order.
+pub fn yaml_item(value: &Value) -> String {
+    crate::decode::yaml_item_text(value)
 }
 
 /// YAML text, members in name order, as upstream writes it.

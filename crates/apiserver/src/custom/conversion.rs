@@ -79,6 +79,22 @@ impl Versions for Between {
         Some(value).filter(|value| value != stored)
     }
 
+    fn asks(&self) -> bool {
+        matches!(self.conversion.strategy, Strategy::Webhook { .. })
+    }
+
+    fn to_served_at_once(&self, object: Value) -> Result<Value, Status> {
+        let (mut objects, target) = ([object], self.api_version.as_str());
+        self.conversion.check(&objects, target)?;
+        if self.asks() {
+            return Err(Status::internal("conversion asks a webhook"));
+        }
+        self.conversion.rename(&mut objects, target);
+        self.conversion.decode(&mut objects, target)?;
+        let [object] = objects;
+        Ok(object)
+    }
+
     async fn to_served(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
         self.conversion.convert(objects, &self.api_version).await
     }
@@ -130,31 +146,47 @@ impl Versions for Between {
 impl Conversion {
     /// Each object in the version `target`; the others are sent to the webhook in one document.
     async fn convert(&self, mut objects: Vec<Value>, target: &str) -> Result<Vec<Value>, Status> {
+        self.check(&objects, target)?;
+        match &self.strategy {
+            Strategy::None => self.rename(&mut objects, target),
+            Strategy::Webhook { webhook, reviewer } => {
+                self.ask(webhook, reviewer.as_ref(), &mut objects, target).await?;
+            }
+        }
+        self.decode(&mut objects, target)?;
+        Ok(objects)
+    }
+
+    /// The definition has all these versions.
+    fn check(&self, objects: &[Value], target: &str) -> Result<(), Status> {
         if !self.versions.contains_key(target) {
             let text = format!("request to convert CR to an invalid group/version: {target}");
             return Err(Status::internal(text));
         }
-        for object in &objects {
+        for object in objects {
             let from = object::api_version(object);
             if !self.versions.contains_key(from) {
                 let text = format!("request to convert CR from an invalid group/version: {from}");
                 return Err(Status::internal(text));
             }
         }
-        match &self.strategy {
-            Strategy::None => objects
-                .iter_mut()
-                .for_each(|object| object["apiVersion"] = json!(target)),
-            Strategy::Webhook { webhook, reviewer } => {
-                self.ask(webhook, reviewer.as_ref(), &mut objects, target).await?;
-            }
-        }
+        Ok(())
+    }
+
+    /// All there is to it where nobody is asked.
+    fn rename(&self, objects: &mut [Value], target: &str) {
+        let objects = objects.iter_mut();
+        objects.for_each(|object| object["apiVersion"] = json!(target));
+    }
+
+    /// What conversion gave, as the version `target` has it.
+    fn decode(&self, objects: &mut [Value], target: &str) -> Result<(), Status> {
         if let Some(version) = self.versions.get(target) {
-            for object in &mut objects {
+            for object in objects {
                 version.decode(object, false)?;
             }
         }
-        Ok(objects)
+        Ok(())
     }
 
     async fn ask(

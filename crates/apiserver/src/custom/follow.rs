@@ -108,6 +108,7 @@ impl Follower {
                             self.loaded(&seen, &mut synced).await;
                         }
                     }
+                    WatchEvent::Undecided(_) => {}
                     WatchEvent::Error(error) => {
                         tracing::debug!(%error, "the watch of definitions ended, starting again");
                         break;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use corten_crd::openapi as fragments;
 use corten_meta::Status;
-use corten_registry::{ListOptions, Registry};
+use corten_registry::{ListOptions, Object, Registry};
 use corten_schema::openapi::{self, Document, Fragment};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::served::Kinds;
 use crate::aggregator;
-use crate::catalog::Served;
 use crate::server::Inner;
 
 /// Documents kept; at the bound all are made anew.
@@ -72,7 +71,11 @@ pub async fn document(server: &Arc<Inner>, name: Name) -> Result<Option<Arc<Docu
     if let Some(found) = server.openapi.found(&parts, &name) {
         return Ok(Some(found));
     }
-    let definitions = definitions(&server.registry).await?;
+    let group = match &name {
+        Name::V3(group, _) => Some(group.as_str()),
+        Name::V2 | Name::V2Protobuf => None,
+    };
+    let definitions = definitions(&server.registry, group).await?;
     let (asked, remote) = (name.clone(), parts.remote.clone());
     let made = tokio::task::spawn_blocking(move || make(&kinds, &definitions, &remote, &asked))
         .await
@@ -96,25 +99,36 @@ impl Kept {
     }
 }
 
-/// Definitions as they are in the cache.
-async fn definitions(registry: &Registry) -> Result<Vec<Value>, Status> {
+/// Definitions as they are in the cache, of one group or of all.
+async fn definitions(registry: &Registry, group: Option<&str>) -> Result<Definitions, Status> {
     let Some(resource) = registry.resource(super::GROUP, super::PLURAL) else {
-        return Ok(Vec::new());
+        return Ok(Definitions::new());
     };
     let options = ListOptions {
         resource_version: "0".to_owned(),
         ..ListOptions::default()
     };
-    let page = registry.list(&resource, None, &options).await?;
-    page.items.iter().map(|item| item.value()).collect()
+    let mut page = registry.open_list(&resource, None, &options).await?;
+    let mut found = Definitions::new();
+    page.items.read(|item| {
+        let of = item.name().split_once('.').map(|(_, group)| group);
+        if group.is_none() || group == of {
+            found.insert(item.name().to_owned(), item.clone());
+        }
+        true
+    })?;
+    Ok(found)
 }
 
-fn make(kinds: &Kinds, definitions: &[Value], remote: &[Arc<Value>], name: &Name) -> Arc<Document> {
+/// By name, not parsed: as values they take ten times as much, and one after the other is enough.
+type Definitions = HashMap<String, Object>;
+
+fn make(kinds: &Kinds, definitions: &Definitions, remote: &[Arc<Value>], name: &Name) -> Arc<Document> {
     let whole = || {
         let versions = kinds.versions().iter();
         let each = versions
             .flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
-        let mut whole = openapi::v2_with(&each.collect::<Vec<Fragment>>());
+        let mut whole = openapi::v2_with(each);
         remote
             .iter()
             .for_each(|part| aggregator::merge_v2(&mut whole, part));
@@ -122,7 +136,7 @@ fn make(kinds: &Kinds, definitions: &[Value], remote: &[Arc<Value>], name: &Name
     };
     Arc::new(match name {
         Name::V3(group, version) => {
-            openapi::v3_of(&fragments_of(kinds, definitions, group, version, fragments::v3))
+            openapi::v3_of(fragments_of(kinds, definitions, group, version, fragments::v3))
         }
         Name::V2 => openapi::v2_document(&whole(), false),
         Name::V2Protobuf => openapi::v2_document(&whole(), true),
@@ -130,23 +144,16 @@ fn make(kinds: &Kinds, definitions: &[Value], remote: &[Arc<Value>], name: &Name
 }
 
 /// What each kind of a version adds.
-fn fragments_of(
-    kinds: &Kinds,
-    definitions: &[Value],
-    group: &str,
-    version: &str,
-    fragment: impl Fn(&Value, &str) -> Option<Fragment>,
-) -> Vec<Fragment> {
-    let kinds = kinds.of_version(group, version);
-    let of = |served: &&Arc<Served>| {
-        let name = format!("{}.{group}", served.schema.plural);
-        definitions
-            .iter()
-            .find(|d| d["metadata"]["name"] == name.as_str())
-    };
-    kinds
-        .iter()
-        .filter_map(of)
-        .filter_map(|definition| fragment(definition, version))
-        .collect()
+fn fragments_of<'a>(
+    kinds: &'a Kinds,
+    definitions: &'a Definitions,
+    group: &'a str,
+    version: &'a str,
+    fragment: fn(&Value, &str) -> Option<Fragment>,
+) -> impl Iterator<Item = Fragment> + 'a {
+    let kinds = kinds.of_version(group, version).into_iter();
+    kinds.filter_map(move |served| {
+        let definition = definitions.get(&format!("{}.{group}", served.schema.plural))?;
+        fragment(&definition.value().ok()?, version)
+    })
 }

@@ -216,8 +216,13 @@ fn info(
     conversion: &Arc<Conversion>,
 ) -> ResourceInfo {
     let group = definition["spec"]["group"].as_str().unwrap_or_default();
-    // Values of selectable fields are read from what is stored, whatever version asks.
-    let strategy = CustomStrategy::new(version.clone(), stored.clone());
+    let by_name = || conversion.order.iter().filter_map(|v| conversion.versions.get(v));
+    // What a webhook converts to has fields of its own, which the stored object has not.
+    let kept: Vec<_> = match conversion.strategy {
+        Strategy::None => by_name().cloned().collect(),
+        Strategy::Webhook { .. } => vec![stored.clone()],
+    };
+    let strategy = CustomStrategy::new(version.clone(), &kept);
     let between = Between::new(
         conversion.clone(),
         api_version(group, version.gvk.version.as_ref()),

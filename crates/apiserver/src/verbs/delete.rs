@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use corten_meta::status::Details;
 use corten_meta::{Status, object};
+use corten_registry::{Items, OpenPage};
 use http::StatusCode;
 
 use crate::call::Call;
@@ -13,8 +14,8 @@ use crate::negotiate::Accepted;
 use crate::options::Deletion;
 use crate::respond::{self, Answer};
 use crate::verbs::answer_object;
-use crate::verbs::list::answer_list;
-use crate::{codec, negotiate};
+use crate::verbs::list;
+use crate::{codec, negotiate, shape};
 
 /// Resources whose last state is the answer to their deletion (upstream's `ReturnDeletedObject`).
 const RETURNS_OBJECT: [(&str, &str); 17] = [
@@ -97,7 +98,20 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
             .await
     };
     call.take_notes(&ctx);
-    answer_list(&call, &served, page?, accepted)
+    let page = page?;
+    let page = OpenPage {
+        revision: page.revision,
+        continue_token: page.continue_token,
+        remaining: page.remaining,
+        items: Items::of_objects(served.stored()?, page.items),
+    };
+    let options = shape::TableOptions::read(&call);
+    let body = list::body(&served, page, accepted, options).await?;
+    Ok(respond::bytes(
+        StatusCode::OK,
+        accepted.format.content_type(),
+        body,
+    ))
 }
 
 /// Options come from the body where there is one, else from the query.

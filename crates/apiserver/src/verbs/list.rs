@@ -1,15 +1,17 @@
-//! LIST: from the watch cache's own bytes where they are what is asked for, else from objects parsed.
+//! LIST: in frames made while they are sent, from the watch cache's own bytes where they are what is asked for, else from
+//! objects parsed one by one.
 
 use std::sync::Arc;
 
-use corten_meta::Status;
-use corten_registry::{ListPage, Object};
+use corten_meta::{GroupVersionKind, Status};
+use corten_registry::{Object, OpenPage};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::list_body::{self, Item, Source};
+use crate::list_body::{self, Encode, Form, Layout, Metadata, Protobuf, Row, Stored, Text};
 use crate::listing::Listing;
 use crate::negotiate::{Accepted, Format, Shape};
 use crate::respond::{self, Answer};
@@ -24,71 +26,110 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let options = Listing::read(&call.query, &call.info, false)?.into_list();
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
     let (stored, registry) = (served.stored()?, &call.server.registry);
-    if let Some(item) = item(&served, accepted)
-        && stored.versions.is_none()
-    {
-        let page = registry.open_list(stored, namespace, &options).await?;
-        let head = head(&served, item, page.revision, &page.continue_token, page.remaining);
-        let source = Source::Cursor(Box::new(page.items));
-        return Ok(in_frames(&served, head, source, item));
-    }
-    let page = registry.list(stored, namespace, &options).await?;
-    answer_list(&call, &served, page, accepted)
+    let page = registry.open_list(stored, namespace, &options).await?;
+    let options = shape::TableOptions::read(&call);
+    let body = body(&served, page, accepted, options).await?;
+    Ok(respond::bytes(
+        StatusCode::OK,
+        accepted.format.content_type(),
+        body,
+    ))
 }
 
-/// What the items of an answer are, where they can be cut out of the cache's bytes.
-fn item(served: &Served, accepted: Accepted) -> Option<Item> {
-    if accepted.format != Format::Json || accepted.pretty || served.converts() {
-        return None;
-    }
-    match accepted.shape {
-        Shape::Plain => Some(Item::Object),
-        Shape::PartialList => Some(Item::Metadata(shape::partial_head(accepted.meta_version))),
-        Shape::Partial | Shape::Table => None,
-    }
-}
-
-fn in_frames(served: &Arc<Served>, head: String, source: Source, item: Item) -> Answer {
-    let body = list_body::body(Arc::clone(served), head, source, item);
-    respond::bytes(StatusCode::OK, Format::Json.content_type(), body)
-}
-
-/// A list in the negotiated encoding and shape.
+/// A page in the negotiated encoding and shape.
 ///
 /// # Errors
-/// Where stored bytes cannot be read or the encoding cannot express them.
-pub fn answer_list(
-    call: &Call,
+/// Where the first objects cannot be read or the encoding cannot express them, and for options no Table has.
+pub async fn body(
     served: &Arc<Served>,
-    page: ListPage,
+    page: OpenPage,
     accepted: Accepted,
-) -> Result<Answer, Status> {
-    if let Some(item @ Item::Object) = item(served, accepted) {
-        let head = head(served, item, page.revision, &page.continue_token, page.remaining);
-        return Ok(in_frames(served, head, Source::Objects(page.items.into()), item));
+    options: shape::TableOptions,
+) -> Result<Body, Status> {
+    let form = form(served, &page, accepted, options).await?;
+    list_body::body(form, page.items)
+}
+
+/// How a page is written.
+pub(crate) async fn form(
+    served: &Arc<Served>,
+    page: &OpenPage,
+    accepted: Accepted,
+    options: shape::TableOptions,
+) -> Result<Box<dyn Form>, Status> {
+    let as_stored = accepted.format == Format::Json && !accepted.pretty && !served.converts();
+    Ok(match (accepted.format, accepted.shape) {
+        (_, Shape::Partial) => return Err(shape::not_an_object(served)),
+        (_, Shape::Plain) if as_stored => {
+            let always = served.custom.is_some();
+            let head = head(format!("{}{}\"", served.list_head, page.revision), page, always);
+            let served = served.clone();
+            Box::new(Stored { served, head })
+        }
+        (_, Shape::PartialList) if as_stored => {
+            let item = shape::partial_head(accepted.meta_version);
+            let begin = format!("{}{}\"", shape::partial_list_head(item), page.revision);
+            let head = head(begin, page, false);
+            Box::new(Metadata { head, item })
+        }
+        (Format::Protobuf, _) => {
+            let (list, encode) = messages(served, accepted)?;
+            let meta = list_meta(page);
+            Box::new(Protobuf::measure(&list, &meta, encode, &page.items).await?)
+        }
+        _ => Box::new(text(served, page, accepted, options)?),
+    })
+}
+
+/// What a list in protobuf and its items are.
+fn messages(served: &Arc<Served>, accepted: Accepted) -> Result<(GroupVersionKind, Encode), Status> {
+    let converted = Some(served.clone()).filter(|served| served.converts());
+    let of_meta = |kind: &'static str| GroupVersionKind::new("meta.k8s.io", accepted.meta_version, kind);
+    match (accepted.shape, converted) {
+        (Shape::PartialList, converted) => Ok((
+            of_meta("PartialObjectMetadataList"),
+            Encode::Partial(of_meta("PartialObjectMetadata"), converted),
+        )),
+        (Shape::Plain, Some(served)) => Ok((served.schema.list_gvk(), Encode::Converted(served))),
+        (Shape::Plain, None) => Ok((served.schema.list_gvk(), Encode::Stored)),
+        // Negotiation gives neither.
+        (Shape::Table | Shape::Partial, _) => Err(Status::internal("Tables have no protobuf form")),
     }
-    let content_type = accepted.format.content_type();
-    let is_plain = accepted.shape == Shape::Plain && !served.converts();
-    if accepted.format == Format::Protobuf && is_plain {
-        let body = crate::protobuf::list_body(served, &page)?;
-        return Ok(respond::bytes(StatusCode::OK, content_type, body));
-    }
-    let values = page
-        .items
-        .iter()
-        .map(|o| served_value(served, o))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut metadata = list_meta(&page);
+}
+
+fn text(
+    served: &Arc<Served>,
+    page: &OpenPage,
+    accepted: Accepted,
+    options: shape::TableOptions,
+) -> Result<Text, Status> {
+    let mut metadata = list_meta(page);
     if served.custom.is_some() && accepted.shape == Shape::Plain {
         metadata["continue"] = json!(page.continue_token);
     }
-    let value = match accepted.shape {
-        Shape::Plain => shape::plain_list(served, values, metadata),
-        Shape::PartialList => shape::partial_list(&values, metadata, accepted.meta_version),
-        Shape::Partial => return Err(shape::not_an_object(served)),
-        Shape::Table => shape::whole_table(call, served, values, metadata, accepted)?,
+    let version = accepted.meta_version;
+    let (row, whole) = match accepted.shape {
+        Shape::Table => {
+            let rows = shape::Rows::new(options, version)?;
+            (
+                Row::Table(rows),
+                shape::empty_table(served, metadata, version, true),
+            )
+        }
+        Shape::Partial | Shape::PartialList => {
+            (Row::Partial(version), shape::partial_list(&[], metadata, version))
+        }
+        Shape::Plain => (Row::Plain, shape::plain_list(served, Vec::new(), metadata)),
     };
-    respond::object(StatusCode::OK, &value, accepted)
+    Ok(Text {
+        served: served.clone(),
+        layout: Layout::of(accepted).ok_or_else(|| Status::internal("protobuf is no text"))?,
+        row,
+        whole: match whole {
+            Value::Object(whole) => whole,
+            _ => Map::new(),
+        },
+    })
 }
 
 /// An object parsed, in the version that is served.
@@ -99,7 +140,7 @@ pub fn served_value(served: &Served, object: &Object) -> Result<Value, Status> {
 }
 
 /// `ListMeta`.
-pub fn list_meta(page: &ListPage) -> Value {
+fn list_meta(page: &OpenPage) -> Value {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if !page.continue_token.is_empty() {
         metadata["continue"] = json!(page.continue_token);
@@ -110,19 +151,16 @@ pub fn list_meta(page: &ListPage) -> Value {
     metadata
 }
 
-/// What a list begins with.
-fn head(served: &Served, item: Item, revision: u64, continue_token: &str, remaining: Option<u64>) -> String {
-    let mut head = match item {
-        Item::Object => format!("{}{revision}\"", served.list_head),
-        Item::Metadata(item) => format!("{}{revision}\"", shape::partial_list_head(item)),
-    };
-    let always = served.custom.is_some() && item == Item::Object;
-    if !continue_token.is_empty() || always {
+/// What a list begins with, up to the bracket that opens its items; `begin` is up to its resourceVersion. `always` writes
+/// an empty continue token too.
+fn head(begin: String, page: &OpenPage, always: bool) -> String {
+    let mut head = begin;
+    if !page.continue_token.is_empty() || always {
         head.push_str(",\"continue\":\"");
-        head.push_str(continue_token);
+        head.push_str(&page.continue_token);
         head.push('"');
     }
-    if let Some(n) = remaining.filter(|n| *n > 0) {
+    if let Some(n) = page.remaining.filter(|n| *n > 0) {
         head.push_str(&format!(",\"remainingItemCount\":{n}"));
     }
     head.push_str("},\"items\":[");

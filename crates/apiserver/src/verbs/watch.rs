@@ -196,6 +196,7 @@ impl Frames {
             WatchEvent::Modified(o) => ("MODIFIED", o),
             WatchEvent::Deleted(o) => ("DELETED", o),
             WatchEvent::Bookmark(o) => ("BOOKMARK", o),
+            WatchEvent::Undecided(_) => return Ok(()),
             WatchEvent::Error(status) => {
                 let bytes = respond::encode(
                     &status.to_json(),

@@ -20,6 +20,7 @@ mod policies;
 mod promises;
 mod reads;
 mod recorded;
+mod selectable;
 mod store_health;
 mod tunnels;
 mod watches;

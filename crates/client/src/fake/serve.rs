@@ -270,11 +270,7 @@ impl State {
             return Err((403, "Forbidden", message));
         }
         if home.is_none() && self.gone.contains(&target.ns) {
-            return Err((
-                404,
-                "NotFound",
-                format!("namespaces \"{}\" not found", target.ns),
-            ));
+            return Err((404, "NotFound", format!("namespaces \"{}\" not found", target.ns)));
         }
         self.born(&mut body);
         let key = key_of(&body);

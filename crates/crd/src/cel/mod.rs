@@ -4,8 +4,11 @@ mod check;
 mod declaration;
 mod validator;
 
+use std::sync::OnceLock;
+
 use corten_cel::{Env, Program, Type};
 use corten_meta::field::{ErrorList, Path};
+use serde_json::Value;
 
 use crate::rules::{Compiler, Rules};
 use crate::structural::{Rule, Structural};
@@ -18,11 +21,37 @@ pub struct Cel;
 impl Compiler for Cel {
     fn compile(&self, schema: &Structural, resource_root: bool) -> Option<Box<dyn Rules>> {
         let root = resource_root || schema.embedded_resource;
-        validator::Node::new(schema, None, root).map(|node| Box::new(node) as Box<dyn Rules>)
+        let ruled = schema.any(&|node| !node.rules().is_empty());
+        ruled.then(|| Box::new(Lazy::new(root)) as Box<dyn Rules>)
     }
 
     fn check(&self, schema: &Structural, path: &Path, old: Option<&Structural>) -> ErrorList {
         check::check(schema, path, old)
+    }
+}
+
+/// Rules that are compiled when the first object is validated: most definitions of a cluster have few objects or none.
+struct Lazy {
+    root: bool,
+    node: OnceLock<Option<validator::Node>>,
+}
+
+impl Lazy {
+    fn new(root: bool) -> Self {
+        Self {
+            root,
+            node: OnceLock::new(),
+        }
+    }
+}
+
+impl Rules for Lazy {
+    fn validate(&self, schema: &Structural, object: &Value, old: Option<&Value>) -> ErrorList {
+        let node = self
+            .node
+            .get_or_init(|| validator::Node::new(schema, None, self.root));
+        node.as_ref()
+            .map_or_else(ErrorList::default, |node| node.validate(schema, object, old))
     }
 }
 

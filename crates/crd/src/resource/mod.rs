@@ -155,13 +155,11 @@ impl Version {
             .collect()
     }
 
-    /// Values in the order of `selectable`; empty where the object has none.
-    pub fn field_values(&self, object: &Value) -> Vec<String> {
-        let value = |path: &Option<JsonPath>| {
-            let found = path.as_ref().and_then(|path| path.first(object));
-            found.filter(|v| !v.is_null()).map(print).unwrap_or_default()
-        };
-        self.selectable_paths.iter().map(value).collect()
+    /// The value of the field at this place of `selectable`; empty where the object has none.
+    pub fn field_value(&self, at: usize, object: &Value) -> String {
+        let path = self.selectable_paths.get(at).and_then(Option::as_ref);
+        let found = path.and_then(|path| path.first(object));
+        found.filter(|v| !v.is_null()).map(print).unwrap_or_default()
     }
 
     /// The objects as server-side apply sees them, for `corten_schema::apply::{apply_custom, update_custom}`.

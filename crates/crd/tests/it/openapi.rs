@@ -118,14 +118,14 @@ fn check_references(value: &Value, known: &dyn Fn(&str) -> bool) {
 #[test]
 fn documents_are_whole() {
     let crd = crd();
-    let document = v3_of(&[openapi::v3(&crd, "v1").unwrap()]);
+    let document = v3_of([openapi::v3(&crd, "v1").unwrap()]);
     let v3: Value = serde_json::from_slice(&document.plain()).unwrap();
     check_references(&v3, &|name| {
         v3["components"]["schemas"]
             .get(name.rsplit('/').next().unwrap())
             .is_some()
     });
-    let document = v2_document(&v2_with(&[openapi::v2(&crd, "v1").unwrap()]), false);
+    let document = v2_document(&v2_with([openapi::v2(&crd, "v1").unwrap()]), false);
     let v2: Value = serde_json::from_slice(&document.plain()).unwrap();
     check_references(&v2, &|name| {
         v2["definitions"].get(name.rsplit('/').next().unwrap()).is_some()

@@ -158,8 +158,8 @@ fn columns_and_fields() {
         "Custom resource definition column (in JSONPath format): .spec.replicas"
     );
     assert_eq!(
-        (version.selectable.as_slice(), version.field_values(&object)),
-        (["spec.color".to_owned()].as_slice(), vec!["red".to_owned()])
+        (version.selectable.as_slice(), version.field_value(0, &object)),
+        (["spec.color".to_owned()].as_slice(), "red".to_owned())
     );
 }
 

@@ -1,6 +1,8 @@
 //! One change of one object, and what it is to a watcher with a selector.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use corten_meta::{Result, Status};
 
 use crate::filter::Filter;
 use crate::object::Object;
@@ -26,6 +28,16 @@ impl CacheEvent {
             previous,
             gone: OnceLock::new(),
         })
+    }
+
+    /// An object that was there already.
+    pub fn added(object: Object) -> Self {
+        Self {
+            revision: object.revision(),
+            object: Some(object),
+            previous: None,
+            gone: OnceLock::new(),
+        }
     }
 
     /// The object, or the last state of a deleted one.
@@ -56,14 +68,63 @@ impl CacheEvent {
     }
 
     /// What a watcher with this filter is told: objects that begin to match are added, those that cease to are deleted.
-    pub fn seen_through(&self, filter: &Filter) -> Option<WatchEvent> {
+    pub fn seen_through(self: &Arc<Self>, filter: &Filter) -> Option<WatchEvent> {
         let now = self.object.as_ref().filter(|object| filter.matches(object));
         let before = self.previous.as_ref().filter(|object| filter.matches(object));
         match (now, before) {
+            (None, None) => None,
+            _ if filter.is_late() => Some(WatchEvent::Undecided(Undecided::new(self, filter))),
             (Some(object), None) => Some(WatchEvent::Added(object.clone())),
             (Some(object), Some(_)) => Some(WatchEvent::Modified(object.clone())),
             (None, Some(previous)) => Some(WatchEvent::Deleted(self.gone(previous))),
-            (None, None) => None,
         }
+    }
+}
+
+/// A change that a watcher's selector decides on when its objects are in the version of the watcher's handle
+/// ([`crate::Resource::events_in_version`]).
+#[derive(Clone, Debug)]
+pub struct Undecided(Box<(Arc<CacheEvent>, Filter)>);
+
+impl Undecided {
+    fn new(event: &Arc<CacheEvent>, filter: &Filter) -> Self {
+        Self(Box::new((Arc::clone(event), filter.clone())))
+    }
+
+    /// The object as stored, where what of the selector can be told already selects it.
+    pub(crate) fn now(&self) -> Option<&Object> {
+        let (event, filter) = &*self.0;
+        event.object.as_ref().filter(|object| filter.matches(object))
+    }
+
+    /// The object before the change, likewise.
+    pub(crate) fn before(&self) -> Option<&Object> {
+        let (event, filter) = &*self.0;
+        event.previous.as_ref().filter(|object| filter.matches(object))
+    }
+
+    /// What the watcher is told, given [`Undecided::now`] and [`Undecided::before`] in its handle's version.
+    ///
+    /// # Errors
+    /// Where an object cannot be read.
+    pub(crate) fn decide(&self, now: Option<Object>, before: Option<Object>) -> Result<Option<WatchEvent>> {
+        let (event, filter) = &*self.0;
+        let selected = |stored: Option<&Object>, converted: Option<Object>| match (stored, converted) {
+            (Some(stored), Some(converted)) => {
+                let selects = filter.selects_converted(stored, &converted)?;
+                Ok::<_, Status>(Some(converted).filter(|_| selects))
+            }
+            _ => Ok(None),
+        };
+        let (now, before) = (selected(self.now(), now)?, selected(self.before(), before)?);
+        Ok(match (now, before) {
+            (Some(object), None) => Some(WatchEvent::Added(object)),
+            (Some(object), Some(_)) => Some(WatchEvent::Modified(object)),
+            (None, Some(previous)) => {
+                let gone = previous.at_revision(event.revision);
+                Some(WatchEvent::Deleted(gone))
+            }
+            (None, None) => None,
+        })
     }
 }

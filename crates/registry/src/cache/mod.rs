@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub(crate) use event::CacheEvent;
+pub use event::Undecided;
 pub(crate) use snapshot::Snapshot;
 use watchers::{Watchers, indexed_place};
 
@@ -129,11 +130,11 @@ impl Cache {
         let mut state = self.state.lock();
         let snapshot = self.snapshot.load_full();
         let revision = snapshot.changed.max(applied);
-        let initial = snapshot
-            .select(filter)
-            .into_iter()
-            .map(WatchEvent::Added)
-            .collect();
+        let added = |object: Object| match filter.is_late() {
+            true => Arc::new(CacheEvent::added(object)).seen_through(filter),
+            false => Some(WatchEvent::Added(object)),
+        };
+        let initial = snapshot.select(filter).into_iter().filter_map(added).collect();
         (
             state.subscribe(filter, self.indexed_field, revision, initial),
             revision,

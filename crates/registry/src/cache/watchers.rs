@@ -150,7 +150,7 @@ fn deliver_to(watchers: &mut Vec<Watcher>, events: &[Arc<CacheEvent>], metrics: 
 
 impl Watcher {
     /// Takes an event that is for it. False where it is to be forgotten.
-    fn take(&self, event: &CacheEvent, delivered: &mut u64, metrics: &Metrics) -> bool {
+    fn take(&self, event: &Arc<CacheEvent>, delivered: &mut u64, metrics: &Metrics) -> bool {
         if event.revision <= self.after {
             return true;
         }

@@ -15,20 +15,35 @@ use crate::resource::Subresource;
 /// The strategy of one version.
 pub struct CustomStrategy {
     version: Arc<Version>,
-    /// The version objects are stored in: where values of selectable fields are read from.
-    stored: Arc<Version>,
     /// Its selectable fields, without the dot they begin with in the definition.
     selectable: Vec<&'static str>,
+    /// What the watch cache keeps of each object: these versions' fields by name, each name once.
+    kept: Vec<(Arc<Version>, usize)>,
+    /// Where those of `selectable` are in there.
+    places: Vec<Option<usize>>,
 }
 
 impl CustomStrategy {
-    /// Of a version of a definition that stores its objects in `stored`.
-    pub fn new(version: Arc<Version>, stored: Arc<Version>) -> Self {
-        let selectable = stored.selectable.iter().map(|name| custom::text(name)).collect();
+    /// Of a version of a definition. `kept` are the versions whose fields a stored object has: all where they differ in
+    /// name only, the stored one where a webhook converts. The same for every version.
+    pub fn new(version: Arc<Version>, kept: &[Arc<Version>]) -> Self {
+        let mut fields: Vec<(Arc<Version>, usize)> = Vec::new();
+        let named = |fields: &[(Arc<Version>, usize)], name: &str| {
+            fields.iter().position(|(of, at)| of.selectable[*at] == name)
+        };
+        for of in kept {
+            for (at, name) in of.selectable.iter().enumerate() {
+                if named(&fields, name).is_none() {
+                    fields.push((of.clone(), at));
+                }
+            }
+        }
+        let places = version.selectable.iter().map(|name| named(&fields, name));
         Self {
+            places: places.collect(),
+            selectable: version.selectable.iter().map(|name| custom::text(name)).collect(),
+            kept: fields,
             version,
-            stored,
-            selectable,
         }
     }
 }
@@ -85,6 +100,17 @@ impl Strategy for CustomStrategy {
     }
 
     fn field_values(&self, object: &Value) -> Vec<String> {
-        self.stored.field_values(object)
+        let value = |(of, at): &(Arc<Version>, usize)| of.field_value(*at, object);
+        self.kept.iter().map(value).collect()
+    }
+
+    fn field_place(&self, field: &str) -> Option<usize> {
+        let at = self.selectable.iter().position(|name| *name == field)?;
+        self.places.get(at).copied().flatten()
+    }
+
+    fn field_value(&self, object: &Value, field: &str) -> String {
+        let at = self.selectable.iter().position(|name| *name == field);
+        at.map_or_else(String::new, |at| self.version.field_value(at, object))
     }
 }

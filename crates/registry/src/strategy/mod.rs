@@ -160,9 +160,24 @@ pub trait Strategy: Send + Sync {
         &[]
     }
 
-    /// Values in the order of [`Strategy::selectable_fields`].
+    /// Values that the watch cache keeps of a stored object, as [`Strategy::field_place`] finds them.
     fn field_values(&self, _object: &Value) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Where [`Strategy::field_values`] has a field's value: of most kinds in the order of
+    /// [`Strategy::selectable_fields`].
+    fn field_place(&self, field: &str) -> Option<usize> {
+        self.selectable_fields().iter().position(|name| *name == field)
+    }
+
+    /// The value of a selectable field of an object in the strategy's own version; empty where it has none.
+    fn field_value(&self, object: &Value, field: &str) -> String {
+        let place = self.field_place(field);
+        let mut values = self.field_values(object);
+        place
+            .filter(|at| *at < values.len())
+            .map_or_else(String::new, |at| values.swap_remove(at))
     }
 
     /// The selectable field watchers are indexed by (pods: `spec.nodeName`), besides name and namespace.

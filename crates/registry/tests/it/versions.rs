@@ -46,6 +46,14 @@ impl Versions for Renamed {
         None
     }
 
+    fn asks(&self) -> bool {
+        false
+    }
+
+    fn to_served_at_once(&self, object: Value) -> Result<Value> {
+        Ok(renamed(object, self.own))
+    }
+
     async fn to_served(&self, objects: Vec<Value>) -> Result<Vec<Value>> {
         Ok(objects.into_iter().map(|o| renamed(o, self.own)).collect())
     }

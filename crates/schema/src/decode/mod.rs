@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 pub use object::{Decoded, as_kind, object, options};
-pub(crate) use yaml::from_value as yaml_text;
+pub(crate) use yaml::{from_value as yaml_text, item as yaml_item_text};
 pub use yaml::{repeated_key, to_value as yaml_value};
 
 use crate::wire;

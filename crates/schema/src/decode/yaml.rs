@@ -87,6 +87,13 @@ pub fn from_value(value: &Value) -> String {
     out
 }
 
+/// A value as an item of a list that is a member of the document.
+pub fn item(value: &Value) -> String {
+    let mut out = String::new();
+    write_list(&mut out, std::slice::from_ref(value), 0);
+    out
+}
+
 fn write_map(out: &mut String, map: &Map<String, Value>, indent: usize) {
     for (i, (key, value)) in map.iter().enumerate() {
         if i > 0 || !out.ends_with("- ") {

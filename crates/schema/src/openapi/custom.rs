@@ -17,21 +17,16 @@ pub struct Fragment {
 }
 
 /// The whole API with these fragments as OpenAPI v2; [`super::v2_document`] makes a document of it.
-pub fn v2_with(fragments: &[Fragment]) -> Value {
+pub fn v2_with(fragments: impl IntoIterator<Item = Fragment>) -> Value {
     let mut all = v2_value();
-    for (key, part) in [("definitions", 0), ("paths", 1)] {
-        let Some(known) = all[key].as_object_mut() else {
-            continue;
-        };
-        for fragment in fragments {
-            let added = if part == 0 {
-                &fragment.definitions
-            } else {
-                &fragment.paths
+    for fragment in fragments {
+        for (key, added) in [("definitions", fragment.definitions), ("paths", fragment.paths)] {
+            let Some(known) = all[key].as_object_mut() else {
+                continue;
             };
             for (name, value) in added {
                 // What is built in stays as it is.
-                known.entry(name.clone()).or_insert_with(|| value.clone());
+                known.entry(name).or_insert(value);
             }
         }
     }
@@ -39,7 +34,7 @@ pub fn v2_with(fragments: &[Fragment]) -> Value {
 }
 
 /// One group and version that only has custom resources, as OpenAPI v3 JSON.
-pub fn v3_of(fragments: &[Fragment]) -> Document {
+pub fn v3_of(fragments: impl IntoIterator<Item = Fragment>) -> Document {
     let meta = |name: &str| named("apimachinery/pkg/apis/meta/v1", name);
     let types = ["ObjectMeta", "ListMeta", "DeleteOptions", "Status"].map(meta);
     let mut pending: Vec<TypeId> = types.into_iter().flatten().collect();
@@ -48,8 +43,8 @@ pub fn v3_of(fragments: &[Fragment]) -> Document {
     schemas.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
     let mut paths = Map::new();
     for fragment in fragments {
-        schemas.extend(fragment.definitions.clone());
-        paths.extend(fragment.paths.clone());
+        schemas.extend(fragment.definitions);
+        paths.extend(fragment.paths);
     }
     let document =
         json!({"openapi": "3.0.0", "info": info(), "paths": paths, "components": {"schemas": schemas}});

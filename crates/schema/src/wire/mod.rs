@@ -37,6 +37,9 @@ pub enum WireError {
     Depth,
 }
 
+/// Empty `contentEncoding` and `contentType`: what upstream's documents end with.
+pub const ENVELOPE_END: &[u8] = &[3 << 3 | 2, 0, 4 << 3 | 2, 0];
+
 /// `runtime.Unknown`: what an object travels in.
 pub struct Envelope<'a> {
     pub api_version: String,
@@ -75,15 +78,26 @@ impl<'a> Envelope<'a> {
 
     pub fn write(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(self.raw.len() + 64);
-        w.bytes(4, b"");
-        w.bytes(3, b"");
-        w.bytes(2, self.raw);
+        w.raw(ENVELOPE_END);
+        self.begin(&mut w, self.raw.len());
+        w.finish()
+    }
+
+    /// All but the end of an envelope of `length` bytes, of which `raw` are the first.
+    pub fn write_head(&self, length: usize) -> Vec<u8> {
+        let mut w = Writer::with_capacity(self.raw.len() + 64);
+        self.begin(&mut w, length);
+        w.finish()
+    }
+
+    fn begin(&self, w: &mut Writer, length: usize) {
+        w.raw(self.raw);
+        w.length(2, length);
         w.message(1, |w| {
             w.bytes(2, self.kind.as_bytes());
             w.bytes(1, self.api_version.as_bytes());
         });
         w.raw(PREFIX);
-        w.finish()
     }
 }
 
@@ -109,11 +123,8 @@ fn has_protobuf(ty: &Type) -> bool {
     !ty.wire.is_empty() || ty.fields.iter().all(|f| ["apiVersion", "kind"].contains(&f.name))
 }
 
-/// A list message from encoded items.
-pub fn encode_list<'a>(
-    meta: &Value,
-    items: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<Vec<u8>, WireError> {
+/// A list message without items.
+pub fn list_head(meta: &Value) -> Result<Vec<u8>, WireError> {
     let id = named("apimachinery/pkg/apis/meta/v1", "ListMeta").ok_or(WireError::NoProtobuf)?;
     let mut head = Writer::with_capacity(64);
     let empty = Map::new();
@@ -122,13 +133,14 @@ pub fn encode_list<'a>(
         failed = write::structure(w, id, meta.as_object().unwrap_or(&empty))
     });
     failed?;
-    let mut out = head.finish();
-    for item in items {
-        out.push(2 << 3 | 2);
-        write::push_varint(&mut out, item.len() as u64);
-        out.extend_from_slice(item);
-    }
-    Ok(out)
+    Ok(head.finish())
+}
+
+/// What stands before an item of a list message.
+pub fn item_head(length: usize) -> Vec<u8> {
+    let mut out = vec![2 << 3 | 2];
+    write::push_varint(&mut out, length as u64);
+    out
 }
 
 /// A WatchEvent message around an object's envelope.

@@ -52,7 +52,12 @@ impl Writer {
 
     pub(crate) fn bytes(&mut self, number: u32, bytes: &[u8]) {
         self.raw(bytes);
-        self.varint(bytes.len() as u64);
+        self.length(number, bytes.len());
+    }
+
+    /// What stands before so many bytes of a field.
+    pub(super) fn length(&mut self, number: u32, bytes: usize) {
+        self.varint(bytes as u64);
         self.tag(number, LENGTH);
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use fjall::config::{BlockSizePolicy, CompressionPolicy};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy};
+use fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::layout::{self, Change, Meta};
 use crate::api::{Error, Event, EventKind, KeyValue, RangeRequest, RangeResponse, Result};
@@ -16,6 +16,10 @@ const BLOCK_CACHE_BYTES: u64 = 4 << 20;
 /// States gathered in memory before they are written as a sorted table.
 const KV_MEMTABLE_BYTES: u64 = 8 << 20;
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
+/// States that are still gathered: fjall's worker seals them at [`KV_MEMTABLE_BYTES`], but only when it is done with the
+/// tables it is writing, which takes seconds where much is written. At this bound the writer seals them itself. At four
+/// sealed ones fjall lets writers wait, so that all of it stays under five times this and a group.
+const ACTIVE_MEMTABLE_BYTES_MAX: u64 = 2 * KV_MEMTABLE_BYTES;
 /// The least fjall allows.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// What writing tables in the background needs at a time.
@@ -95,6 +99,10 @@ impl Disk {
                 .max_memtable_size(KV_MEMTABLE_BYTES)
                 .data_block_size_policy(BlockSizePolicy::all(16 << 10))
                 .data_block_compression_policy(compression())
+                // Whoever writes a table holds a key of each of its blocks until their index is written, and with the
+                // key the whole block as it was read: all of the table, not compressed. Of an index in parts that is
+                // one part at a time.
+                .index_block_partitioning_policy(PartitioningPolicy::all(true))
         };
         let disk = Self {
             kv: db.keyspace("kv", kv).map_err(wrap)?,
@@ -121,6 +129,18 @@ impl Disk {
                 let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
                 batch.insert(&self.meta, layout::FORMAT, layout::FORMAT_VERSION);
                 batch.commit().map_err(|error| self.error(error))
+            }
+        }
+    }
+
+    /// Seals what has reached its bound in memory ([`ACTIVE_MEMTABLE_BYTES_MAX`]).
+    pub fn seal_full_memtables(&self) {
+        for keyspace in [&self.kv, &self.log] {
+            if keyspace.tree.active_memtable().size() >= ACTIVE_MEMTABLE_BYTES_MAX
+                && let Err(error) = keyspace.rotate_memtable()
+            {
+                // What is wrong with the database, the next write is told.
+                tracing::warn!(?error, "a memtable cannot be sealed");
             }
         }
     }
@@ -285,4 +305,107 @@ fn push_state(kvs: &mut Vec<KeyValue>, row: &(fjall::UserKey, fjall::UserValue))
         kvs.push(layout::key_value(key, &meta, value));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Engine, Options};
+    use super::*;
+    use crate::api::{Op, Store, Txn};
+
+    /// Writers are faster than what makes tables of their writes: then they wait, not the memory grows.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn memory_of_writes_is_bounded() {
+        const VALUE_BYTES: usize = 256 << 10;
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), Options::default()).await.unwrap();
+        let disk = engine.shared.disk.clone();
+        let mut seed = 1_u64;
+        // Nothing that compression makes short.
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed as u8
+        })
+        .take(VALUE_BYTES)
+        .collect();
+        let (mut most, mut active) = (0, 0);
+        for round in 0..40_usize {
+            let put = |n: usize| {
+                let (end, begin) = noise.split_at(round * 64 + n);
+                let op = Op::Put {
+                    key: format!("/k/{:03}", (n * 37 + round * 11) % 1000).into(),
+                    value: [begin, end].concat().into(),
+                    lease: 0,
+                    tag: None,
+                };
+                engine.txn(Txn {
+                    compares: Vec::new(),
+                    success: vec![op],
+                    failure: Vec::new(),
+                })
+            };
+            for outcome in futures::future::join_all((0..64).map(put)).await {
+                outcome.unwrap();
+            }
+            active = active.max(disk.kv.tree.active_memtable().size());
+            most = most.max(disk.db.write_buffer_size());
+        }
+        let group = u64::try_from(super::super::writer::GROUP_BYTES_MAX).unwrap() + (1 << 20);
+        assert!(active <= ACTIVE_MEMTABLE_BYTES_MAX + group, "{active} bytes");
+        assert!(most <= 5 * (ACTIVE_MEMTABLE_BYTES_MAX + group), "{most} bytes");
+    }
+
+    /// Anonymous memory of this process, in bytes.
+    fn resident() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib << 10
+    }
+
+    /// Tables that are merged are not held, however much shorter they are on disk than they were.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn memory_of_merges_is_bounded() {
+        const VALUES: usize = 6144;
+        const MOST: u64 = 300 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let before = resident();
+        let engine = Engine::open(dir.path(), Options::default()).await.unwrap();
+        let disk = engine.shared.disk.clone();
+        let mut most = 0;
+        for round in 0..VALUES / 64 {
+            let put = |n: usize| Op::Put {
+                key: format!(
+                    "/registry/configmaps/default/m{:05}",
+                    (round * 64 + n) * 7919 % VALUES
+                )
+                .into(),
+                value: vec![b'x'; 100_000].into(),
+                lease: 0,
+                tag: None,
+            };
+            let txn = |n| Txn {
+                compares: Vec::new(),
+                success: vec![put(n)],
+                failure: Vec::new(),
+            };
+            let puts = (0..64).map(|n| engine.txn(txn(n)));
+            for outcome in futures::future::join_all(puts).await {
+                outcome.unwrap();
+            }
+            most = most.max(resident() - before);
+        }
+        // One more, of everything; this thread looks on.
+        let kv = disk.kv.clone();
+        let merge = std::thread::spawn(move || kv.major_compact());
+        while !merge.is_finished() {
+            most = most.max(resident().saturating_sub(before));
+            std::thread::yield_now();
+        }
+        merge.join().unwrap().unwrap();
+        assert!(most < MOST, "{most} bytes");
+    }
 }

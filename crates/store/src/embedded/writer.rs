@@ -16,7 +16,7 @@ pub(super) const WRITES_QUEUED: corten_stdx::queue::Bound =
     corten_stdx::queue::Bound::new("store-writes", 4096);
 /// Writes one fsync serves at most, in number and in bytes: bounds the latency of the first.
 const GROUP_WRITES_MAX: usize = 1024;
-const GROUP_BYTES_MAX: usize = 8 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Keys that an ending lease takes with it in one step.
 const LEASE_KEYS_STEP: usize = crate::api::TXN_OPS_MAX;
 
@@ -112,6 +112,7 @@ impl Writer {
                 self.learn(&committed.states, lease_changes);
                 shared.publish(committed.recents, committed.revision);
                 answers.into_iter().for_each(|answer| answer.send(Ok(())));
+                shared.disk.seal_full_memtables();
             }
             Err(error) => {
                 tracing::error!(%error, "writing to the store failed");
