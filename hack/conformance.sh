@@ -3,7 +3,7 @@
 #
 #   CORTEN=target/release/corten AGNHOST=... hack/conformance.sh E2E_TEST [arguments of e2e.test]
 #
-# E2E_TEST is upstream's e2e.test, AGNHOST its static agnhost; docs/conformance-suite.md says how they are built. Images
+# E2E_TEST is upstream's e2e.test, AGNHOST its static agnhost (docs/conformance-suite.md). Images
 # are made of programs of this machine; those that cannot be made are printed as skipped, and specs that need them fail.
 # SAMPLE_APISERVER and ETCD: upstream's sample-apiserver and an etcd, for the aggregation spec. KUBECTL: the kubectl of
 # the sig-cli specs. WORK: a directory for cluster, images and reports (default: a new one, removed at the end but for

@@ -1,6 +1,8 @@
 """Debian's docker-registry on loopback, open, with basic authentication or with bearer tokens, and a push by hand."""
 
 import base64
+import functools
+import gzip
 import json
 import os
 import socket
@@ -13,6 +15,12 @@ from . import images, tokens
 USER, PASSWORD = "puller", "corten-e2e"
 # bcrypt of PASSWORD at cost 4, as `htpasswd -B` writes it.
 HTPASSWD = "puller:$2b$04$abcdefghijklmnopqrstuuu2FcUeHeYTxWDt1miWmeBKtv8ZGDHTS"
+
+
+@functools.cache
+def compressed(layer):
+    """Many images share a layer."""
+    return gzip.compress(layer, mtime=0)
 
 
 def free_port():
@@ -71,10 +79,8 @@ class Registry:
             return answer.headers
 
     def push(self, name, tag, layers, **options):
-        import gzip
-
         config = images.config(layers, **options)
-        blobs = [gzip.compress(layer, mtime=0) for layer in layers]
+        blobs = [compressed(layer) for layer in layers]
         base = f"http://{self.address}/v2/{name}"
         for blob in (config, *blobs):
             place = self.request("POST", f"{base}/blobs/uploads/", b"")["Location"]

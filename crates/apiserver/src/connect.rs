@@ -1,6 +1,7 @@
 //! Requests the server passes on: to kubelets (log, exec, attach, port-forward) and to pods, services and nodes (proxy).
 
 pub mod backend;
+mod frames;
 mod log;
 mod proxy;
 mod rewrite;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use corten_meta::Status;
+use corten_meta::status::InOrder;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::Value;
@@ -36,21 +37,25 @@ pub fn not_found_text() -> Answer {
 
 /// A JSON value as JSON, whatever was asked for.
 pub fn json(code: StatusCode, value: &Value) -> Answer {
-    let mut out = serde_json::to_vec(value).unwrap_or_default();
+    let mut out = json_bytes(value, false).unwrap_or_default();
     out.push(b'\n');
     bytes(code, Format::Json.content_type(), Bytes::from(out))
+}
+
+fn json_bytes(value: &Value, pretty: bool) -> serde_json::Result<Vec<u8>> {
+    match (InOrder::of(value), pretty) {
+        (Some(status), false) => serde_json::to_vec(&status),
+        (Some(status), true) => serde_json::to_vec_pretty(&status),
+        (None, false) => serde_json::to_vec(value),
+        (None, true) => serde_json::to_vec_pretty(value),
+    }
 }
 
 /// Encodes an API object held as a value.
 pub fn encode(value: &Value, accepted: Accepted) -> Result<Bytes, Status> {
     match accepted.format {
         Format::Json => {
-            let mut out = if accepted.pretty {
-                serde_json::to_vec_pretty(value)
-            } else {
-                serde_json::to_vec(value)
-            }
-            .map_err(Status::internal)?;
+            let mut out = json_bytes(value, accepted.pretty).map_err(Status::internal)?;
             if !accepted.pretty {
                 out.push(b'\n');
             }

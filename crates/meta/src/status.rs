@@ -9,6 +9,10 @@ use crate::field::ErrorList;
 use crate::gvk::{GroupKind, GroupResource};
 use crate::quote::quote;
 
+mod order;
+
+pub use order::InOrder;
+
 pub type Result<T> = std::result::Result<T, Status>;
 
 /// A failure as the client will see it: HTTP code, machine-readable reason, message and details.

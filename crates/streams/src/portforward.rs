@@ -61,14 +61,19 @@ impl Failure {
 }
 
 impl Session {
-    /// The next connection; `None` when the client has gone.
+    /// The next connection; `None` when the client has gone, or when a WebSocket's connections have all ended: its channels
+    /// cannot be opened again.
     pub async fn next(&mut self) -> Option<Forward> {
         match &mut self.source {
             Source::Spdy(pairs) => pairs.next().await,
             Source::WebSocket(forwards, channels) => match forwards.next() {
                 Some(forward) => Some(forward),
                 None => {
-                    channels.closed().cancelled().await;
+                    let closed = channels.closed();
+                    tokio::select! {
+                        () = closed.cancelled() => {}
+                        () = channels.ended() => {}
+                    }
                     None
                 }
             },

@@ -235,11 +235,15 @@ pub fn passed_on(answer: Response<Incoming>) -> Answer {
 /// Answers 101 and hands both connections to the tunnel.
 fn join(client: OnUpgrade, answer: Response<Incoming>, stop: &CancellationToken) -> Answer {
     let (mut parts, body) = answer.into_parts();
+    let websocket = parts
+        .headers
+        .get(UPGRADE)
+        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let backend = hyper::upgrade::on(Response::from_parts(parts.clone(), body));
     let stop = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = tunnel::join(client, backend) => {}
+            () = tunnel::join(client, backend, websocket) => {}
             () = stop.cancelled() => {}
         }
     });

@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// What `/run` waits for at most.
 const RUN: Duration = Duration::from_secs(600);
+/// What a forwarded connection goes on for when the pod has closed its side, as containerd has it.
+const POD_ENDED: Duration = Duration::from_secs(1);
 
 fn reply(reply: Reply) -> Answer {
     reply.map(full)
@@ -135,7 +137,6 @@ where
             return;
         }
     };
-    // Input ends with the session, whether or not the client has said so.
     let input = tokio::spawn(copy(session.stdin, io.stdin));
     let mut sizes = session.resize;
     let resize = io.resize;
@@ -155,7 +156,8 @@ where
         exit
     };
     tokio::select! {
-        // Nobody listens any more; the process loses its streams and goes its way.
+        // Nobody listens any more; the process loses its streams and goes its way. What the client had sent before is still
+        // handed over: `input` ends by itself.
         () = session.closed.cancelled() => {}
         exit = output => {
             let outcome = match exit {
@@ -163,9 +165,10 @@ where
                 Err(error) => Outcome::Failed(format!("error executing command in container: {}", error.message)),
             };
             session.exit.send(&outcome).await;
+            // Nobody reads it any more, whether or not the client has said that it is at its end.
+            input.abort();
         }
     }
-    input.abort();
     sizes.abort();
 }
 
@@ -228,6 +231,8 @@ pub(super) fn port_forward(
                 forward,
             ));
         }
+        drop(open);
+        session.close().await;
     });
     reply(accepted.reply)
 }
@@ -240,13 +245,23 @@ async fn forward_one(
 ) {
     let portforward::Forward {
         port,
-        mut stream,
+        stream,
         failure,
     } = forward;
     match streaming.port_forward(&sandbox, port).await {
-        Ok(mut target) => {
-            // A reset on either side ends the connection, as it would without us in between.
-            let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+        Ok(target) => {
+            let (from_client, to_client) = tokio::io::split(stream);
+            let (from_pod, to_pod) = tokio::io::split(target);
+            let sending = copy(Some(from_client), Some(to_pod));
+            let mut sending = std::pin::pin!(sending);
+            let mut answering = std::pin::pin!(copy(Some(from_pod), Some(to_client)));
+            tokio::select! {
+                () = &mut answering => {
+                    // Clients over WebSocket cannot say that they are at their end.
+                    let _ = tokio::time::timeout(POD_ENDED, sending).await;
+                }
+                () = &mut sending => answering.await,
+            }
         }
         Err(error) => {
             let message = format!("error forwarding port {port} to {who}: {}", error.message);

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{broadcast, watch};
 
 #[derive(Default)]
@@ -406,8 +407,22 @@ impl ImageService for FakeRuntime {
 
 #[async_trait]
 impl Streaming for FakeRuntime {
+    /// A process that reads its input, a byte at a time, and runs on.
     async fn exec(&self, _: ExecRequest) -> Result<ExecIo> {
-        Err(Error::unknown("no exec here"))
+        let (stdin, mut process) = tokio::io::duplex(1);
+        let state = Arc::clone(&self.state);
+        tokio::spawn(async move {
+            let mut text = String::new();
+            process.read_to_string(&mut text).await.unwrap();
+            state.lock().calls.push(format!("stdin {text}"));
+        });
+        Ok(ExecIo {
+            stdin: Some(Box::new(stdin)),
+            stdout: None,
+            stderr: None,
+            resize: tokio::sync::mpsc::channel(1).0,
+            exit: Box::pin(futures::future::pending()),
+        })
     }
     async fn attach(&self, _: AttachRequest) -> Result<ExecIo> {
         Err(Error::unknown("no attach here"))

@@ -7,8 +7,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-async fn get(c: &Cluster, path: &str, token: &str) -> (StatusCode, hyper::body::Incoming) {
+async fn connect(c: &Cluster) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(c.certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -17,12 +20,16 @@ async fn get(c: &Cluster, path: &str, token: &str) -> (StatusCode, hyper::body::
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = tokio::net::TcpStream::connect(c.address).await.unwrap();
+    let stream = TcpStream::connect(c.address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+    tokio_rustls::TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .unwrap();
+        .unwrap()
+}
+
+async fn get(c: &Cluster, path: &str, token: &str) -> (StatusCode, hyper::body::Incoming) {
+    let stream = connect(c).await;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .unwrap();
@@ -121,4 +128,29 @@ async fn pods_and_numbers() {
             .1
             .contains("resource_scrape_error 0")
     );
+}
+
+#[tokio::test]
+async fn what_a_client_sent_before_it_went_reaches_the_process() {
+    let c = Cluster::start().await;
+    c.create("web", json!({"containers": [{"name": "main"}]}));
+    c.until("web runs", |c| c.ready("web")).await;
+    let mut client = connect(&c).await;
+    let head = "POST /exec/default/web/main?command=tar&input=1 HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer admin\r\n\
+        connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+        sec-websocket-protocol: v5.channel.k8s.io\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    // One binary message, masked with zeros: channel 0, then a thousand bytes.
+    let text = "x".repeat(1000);
+    let mut message = vec![0x82, 0x80 | 126, 0x03, 0xe9, 0, 0, 0, 0, 0];
+    message.extend(text.as_bytes());
+    client.write_all(&message).await.unwrap();
+    client.shutdown().await.unwrap();
+    drop(client);
+    let got = format!("stdin {text}");
+    c.until("all input arrives", |c| c.runtime.calls().contains(&got))
+        .await;
 }

@@ -22,6 +22,7 @@ async fn echo(transport: Box<dyn Transport>, protocol: Protocol) {
         tokio::io::copy(&mut read, &mut write).await.unwrap();
         forward.stream = read.unsplit(write);
     }
+    session.close().await;
 }
 
 /// Opens a good and a failing connection and collects what comes back per stream.
@@ -134,5 +135,24 @@ async fn websocket_channels_begin_with_their_port() {
         );
     }
     drop(client);
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_websocket_closes_when_its_connections_have_ended() {
+    let (client, server) = tokio::io::duplex(1024);
+    let protocol = Protocol::WebSocket("v4.channel.k8s.io", vec![9]);
+    let server = tokio::spawn(echo(Box::new(server), protocol));
+    let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    let mut seen = Vec::new();
+    while let Some(message) = client.next().await {
+        seen.push(message.unwrap());
+    }
+    assert_eq!(
+        seen[2],
+        Message::binary(&b"\x01error forwarding port 9"[..]),
+        "{seen:?}"
+    );
+    assert!(matches!(seen[3], Message::Close(_)), "{seen:?}");
     server.await.unwrap();
 }

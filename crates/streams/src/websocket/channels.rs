@@ -135,12 +135,17 @@ impl Channels {
         self.closed.clone()
     }
 
+    /// Waits until the session has dropped its pipes and all that it wrote has been taken.
+    pub(crate) async fn ended(&self) {
+        self.pumps.close();
+        self.pumps.wait().await;
+    }
+
     /// Says goodbye after all that has been written and waits for the client to close. The session has dropped its
     /// pipes. A client that does not take part is cut off after [`CLOSE_WAIT`].
     pub(crate) async fn close(mut self) {
         let done = async {
-            self.pumps.close();
-            self.pumps.wait().await;
+            self.ended().await;
             if self.outgoing.send(Outgoing::Close).await.is_ok() {
                 while self.tasks.join_next().await.is_some() {}
             }
@@ -156,8 +161,8 @@ async fn write_messages(
 ) {
     while let Some(outgoing) = messages.recv().await {
         let sent = match outgoing {
-            Outgoing::Message(message) if messages.is_empty() => sink.send(encode(message, codec)).await,
-            Outgoing::Message(message) => sink.feed(encode(message, codec)).await,
+            // Each by itself: clients that wait on the socket beneath TLS miss a message that shares a record.
+            Outgoing::Message(message) => sink.send(encode(message, codec)).await,
             Outgoing::Close => {
                 let goodbye = CloseFrame {
                     code: CloseCode::Normal,
