@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use std::io::BufRead as _;
 use std::sync::Arc;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -123,8 +124,10 @@ impl Lines {
     pub(super) async fn next(&mut self) -> anyhow::Result<&[u8]> {
         let mut searched = self.at;
         loop {
-            if let Some(found) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
-                let line = self.at..searched + found;
+            let read = (&self.rest[searched..]).skip_until(b'\n')?;
+            let end = searched + read;
+            if self.rest[searched..end].ends_with(b"\n") {
+                let line = self.at..end - 1;
                 self.at = line.end + 1;
                 return Ok(&self.rest[line]);
             }

@@ -66,6 +66,13 @@ impl Fields {
         }
     }
 
+    fn into_set(self) -> Set {
+        match self {
+            Self::Written(_) => self.set().into_owned(),
+            Self::Set(set) => set,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         match self {
             Self::Written(json) => json.as_object().is_none_or(Map::is_empty),
@@ -77,7 +84,9 @@ impl Fields {
         if matches!(self, Self::Written(json) if touched.is_disjoint(json)) {
             return;
         }
-        *self = Self::Set(self.set().difference(touched));
+        let mut left = std::mem::replace(self, Self::Set(Set::default())).into_set();
+        left.subtract(touched);
+        *self = Self::Set(left);
     }
 
     fn into_json(self) -> Value {
@@ -188,15 +197,17 @@ impl Managers {
             time: String::new(),
             fields: Fields::Set(Set::default()),
         });
-        entry.fields = Fields::Set(entry.fields.set().union(&set));
+        let own = std::mem::replace(&mut entry.fields, Fields::Set(Set::default()));
+        entry.fields = Fields::Set(own.into_set().merge(set));
         now.clone_into(&mut entry.time);
     }
 
     /// Everyone loses what a change touched, but for one.
     pub(super) fn lose(&mut self, but: Option<&Id>, change: &Comparison) {
-        let touched = change.modified.union(&change.added).union(&change.removed);
         for (_, entry) in self.entries.iter_mut().filter(|(id, _)| Some(*id) != but) {
-            entry.fields.lose(&touched);
+            for touched in [&change.modified, &change.added, &change.removed] {
+                entry.fields.lose(touched);
+            }
         }
         self.entries.retain(|_, entry| !entry.fields.is_empty());
     }
@@ -251,8 +262,7 @@ impl Managers {
                 ..id
             };
             let time = if time.is_empty() { now } else { &time };
-            let fields = entry.fields.set().into_owned();
-            self.gain(ancient, &entry.api_version, fields, time);
+            self.gain(ancient, &entry.api_version, entry.fields.into_set(), time);
         }
     }
 

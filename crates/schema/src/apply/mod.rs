@@ -146,11 +146,9 @@ fn record(write: &Write<'_>, node: Node<'_>, live: &Value, new: &mut Value) {
         return;
     }
     managers.lose(None, &comparison);
-    let mut gained = comparison
-        .modified
-        .union(&comparison.added)
-        .difference(stripped());
-    gained = gained.without_prefixes(&reset);
+    let mut gained = comparison.modified.merge(comparison.added);
+    gained.subtract(stripped());
+    gained.subtract_prefixes(&reset);
     if !gained.is_empty() {
         managers.gain(
             write.id(Operation::Update),
@@ -244,9 +242,9 @@ fn apply_to(
     }
     let own = write.id(Operation::Apply);
     let last = managers.take(&own);
-    let set = shape::field_set(node, config)
-        .difference(stripped())
-        .without_prefixes(&reset);
+    let mut set = shape::field_set(node, config);
+    set.subtract(stripped());
+    set.subtract_prefixes(&reset);
     let merged = merge::values(node, Some(&before), Some(config)).unwrap_or(Value::Null);
     let entry = Entry {
         api_version: write.gvk.api_version(),
@@ -283,10 +281,8 @@ fn own_what_was_there(
     managers: &mut Managers,
 ) {
     let comparison = compare::values(node, zero, before);
-    let set = comparison
-        .modified
-        .union(&comparison.added)
-        .difference(stripped());
+    let mut set = comparison.modified.merge(comparison.added);
+    set.subtract(stripped());
     if !set.is_empty() {
         let id = Id {
             manager: "before-first-apply".to_owned(),
@@ -333,13 +329,11 @@ fn prune(node: Node<'_>, merged: Value, last: Option<&Set>, others: &Managers, n
 
 impl Comparison {
     /// Leaves out the fields a strategy resets.
-    fn without(self, reset: &Set) -> Self {
-        let cut = |set: Set| set.without_prefixes(reset);
-        Self {
-            added: cut(self.added),
-            modified: cut(self.modified),
-            removed: cut(self.removed),
+    fn without(mut self, reset: &Set) -> Self {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.subtract_prefixes(reset);
         }
+        self
     }
 }
 

@@ -106,13 +106,46 @@ impl Set {
         })
     }
 
-    /// Paths of this set that neither are in the other nor lie under one that is.
-    pub(super) fn without_prefixes(&self, other: &Self) -> Self {
-        self.rebuild(|element, member, children| match other.nodes.get(element) {
-            None => (member, children.clone()),
-            Some(node) if node.member => (false, Self::default()),
-            Some(node) => (member, children.without_prefixes(&node.children)),
-        })
+    /// [`Set::difference`] in place.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            let Some(own) = self.nodes.get_mut(element) else {
+                continue;
+            };
+            own.member &= !theirs.member;
+            own.children.subtract(&theirs.children);
+            if own.is_empty() {
+                self.nodes.remove(element);
+            }
+        }
+    }
+
+    /// Takes away the paths that are in the other or lie under one that is.
+    pub(super) fn subtract_prefixes(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            let Some(own) = self.nodes.get_mut(element) else {
+                continue;
+            };
+            if !theirs.member {
+                own.children.subtract_prefixes(&theirs.children);
+            }
+            if theirs.member || own.is_empty() {
+                self.nodes.remove(element);
+            }
+        }
+    }
+
+    /// The union of two sets that are needed no more.
+    pub(super) fn merge(mut self, other: Self) -> Self {
+        if self.nodes.is_empty() {
+            return other;
+        }
+        for (element, node) in other.nodes {
+            let own = self.nodes.entry(element).or_default();
+            own.member |= node.member;
+            own.children = std::mem::take(&mut own.children).merge(node.children);
+        }
+        self
     }
 
     /// Every path as clients read it: `.spec.containers[name="c"].image`.
@@ -260,10 +293,18 @@ mod tests {
             a.union(&b).paths(),
             [".a", ".a.b", ".c[name=\"x\"].d", ".c[name=\"x\"].e"]
         );
-        assert_eq!(
-            a.without_prefixes(&Set::of_paths(&[&["a"]])).paths(),
-            [".c[name=\"x\"].d"]
-        );
+        let mut rest = a.clone();
+        rest.subtract_prefixes(&Set::of_paths(&[&["a"]]));
+        assert_eq!(rest.paths(), [".c[name=\"x\"].d"]);
+        let mut left = a.clone();
+        left.subtract(&b);
+        assert_eq!(left, a.difference(&b));
+        assert_eq!(a.clone().merge(b.clone()), a.union(&b));
+        assert_eq!(Set::default().merge(b.clone()), b);
+        assert!(Set::is_written(&a.to_json()) && !Set::is_written(&json!({"a": {}})));
+        assert!(!b.is_disjoint(&a.to_json()));
+        assert!(left.is_disjoint(&b.to_json()));
+        assert!(Set::of_paths(&[&["c"]]).is_disjoint(&a.to_json()));
         assert_eq!(Set::from_json(&a.to_json()).unwrap(), a);
         assert!(Set::from_json(&json!({"x": {}})).is_none());
     }
