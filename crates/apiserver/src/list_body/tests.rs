@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use corten_meta::Status;
@@ -44,7 +44,8 @@ impl Fixture {
         let f = Self {
             catalog: Catalog::builtin(&registry),
             registry,
-            ctx: WriteContext::new(user, SystemTime::now()),
+            // Long ago, so that ages in Tables are the same whenever they are computed.
+            ctx: WriteContext::new(user, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)),
             _dir: dir,
         };
         let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "default"}});

@@ -71,6 +71,8 @@ fn refresh(updated: &mut CronJob, view: &View<'_>, actions: &mut Vec<Action>) {
         let (uid, name) = (job.metadata.uid(), job.metadata.name());
         let listed = active.iter().any(|r| r.uid.as_deref() == Some(uid));
         match ending(job) {
+            // One that is going away was taken off the list by whoever ended it.
+            None if !listed && job.metadata.terminating() => {}
             None if !listed => {
                 let made = job.metadata.annotation(SCHEDULED_AT).is_some();
                 if made {
@@ -370,4 +372,37 @@ pub(super) fn started(cron_job: &CronJob, jobs: &[Arc<Job>], job: &Job) -> Actio
         .unwrap_or(0);
     status.last_schedule_time = Timestamp::from_second(minutes * 60).ok().map(time);
     Write::status(&updated).into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn active_after(job: &Value) -> (usize, usize) {
+        let cron_job: CronJob = serde_json::from_value(json!({
+            "metadata": {"namespace": "a", "name": "c", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"schedule": "0 0 1 1 *", "concurrencyPolicy": "Replace", "jobTemplate": {}}}))
+        .unwrap();
+        let jobs = vec![Arc::new(serde_json::from_value(job.clone()).unwrap())];
+        let (mut updated, mut actions) = (cron_job.clone(), Vec::new());
+        let view = View {
+            cron_job: &cron_job,
+            jobs,
+        };
+        refresh(&mut updated, &view, &mut actions);
+        let active = updated.status.and_then(|status| status.active);
+        (active.map_or(0, |active| active.len()), actions.len())
+    }
+
+    /// A replaced Job may take long to go, and is not active meanwhile.
+    #[test]
+    fn a_job_that_goes_is_not_taken_on_again() {
+        let mut job = json!({"metadata": {"namespace": "a", "name": "c-1", "uid": "j", "annotations": {SCHEDULED_AT: "x"}}});
+        assert_eq!(active_after(&job), (1, 0));
+        job["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(active_after(&job), (0, 0));
+    }
 }
