@@ -1,11 +1,14 @@
 //! How often a watch is written to. Each write costs both ends a system call, a TLS record and a wake-up, whatever it carries:
-//! a watch that changes all the time is written to at a pace, and each write then carries all that has come meanwhile.
+//! while there are very many writes, a watch that changes all the time is written to at a pace, and each write then carries
+//! all that has come meanwhile.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::limits::WATCH_COALESCE_FRAMES;
@@ -14,10 +17,44 @@ use crate::limits::WATCH_COALESCE_FRAMES;
 const PACE: Duration = Duration::from_millis(9);
 /// Writes that a watch may be ahead of its pace: one that changes now and then never waits.
 const AHEAD: u32 = 16;
+/// How long writes of all watches are counted together.
+const WINDOW: Duration = Duration::from_millis(10);
+/// Writes in a window from which on there are very many: a fifth of what one core can do.
+const MANY: u32 = 200;
+
+/// The writes of all watches of a server.
+#[derive(Default)]
+pub struct Traffic(Mutex<Window>);
+
+#[derive(Default)]
+struct Window {
+    began: Option<Instant>,
+    writes: u32,
+    /// There were very many in the window before.
+    busy: bool,
+}
+
+impl Traffic {
+    /// Counts a write; true where there are very many.
+    fn write(&self, now: Instant) -> bool {
+        let mut window = self.0.lock();
+        let age = window
+            .began
+            .map_or(Duration::MAX, |began| now.saturating_duration_since(began));
+        if age >= WINDOW {
+            window.busy = window.writes >= MANY && age < WINDOW * 2;
+            window.began = Some(now);
+            window.writes = 0;
+        }
+        window.writes += 1;
+        window.busy || window.writes >= MANY
+    }
+}
 
 /// Items in batches of those that are ready together, at most [`WATCH_COALESCE_FRAMES`].
 pub struct Coalesced<S> {
     items: S,
+    traffic: Arc<Traffic>,
     /// When all batches so far would have gone out at [`PACE`].
     due: Option<Instant>,
     /// Made when a watch first has to wait: most never do.
@@ -27,9 +64,10 @@ pub struct Coalesced<S> {
 }
 
 impl<S> Coalesced<S> {
-    pub fn new(items: S) -> Self {
+    pub fn new(items: S, traffic: Arc<Traffic>) -> Self {
         Self {
             items,
+            traffic,
             due: None,
             pause: None,
             paused: false,
@@ -43,6 +81,11 @@ impl<S> Coalesced<S> {
         let due = self.due.map_or(now, |due| due.max(now)) + PACE;
         self.due = Some(due);
         let earliest = due - PACE * AHEAD;
+        if !self.traffic.write(now) {
+            // A debt from a busier moment is forgotten.
+            self.due = Some(due.min(now + PACE * AHEAD));
+            return;
+        }
         if earliest <= now {
             return;
         }
@@ -101,7 +144,8 @@ mod tests {
         Coalesced<UnboundedReceiverStream<u32>>,
     ) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (sender, Coalesced::new(UnboundedReceiverStream::new(receiver)))
+        let items = Coalesced::new(UnboundedReceiverStream::new(receiver), Arc::default());
+        (sender, items)
     }
 
     /// What changes a hundred times a second is told at once each time.
@@ -121,6 +165,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_busy_watch_is_written_to_at_a_pace() {
         let (sender, mut batches) = open();
+        // Other watches are written to all the time too.
+        let traffic = batches.traffic.clone();
+        let others = tokio::spawn(async move {
+            loop {
+                for _ in 0..MANY {
+                    traffic.write(Instant::now());
+                }
+                tokio::time::sleep(WINDOW / 2).await;
+            }
+        });
         let source = tokio::spawn(async move {
             for item in 0..2_000 {
                 sender.send(item).unwrap();
@@ -133,6 +187,7 @@ mod tests {
             seen.extend(batch);
         }
         source.await.unwrap();
+        others.abort();
         assert_eq!(seen, (0..2_000).collect::<Vec<_>>());
         assert!(
             sizes.len() <= 2_000 / 9 + AHEAD as usize + 10,
@@ -140,6 +195,19 @@ mod tests {
             sizes.len()
         );
         assert!(sizes.iter().all(|size| *size <= 11), "{sizes:?}");
+    }
+
+    /// Few watches are told at once however much they change.
+    #[tokio::test(start_paused = true)]
+    async fn where_little_is_written_nothing_waits() {
+        let (sender, mut batches) = open();
+        for item in 0..2_000 {
+            sender.send(item).unwrap();
+            let before = Instant::now();
+            assert_eq!(batches.next().await.unwrap(), [item]);
+            assert_eq!(before.elapsed(), Duration::ZERO);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
     }
 
     /// The first events of a watch are many and ready: they do not wait for the pace.

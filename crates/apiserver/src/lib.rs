@@ -16,7 +16,7 @@ pub mod body;
 pub mod bootstrap;
 mod call;
 mod catalog;
-mod coalesce;
+pub mod coalesce;
 mod codec;
 pub mod connect;
 mod convert;

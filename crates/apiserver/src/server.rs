@@ -98,6 +98,8 @@ pub struct Inner {
     pub aggregator: Aggregator,
     /// Cancelled when the server goes down: watches end, readiness fails.
     pub stop: CancellationToken,
+    /// What watches write.
+    pub traffic: Arc<crate::coalesce::Traffic>,
     /// OpenAPI documents with custom kinds in them.
     pub openapi: custom::openapi::Kept,
     backends: ArcSwapOption<Backends>,
@@ -134,6 +136,7 @@ impl ApiServer {
             metrics,
             aggregator: Aggregator::new(config.proxy_client),
             stop: stop.clone(),
+            traffic: Arc::default(),
             openapi: custom::openapi::Kept::default(),
             backends: ArcSwapOption::empty(),
         };

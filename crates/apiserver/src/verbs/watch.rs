@@ -57,7 +57,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         Err(status) if status.code == 410 => stream::iter([WatchEvent::Error(status)]).right_stream(),
         Err(status) => return Err(status),
     };
-    let stop = call.server.stop.clone();
+    let (stop, traffic) = (call.server.stop.clone(), call.server.traffic.clone());
     let versions = served.stored()?.clone();
     let mut frames = Frames::new(&call, served, accepted);
     if websocket::wanted(&call.headers)
@@ -75,7 +75,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         }
         return Ok(answer);
     }
-    let chunks = Coalesced::new(Box::pin(events)).take_until(stop.cancelled_owned());
+    let chunks = Coalesced::new(Box::pin(events), traffic).take_until(stop.cancelled_owned());
     if versions.versions.is_some() {
         // Objects stored in another version are converted, perhaps by a webhook, in their order.
         let converted = chunks.then(move |events| in_version(versions.clone(), events));
