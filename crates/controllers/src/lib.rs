@@ -15,6 +15,7 @@ pub mod endpoints;
 pub mod garbage;
 pub mod job;
 pub mod keys;
+pub mod load_balancer;
 pub mod namespace;
 pub mod nodes;
 pub mod protection;

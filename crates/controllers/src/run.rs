@@ -11,8 +11,8 @@ use crate::nodes::{ipam, lifecycle, pod_gc, tainted, ttl};
 use crate::service_account_tokens::Filling;
 use crate::{
     bootstrap, certificates, cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage,
-    job, namespace, protection, quota, replicaset, replication_controller, root_ca, service_account,
-    service_account_tokens, service_cidrs, statefulset,
+    job, load_balancer, namespace, protection, quota, replicaset, replication_controller, root_ca,
+    service_account, service_account_tokens, service_cidrs, statefulset,
 };
 
 /// What the controllers need to be told.
@@ -27,6 +27,8 @@ pub struct Config {
     /// Whom each controller writes as; none: as the factory's client.
     pub identities: Option<Identities>,
     pub keys: Keys,
+    /// Whether Services of type LoadBalancer get the addresses of nodes.
+    pub load_balancer: bool,
 }
 
 impl Config {
@@ -40,6 +42,7 @@ impl Config {
             clock,
             identities: None,
             keys: Keys::default(),
+            load_balancer: false,
         }
     }
 }
@@ -104,6 +107,9 @@ fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
         context.acting_as("certificate-controller"),
         config.keys.certificates.clone(),
     ));
+    if config.load_balancer {
+        tasks.spawn(load_balancer::run(context.acting_as("service-controller")));
+    }
     if !config.root_ca.is_empty() {
         let context = context.acting_as("root-ca-cert-publisher");
         tasks.spawn(root_ca::run(context, config.root_ca.clone()));

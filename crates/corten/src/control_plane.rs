@@ -1,6 +1,6 @@
 //! Store, registry, API server, controllers and scheduler, in this process.
 
-use crate::cli::RoleName;
+use crate::cli::{LoadBalancer, RoleName};
 use crate::cluster::Cluster;
 use crate::parts::Parts;
 use crate::paths::Paths;
@@ -184,6 +184,7 @@ fn start_roles(
         },
         identities: Some(Arc::new(identities)),
         keys: keys::of_cluster(pki),
+        load_balancer: cluster.service_load_balancer != Some(LoadBalancer::None),
         ..corten_controllers::Config::new(clock.clone())
     };
     let mut roles = Vec::new();

@@ -320,6 +320,8 @@ transcripts! {
     job_success_policy_all
     job_success_policy_count
     job_success_policy_indexes
+    load_balancer
+    load_balancer_ports
     namespace
     node_lifecycle
     pod_gc
