@@ -75,7 +75,6 @@ pub fn held(service: &Service) -> Vec<String> {
 }
 
 /// What `service`, one of the contenders, gets.
-#[must_use]
 pub fn decide(service: &Service, mut contenders: Vec<Contender>, ground: &Ground) -> Outcome {
     contenders.sort_by_cached_key(|c| age(&c.service));
     let mut taken: HashMap<(IpAddr, String), Key> = HashMap::new();

@@ -9,7 +9,7 @@ mod claims;
 mod nodes;
 mod plan;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use corten_client::driver::Next;
@@ -20,7 +20,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::Mutex;
 
 use claims::{Contender, Ground, Outcome, held, wanted};
-use plan::{Last, View, needs_cleanup, needs_update, wants};
+use plan::{View, needs_cleanup, needs_update, wants};
 
 use crate::core::{Context, Executor, Reconcile, drive};
 use crate::endpoints::{SERVICE_NAME, by_service};
@@ -36,9 +36,14 @@ struct Controller {
     services: Informer<Service>,
     nodes: Informer<Node>,
     slices: Informer<EndpointSlice>,
-    /// What each Service was given last.
-    last: Mutex<HashMap<Key, Last>>,
+    asked: Asked,
+    /// What each Service was given last; nothing where a write failed, which may have arrived all the same.
+    last: Mutex<HashMap<Key, Outcome>>,
 }
+
+/// Services that have changed so that they need their balancer ensured anew: one that comes back to what it was has lost it
+/// on the way.
+type Asked = Arc<Mutex<HashSet<Key>>>;
 
 /// Index values of a Service that has a balancer or waits for one: its ports. One more value names them all.
 fn by_wanted(service: &Service) -> Vec<String> {
@@ -57,10 +62,11 @@ pub async fn run(context: Context) {
     let nodes = context.factory.informer::<Node>();
     let slices = context.factory.informer::<EndpointSlice>();
     services.add_index("balanced", by_wanted);
-    services.add_index("held", |service| held(service));
+    services.add_index("held", held);
     slices.add_index("service", by_service);
     let queue: Queue<Key> = Queue::new("service");
-    queue_services(&services, &queue);
+    let asked = Asked::default();
+    queue_services(&services, &queue, &asked);
     queue_for_nodes(&services, &nodes, &queue);
     queue_for_endpoints(&services, &slices, &queue);
     tokio::join!(services.synced(), nodes.synced(), slices.synced());
@@ -71,6 +77,7 @@ pub async fn run(context: Context) {
         services,
         nodes,
         slices,
+        asked,
         last: Mutex::default(),
     };
     drive("service", queue, WORKERS, stop, controller).await;
@@ -85,8 +92,8 @@ fn queue_rivals(services: &Informer<Service>, ports: &[String], queue: &Queue<Ke
     }
 }
 
-fn queue_services(services: &Informer<Service>, queue: &Queue<Key>) {
-    let (all, queue) = (services.clone(), queue.clone());
+fn queue_services(services: &Informer<Service>, queue: &Queue<Key>, asked: &Asked) {
+    let (all, queue, asked) = (services.clone(), queue.clone(), Arc::clone(asked));
     services.on_event(move |event| {
         let new = event.object();
         let old = match &event {
@@ -96,8 +103,11 @@ fn queue_services(services: &Informer<Service>, queue: &Queue<Key>) {
         };
         let gone = matches!(event, Event::Deleted(_));
         let changed = gone || old.is_none_or(|old| needs_update(old, new));
-        if (changed && wants(new)) || needs_cleanup(new) || old.is_some_and(|old| changed && wants(old)) {
-            queue.add(Key::of(&**new));
+        let touched = changed && (wants(new) || old.is_some_and(|old| wants(old)));
+        if touched || needs_cleanup(new) {
+            let key = Key::of(&**new);
+            asked.lock().insert(key.clone());
+            queue.add(key);
         }
         // What it no longer asks for may be what others wait for.
         if let Some(old) = old.filter(|old| gone || wanted(old) != wanted(new)) {
@@ -144,47 +154,53 @@ fn queue_for_endpoints(services: &Informer<Service>, slices: &Informer<EndpointS
 
 impl Reconcile for Controller {
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
-        let last = self.last.lock().get(key).cloned();
+        let asked = self.asked.lock().remove(key);
+        let last = self.last.lock().remove(key);
         let Some(service) = self.services.get_key(key) else {
-            self.last.lock().remove(key);
             return Ok(Next::Done);
         };
-        if needs_cleanup(&service) {
+        let done = if needs_cleanup(&service) {
             let cleaned = self.executor.apply(plan::cleanup(&service), None).await;
-            cleaned.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })?;
-        }
-        if !wants(&service) || service.metadata.terminating() {
-            self.last.lock().remove(key);
-            return Ok(Next::Done);
-        }
-        let outcome = self.decide(&service);
-        let view = View {
-            service: &service,
-            outcome: &outcome,
-            last: last.as_ref(),
+            cleaned.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
+        } else if wants(&service) && !service.metadata.terminating() {
+            self.ensure(key, &service, asked, last).await
+        } else {
+            Ok(())
         };
-        self.executor.apply(plan::plan(&view), None).await?;
-        let changed = last.is_none_or(|last| last.outcome != outcome);
-        let now = Last {
-            service: Arc::clone(&service),
-            outcome,
-        };
-        self.last.lock().insert(key.clone(), now);
-        if changed {
-            // Who loses by it, or gains.
-            let rivals = self
-                .contenders(&service)
-                .into_iter()
-                .map(|c| Key::of(&*c.service));
-            rivals
-                .filter(|rival| rival != key)
-                .for_each(|rival| self.queue.add(rival));
+        if done.is_err() {
+            self.asked.lock().insert(key.clone());
         }
-        Ok(Next::Done)
+        done.map(|()| Next::Done)
     }
 }
 
 impl Controller {
+    async fn ensure(
+        &self,
+        key: &Key,
+        service: &Service,
+        asked: bool,
+        last: Option<Outcome>,
+    ) -> Result<(), Error> {
+        let outcome = self.decide(service);
+        let view = View {
+            service,
+            outcome: &outcome,
+            last: last.as_ref(),
+            asked,
+        };
+        self.executor.apply(plan::plan(&view), None).await?;
+        if last.is_none_or(|last| last != outcome) {
+            // Who loses by it, or gains.
+            let rivals = self.contenders(service).into_iter().map(|c| Key::of(&*c.service));
+            rivals
+                .filter(|rival| rival != key)
+                .for_each(|rival| self.queue.add(rival));
+        }
+        self.last.lock().insert(key.clone(), outcome);
+        Ok(())
+    }
+
     fn decide(&self, service: &Service) -> Outcome {
         let contenders = self.contenders(service);
         let ports: BTreeSet<String> = contenders.iter().flat_map(|c| wanted(&c.service)).collect();

@@ -1,7 +1,6 @@
 //! What a Service of type LoadBalancer needs, and what has to be taken from one that no longer is.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use corten_client::object::MetaExt;
 use corten_client::request::STRATEGIC_PATCH;
@@ -15,18 +14,14 @@ use crate::core::{Action, Note, Write};
 pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 const FAILED: &str = "SyncLoadBalancerFailed";
 
-/// What a Service was given, and for which spec.
-#[derive(Clone)]
-pub struct Last {
-    pub service: Arc<Service>,
-    pub outcome: Outcome,
-}
-
 pub struct View<'a> {
     /// One that wants a balancer.
     pub service: &'a Service,
     pub outcome: &'a Outcome,
-    pub last: Option<&'a Last>,
+    /// What was written last; none where that is not known.
+    pub last: Option<&'a Outcome>,
+    /// The Service itself has changed.
+    pub asked: bool,
 }
 
 /// With a class it is another controller's.
@@ -70,13 +65,12 @@ pub fn needs_update(old: &Service, new: &Service) -> bool {
         || old.ip_families != new.ip_families
 }
 
-/// Nothing while neither the spec nor what is to come of it changes, whatever the status says meanwhile.
+/// Nothing while neither the Service nor what is to come of it changes, whatever the status says meanwhile.
 #[must_use]
 pub fn plan(view: &View<'_>) -> Vec<Action> {
     let (service, last) = (view.service, view.last);
-    let same = last.filter(|last| !needs_update(&last.service, service));
     let mut actions = Vec::new();
-    let moved = match same.map(|last| &last.outcome) {
+    let moved = match last.filter(|_| !view.asked) {
         Some(before) if before == view.outcome => return actions,
         Some(before) => before.is_ok() && view.outcome.is_ok(),
         None => false,
@@ -89,7 +83,8 @@ pub fn plan(view: &View<'_>) -> Vec<Action> {
     }
     let none = Vec::new();
     let addresses = view.outcome.as_ref().unwrap_or(&none);
-    let changed = last.is_some_and(|last| last.outcome.as_ref().unwrap_or(&none) != addresses);
+    // The cache may not show the last write yet.
+    let changed = last.is_none_or(|last| last.as_ref().unwrap_or(&none) != addresses);
     if changed || ingress_of(service) != ingress(addresses) {
         actions.push(set_status(service, addresses));
     }
