@@ -7,6 +7,7 @@ pub mod local_services;
 mod objects;
 mod policy;
 pub mod repair;
+pub mod token_tracking;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -30,6 +30,7 @@ mod gzip;
 pub mod health;
 mod impersonate;
 mod items;
+mod legacy_tokens;
 pub mod limits;
 mod list_body;
 mod listener;

@@ -123,6 +123,7 @@ impl ApiServer {
                 fixed,
                 config.verifier,
                 config.registry.clone(),
+                metrics.legacy_tokens.clone(),
             ),
             registry: config.registry,
             issuer: config.issuer,

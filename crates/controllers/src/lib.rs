@@ -15,6 +15,7 @@ pub mod endpoints;
 pub mod garbage;
 pub mod job;
 pub mod keys;
+pub mod legacy_token_cleaner;
 pub mod namespace;
 pub mod nodes;
 pub mod protection;

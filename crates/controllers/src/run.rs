@@ -1,5 +1,7 @@
 //! All controllers of a process, wired.
 
+use std::time::Duration;
+
 use corten_client::{CancellationToken, Factory};
 use corten_stdx::SharedClock;
 use tokio::task::JoinSet;
@@ -11,8 +13,8 @@ use crate::nodes::{ipam, lifecycle, pod_gc, tainted, ttl};
 use crate::service_account_tokens::Filling;
 use crate::{
     bootstrap, certificates, cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage,
-    job, namespace, protection, quota, replicaset, replication_controller, root_ca, service_account,
-    service_account_tokens, service_cidrs, statefulset,
+    job, legacy_token_cleaner, namespace, protection, quota, replicaset, replication_controller, root_ca,
+    service_account, service_account_tokens, service_cidrs, statefulset,
 };
 
 /// What the controllers need to be told.
@@ -27,6 +29,8 @@ pub struct Config {
     /// Whom each controller writes as; none: as the factory's client.
     pub identities: Option<Identities>,
     pub keys: Keys,
+    /// After this long without use, tokens of Secrets made for accounts are cleaned up.
+    pub legacy_token_period: Duration,
 }
 
 impl Config {
@@ -40,6 +44,7 @@ impl Config {
             clock,
             identities: None,
             keys: Keys::default(),
+            legacy_token_period: legacy_token_cleaner::CLEAN_UP_PERIOD,
         }
     }
 }
@@ -96,7 +101,18 @@ fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
         signer,
         root_ca: config.root_ca.clone(),
     });
-    tasks.spawn(service_account_tokens::run(context.clone(), filling));
+    let secrets = service_account_tokens::secrets(context);
+    tasks.spawn(service_account_tokens::run(
+        context.clone(),
+        filling,
+        secrets.clone(),
+    ));
+    tasks.spawn(legacy_token_cleaner::run(
+        context.acting_as("legacy-service-account-token-cleaner"),
+        context.clone(),
+        secrets,
+        config.legacy_token_period,
+    ));
     tasks.spawn(cluster_roles::run(
         context.acting_as("clusterrole-aggregation-controller"),
     ));

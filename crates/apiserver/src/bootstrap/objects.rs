@@ -254,8 +254,7 @@ pub fn api_service_status(service: &mut Value) {
     );
 }
 
-/// `extension-apiserver-authentication`, by which extension servers know whom to trust, and the date from which
-/// legacy tokens are tracked.
+/// `extension-apiserver-authentication`, by which extension servers know whom to trust.
 pub async fn config_maps(writer: &Writer<'_>, config: &Config) -> Result<()> {
     let data = json!({
         "client-ca-file": config.client_ca_pem,
@@ -268,11 +267,6 @@ pub async fn config_maps(writer: &Writer<'_>, config: &Config) -> Result<()> {
     });
     let name = "extension-apiserver-authentication";
     let wanted = json!({"metadata": {"name": name}, "data": data});
-    let today = now()[..10].to_owned();
-    let tracking = json!({
-        "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": today},
-    });
-    writer.ensure("", "configmaps", "kube-system", tracking).await?;
     writer.ensure("", "configmaps", "kube-system", wanted).await?;
     let set = |map: &mut Value| map["data"] = data.clone();
     writer

@@ -14,6 +14,7 @@ mod fuzzing;
 mod grants;
 mod harness;
 mod hook_server;
+mod legacy_tokens;
 mod mutating_policies;
 mod operations;
 mod policies;

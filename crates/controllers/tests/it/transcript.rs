@@ -320,6 +320,7 @@ transcripts! {
     job_success_policy_all
     job_success_policy_count
     job_success_policy_indexes
+    legacy_token_cleaner
     namespace
     node_lifecycle
     pod_gc
