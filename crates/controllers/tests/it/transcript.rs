@@ -336,5 +336,6 @@ transcripts! {
     stateful_set_evicted
     stateful_set_parallel
     taint_eviction
+    topology_hints
     ttl_after_finished
 }
