@@ -19,6 +19,8 @@ use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOpti
 use futures::future::try_join_all;
 use serde_json::Value;
 
+use crate::standard::Features;
+
 pub use feed::PolicyFeed;
 pub(crate) use objects::{flow_control, flow_control_is_touched, now, priorities};
 
@@ -46,7 +48,7 @@ pub struct Config {
 ///
 /// # Errors
 /// Whatever a write gives; a start after an error goes on where this one stopped.
-pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
+pub async fn run(registry: &Arc<Registry>, config: &Config, features: &Features) -> Result<()> {
     let writer = Writer::new(registry);
     try_join_all(objects::namespaces().map(|o| writer.ensure("", "namespaces", "", o))).await?;
     let services = async {
@@ -69,10 +71,10 @@ pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
         objects::kubernetes_service(&writer, config).await
     };
     futures::try_join!(
-        policy::reconcile(&writer),
+        policy::reconcile(&writer, features),
         objects::flow_control(&writer),
         objects::priority_classes(&writer),
-        objects::api_services(&writer),
+        objects::api_services(&writer, &features.selection),
         objects::config_maps(&writer, config),
         services,
     )?;

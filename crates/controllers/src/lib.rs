@@ -28,6 +28,7 @@ pub mod service_account;
 pub mod service_account_tokens;
 pub mod service_cidrs;
 pub mod statefulset;
+pub mod storage_migration;
 pub mod ttl;
 
 pub use run::{Config, run_all};

@@ -14,7 +14,7 @@ use crate::service_account_tokens::Filling;
 use crate::{
     bootstrap, certificates, cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage,
     job, legacy_token_cleaner, namespace, protection, quota, replicaset, replication_controller, root_ca,
-    service_account, service_account_tokens, service_cidrs, statefulset,
+    service_account, service_account_tokens, service_cidrs, statefulset, storage_migration,
 };
 
 /// What the controllers need to be told.
@@ -31,6 +31,8 @@ pub struct Config {
     pub keys: Keys,
     /// After this long without use, tokens of Secrets made for accounts are cleaned up.
     pub legacy_token_period: Duration,
+    /// StorageVersionMigrations are carried out.
+    pub migrates: bool,
 }
 
 impl Config {
@@ -45,6 +47,7 @@ impl Config {
             identities: None,
             keys: Keys::default(),
             legacy_token_period: legacy_token_cleaner::CLEAN_UP_PERIOD,
+            migrates: false,
         }
     }
 }
@@ -61,7 +64,7 @@ pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) 
     let mut tasks = JoinSet::new();
     workloads(&context, &mut tasks);
     derived(&context, &mut tasks, &config);
-    housekeeping(&context, &mut tasks);
+    housekeeping(&context, &mut tasks, &config);
     nodes(&context, &mut tasks, &config);
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -126,7 +129,12 @@ fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
     }
 }
 
-fn housekeeping(context: &Context, tasks: &mut JoinSet<()>) {
+fn housekeeping(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
+    if config.migrates {
+        tasks.spawn(storage_migration::run(
+            context.acting_as("storage-version-migrator-controller"),
+        ));
+    }
     tasks.spawn(garbage::run(context.acting_as("generic-garbage-collector")));
     tasks.spawn(namespace::run(context.acting_as("namespace-controller")));
     tasks.spawn(disruption::run(context.acting_as("disruption-controller")));

@@ -15,6 +15,7 @@ mod grants;
 mod harness;
 mod hook_server;
 mod legacy_tokens;
+mod migration;
 mod mutating_policies;
 mod operations;
 mod policies;

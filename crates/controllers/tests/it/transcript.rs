@@ -335,6 +335,7 @@ transcripts! {
     stateful_set
     stateful_set_evicted
     stateful_set_parallel
+    storage_migration
     taint_eviction
     topology_hints
     ttl_after_finished
