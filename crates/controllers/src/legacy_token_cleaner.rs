@@ -83,9 +83,9 @@ pub fn plan(secret: &Partial, period: Duration, now: Timestamp) -> (Option<Actio
     if let Some(left) = left(gone, now) {
         return (None, Next::After(left));
     }
-    let mut delete = Write::delete(&typed);
     // Someone may use it, or trust it again, at this moment.
-    delete.body["preconditions"] = json!({"resourceVersion": typed.metadata.rv()});
+    let this = json!({"resourceVersion": typed.metadata.rv()});
+    let delete = Write::delete(&typed).option("preconditions", this);
     (Some(delete.into()), Next::Done)
 }
 

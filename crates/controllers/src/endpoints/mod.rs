@@ -160,13 +160,14 @@ fn zones() -> Key {
     Key::new("", "")
 }
 
+/// What zones' shares hang on and changes now and then: whether a node is ready, and where it is.
+fn place(node: &Node) -> (bool, Option<&str>) {
+    (topology::is_ready(node), node.metadata.label(ZONE))
+}
+
 fn queue_for_nodes(nodes: &Informer<Node>, queue: &Queue<Key>, moved: Arc<AtomicBool>) {
     let queue = queue.clone();
     nodes.on_event(move |event| {
-        let place = |node: &Node| {
-            let zone = node.metadata.label(ZONE).map(str::to_owned);
-            (topology::is_ready(node), zone)
-        };
         if let Event::Updated { old, new } = &event
             && place(old) == place(new)
         {

@@ -55,7 +55,7 @@ pub(super) fn storage_version_hash(definition: &Value) -> String {
 #[must_use]
 pub fn begun(definition: &Value, migration: &str, now: Timestamp) -> Write {
     let message = format!("Migration {migration} is running");
-    status(definition, "True", "MigrationRunning", &message, now)
+    status(definition, "True", "MigrationRunning", &message, None, now)
 }
 
 /// The write that says how it ended. After a success only the version that is written now is stored, unless the definition
@@ -82,27 +82,37 @@ pub fn ended(definition: &Value, success: bool, now: Timestamp) -> Write {
         ),
         (false, _) => ("MigrationFailed", "The migration has failed"),
     };
-    let mut write = status(definition, "False", reason, message, now);
+    let mut stored = None;
     if success && same {
         let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
-        let stored: Vec<&Value> = versions
+        let now_stored: Vec<&Value> = versions
             .filter(|v| v["storage"] == true)
             .map(|v| &v["name"])
             .collect();
-        write.body["status"]["storedVersions"] = json!(stored);
+        stored = Some(json!(now_stored));
     }
-    write
+    status(definition, "False", reason, message, stored, now)
 }
 
-fn status(definition: &Value, status: &str, reason: &str, message: &str, now: Timestamp) -> Write {
+fn status(
+    definition: &Value,
+    status: &str,
+    reason: &str,
+    message: &str,
+    stored: Option<Value>,
+    now: Timestamp,
+) -> Write {
     let meta = &definition["metadata"];
     let text = |field: &str| meta[field].as_str().unwrap_or_default().to_owned();
     let name = text("name");
     let condition = json!({"type": CONDITION, "status": status, "lastTransitionTime": time(now), "reason": reason,
         "message": message, "observedGeneration": meta["generation"]});
-    let body = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "CustomResourceDefinition",
+    let mut body = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "CustomResourceDefinition",
         "metadata": {"name": name, "resourceVersion": meta["resourceVersion"]},
         "status": {"conditions": [condition]}});
+    if let Some(stored) = stored {
+        body["status"]["storedVersions"] = stored;
+    }
     let path = path_of(GROUP, "v1", PLURAL, "", &name, "status");
     Write {
         verb: Verb::Patch(APPLY),
@@ -110,7 +120,7 @@ fn status(definition: &Value, status: &str, reason: &str, message: &str, now: Ti
         ns: String::new(),
         path: format!("{path}?fieldManager={MANAGER}&force=true"),
         name,
-        body,
+        body: body.into(),
         uid: text("uid"),
         ok: None,
         err: None,
