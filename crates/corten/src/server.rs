@@ -3,11 +3,11 @@
 
 use crate::cli::{RoleName, ServerArgs, UpArgs};
 use crate::cluster::Cluster;
-use crate::control_plane::{self, Front};
+use crate::control_plane::{self, Front, Settings};
 use crate::keys::KeyFiles;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
-use crate::{audit, lock, logging, machine, roles, up};
+use crate::{audit, features, lock, logging, machine, roles, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
 use corten_client::{CancellationToken, Factory, Remote};
@@ -52,7 +52,11 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
             listeners: vec![listener],
             advertise: advertise.unwrap_or(IpAddr::from([127, 0, 0, 1])),
             dialer: Arc::new(DirectDialer),
-            audit,
+            settings: Settings {
+                audit,
+                features: features::of(&args.features)?,
+                controllers: args.controllers.clone(),
+            },
         };
         let plane = control_plane::start(&cluster, &paths, front, &roles, stop.clone()).await?;
         println!("serving {}", control_plane::server_url(&cluster));
@@ -127,6 +131,8 @@ fn config(
     config.cluster_cidrs = args.cluster_cidr.into_iter().collect();
     config.grace = Grace::default();
     config.keys = KeyFiles::read(args)?;
+    config.migrates = features::gates(&args.features.feature_gates)?;
+    args.controllers.apply(&mut config);
     if args.use_service_account_credentials {
         let server = server.clone();
         config.identities = Some(Arc::new(move |account: &str| {

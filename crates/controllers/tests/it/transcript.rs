@@ -320,6 +320,7 @@ transcripts! {
     job_success_policy_all
     job_success_policy_count
     job_success_policy_indexes
+    legacy_token_cleaner
     namespace
     node_lifecycle
     pod_gc
@@ -334,6 +335,8 @@ transcripts! {
     stateful_set
     stateful_set_evicted
     stateful_set_parallel
+    storage_migration
     taint_eviction
+    topology_hints
     ttl_after_finished
 }

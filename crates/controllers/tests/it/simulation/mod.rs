@@ -4,6 +4,7 @@
 
 mod ledger;
 mod objects;
+mod upkeep;
 mod world;
 
 use std::env;

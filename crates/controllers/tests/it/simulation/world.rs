@@ -78,6 +78,7 @@ impl World {
         let (door, stop) = (self.fake.door(), CancellationToken::new());
         let config = Config {
             root_ca: "PEM".into(),
+            migrates: true,
             ..Config::new(self.clock.clone())
         };
         let factory = corten_client::Factory::new(door.client(), stop.child_token());
