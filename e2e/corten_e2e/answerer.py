@@ -4,7 +4,8 @@
     answerer.py ask HOST PORT
 
 It imports little, and of that only what the image then carries. Every request by HTTP is told on standard output and
-answered with what was asked; `/healthz` fails from its (HEALTHY_TIMES + 1)th request on, `/large` is of a mebibyte.
+answered with what was asked; `/healthz` fails from its (HEALTHY_TIMES + 1)th request on, `/page` is a page
+with a link.
 """
 
 import os
@@ -19,6 +20,7 @@ TRIES = 5
 PAIR = "/tls"
 DATA, HEADERS, SETTINGS, PING = 0, 1, 4, 6
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
+LINK = '<a href="/elsewhere">link</a>'
 healthy = int(os.environ.get("HEALTHY_TIMES", "1000000000"))
 
 
@@ -34,7 +36,7 @@ def answer(path):
     if path == "/healthz":
         healthy -= 1
         return ("200 OK", "well") if healthy >= 0 else ("500 Internal Server Error", "not well")
-    return ("200 OK", "x" * (1 << 20)) if path == "/large" else ("200 OK", None)
+    return ("200 OK", LINK if path == "/page" else None)
 
 
 def http(connection, port):
@@ -50,8 +52,9 @@ def http(connection, port):
     given = stream.read(length).decode()
     say(f"{method} {path}")
     status, body = answer(path)
+    kind = "html" if body == LINK else "plain"
     body = (body or f"{NAME} {port} {method} {path} {given}").encode()
-    stream.write(f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode())
+    stream.write(f"HTTP/1.1 {status}\r\nContent-Type: text/{kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode())
     stream.write(b"" if method == "HEAD" else body)
     stream.flush()
     stream.close()

@@ -51,7 +51,7 @@ class Api:
         return json.loads(answer.text)
 
     def messages(self, path, protocol):
-        """Data of all messages of a WebSocket until the server closes it, and the protocol that it chose."""
+        """The messages of a WebSocket until the server closes it, and the protocol that it chose."""
         connection = self.connect()
         key = base64.b64encode(os.urandom(16)).decode()
         connection.request("GET", path, headers={"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
@@ -59,9 +59,9 @@ class Api:
         answer = connection.getresponse()
         if answer.status != 101:
             raise AssertionError(f"WebSocket {path}: {answer.status} {answer.read()}")
-        data = b"".join(payload for kind, payload in frames(answer.fp) if kind in (TEXT, BINARY))
+        messages = [payload for kind, payload in frames(answer.fp) if kind in (TEXT, BINARY)]
         connection.close()
-        return data, answer.headers["Sec-WebSocket-Protocol"]
+        return messages, answer.headers["Sec-WebSocket-Protocol"]
 
 
 def frames(stream):
