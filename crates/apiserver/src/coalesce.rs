@@ -148,17 +148,31 @@ mod tests {
         (sender, items)
     }
 
-    /// What changes a hundred times a second is told at once each time.
-    #[tokio::test(start_paused = true)]
-    async fn a_quiet_watch_never_waits() {
+    /// Each item is told at once, one after the other.
+    async fn nothing_waits(items: u32, between: Duration, others: u32) {
         let (sender, mut batches) = open();
-        for item in 0..500 {
+        for item in 0..items {
+            for _ in 0..others {
+                batches.traffic.write(Instant::now());
+            }
             sender.send(item).unwrap();
             let before = Instant::now();
             assert_eq!(batches.next().await.unwrap(), [item]);
             assert_eq!(before.elapsed(), Duration::ZERO);
-            tokio::time::advance(Duration::from_millis(10)).await;
+            tokio::time::advance(between).await;
         }
+    }
+
+    /// What changes a hundred times a second is told at once each time, however much others are written to.
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_watch_never_waits() {
+        nothing_waits(500, Duration::from_millis(10), MANY).await;
+    }
+
+    /// Few watches are told at once however much they change.
+    #[tokio::test(start_paused = true)]
+    async fn where_little_is_written_nothing_waits() {
+        nothing_waits(2_000, Duration::from_millis(1), 0).await;
     }
 
     /// What changes without end is told at a pace, in order and with nothing left out.
@@ -195,19 +209,6 @@ mod tests {
             sizes.len()
         );
         assert!(sizes.iter().all(|size| *size <= 11), "{sizes:?}");
-    }
-
-    /// Few watches are told at once however much they change.
-    #[tokio::test(start_paused = true)]
-    async fn where_little_is_written_nothing_waits() {
-        let (sender, mut batches) = open();
-        for item in 0..2_000 {
-            sender.send(item).unwrap();
-            let before = Instant::now();
-            assert_eq!(batches.next().await.unwrap(), [item]);
-            assert_eq!(before.elapsed(), Duration::ZERO);
-            tokio::time::advance(Duration::from_millis(1)).await;
-        }
     }
 
     /// The first events of a watch are many and ready: they do not wait for the pace.

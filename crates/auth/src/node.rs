@@ -2,6 +2,7 @@
 
 mod authorizer;
 mod graph;
+mod pods;
 mod references;
 
 pub use authorizer::NodeAuthorizer;

@@ -32,6 +32,53 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
+/// The members of a compact JSON object, in their order.
+pub struct Members<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// A member: its name, and name, colon and value as they stand.
+pub struct Member<'a> {
+    pub name: &'a [u8],
+    pub whole: &'a [u8],
+}
+
+impl<'a> Members<'a> {
+    pub fn of(object: &'a [u8]) -> Self {
+        Self { bytes: object, at: 1 }
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        let bytes = self.bytes;
+        while matches!(bytes.get(self.at), Some(b',' | b' ' | b'\n')) {
+            self.at += 1;
+        }
+        let start = self.at;
+        if bytes.get(start) != Some(&b'"') {
+            return None;
+        }
+        let name_end = string_end(bytes, start)?;
+        let end = value_end(bytes, name_end + 1)?;
+        self.at = end;
+        Some(Member {
+            name: &bytes[start + 1..name_end - 1],
+            whole: &bytes[start..end],
+        })
+    }
+}
+
+/// The value of a member of a compact JSON object.
+pub fn value<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let member = Members::of(object).find(|member| member.name == name.as_bytes())?;
+    // Behind the name's quotes and the colon.
+    member.whole.get(name.len() + 3..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +92,18 @@ mod tests {
             Some(&br#"{"b":"}\"","c":[1,{}]}"#[..])
         );
         assert_eq!(value_end(br#"{"cut":"#, 0), None);
+    }
+
+    #[test]
+    fn members_are_found() {
+        let text = br#"{"action":"a\"}","kind":"Pod","metadata":{"a":[1,{"b":"}"}]},"n":5}"#;
+        let found: Vec<_> = Members::of(text).collect();
+        assert_eq!(found[0].name, b"action");
+        assert_eq!(found[0].whole, br#""action":"a\"}""#);
+        assert_eq!(found[2].whole, br#""metadata":{"a":[1,{"b":"}"}]}"#);
+        assert_eq!(found[3].whole, b"\"n\":5");
+        assert_eq!(value(text, "kind"), Some(&br#""Pod""#[..]));
+        assert_eq!(value(text, "n"), Some(&b"5"[..]));
+        assert_eq!(value(text, "a"), None);
     }
 }

@@ -9,7 +9,7 @@ use corten_store::{Event, EventBatch, EventKind, KeyValue, Range, RangeRequest, 
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use crate::cache::{Change, Snapshot};
+use crate::cache::{Change, Snapshot, What};
 use crate::encode::Prepared;
 use crate::errors::store_error;
 use crate::metrics::Metrics;
@@ -26,10 +26,10 @@ pub(crate) type Routes = BTreeMap<String, Resource>;
 
 /// The resource a key belongs to: the one with the longest prefix of it. No prefix is the prefix of another, so that
 /// is the last one not above the key.
-fn route<'a>(routes: &'a Routes, key: &str) -> Option<(&'a Resource, Arc<str>)> {
+fn route<'a>(routes: &'a Routes, key: &'a str) -> Option<(&'a Resource, &'a str)> {
     let up_to = (Bound::Unbounded, Bound::Included(key));
     let (prefix, resource) = routes.range::<str, _>(up_to).next_back()?;
-    Some((resource, key.strip_prefix(prefix.as_str())?.into()))
+    Some((resource, key.strip_prefix(prefix.as_str())?))
 }
 
 /// Everything the store holds of a resource at `revision`.
@@ -75,16 +75,11 @@ fn object_of(info: &ResourceInfo, event: &Event) -> Option<Object> {
 }
 
 /// A change as the resource's cache takes it.
-fn change(info: &ResourceInfo, key: Arc<str>, event: &Event) -> Change {
-    let object = if event.kind == EventKind::Put {
-        object_of(info, event)
-    } else {
-        None
-    };
+fn change(info: &ResourceInfo, key: &str, event: &Event) -> Change {
+    let put = (event.kind == EventKind::Put).then(|| object_of(info, event));
     Change {
-        key,
         revision: event.kv.mod_revision,
-        object,
+        what: put.flatten().map_or_else(|| What::Deleted(key.into()), What::Put),
     }
 }
 

@@ -88,6 +88,21 @@ struct Head {
     protobuf: Encoding,
 }
 
+impl Head {
+    /// Of an object without key and version.
+    fn at(revision: u64) -> Self {
+        Self {
+            revision,
+            key_length: 0,
+            version_at: 0,
+            version_end: 0,
+            selected: None,
+            protobuf_length: AtomicU32::new(0),
+            protobuf: Encoding::default(),
+        }
+    }
+}
+
 impl Object {
     /// The object as the store's revision `revision`; 0 leaves the resourceVersion out.
     pub(crate) fn new(key: &str, encoded: &Encoded, revision: u64, selected: Option<Arc<Selected>>) -> Self {
@@ -107,15 +122,12 @@ impl Object {
         };
         let content = [key.as_bytes(), head, member.as_bytes(), tail].concat();
         let version_at = length(head);
-        let version_end = version_at + length(member.as_bytes());
         let head = Head {
-            revision,
             key_length: length(key.as_bytes()),
             version_at,
-            version_end,
+            version_end: version_at + length(member.as_bytes()),
             selected,
-            protobuf_length: AtomicU32::new(0),
-            protobuf: Encoding::default(),
+            ..Head::at(revision)
         };
         Self(ThinArc::from_header_and_slice(head, &content))
     }
@@ -136,16 +148,7 @@ impl Object {
 
     /// A bookmark: kind, version and annotations, no content.
     pub(crate) fn bookmark(json: &[u8], revision: u64) -> Self {
-        let head = Head {
-            revision,
-            key_length: 0,
-            version_at: 0,
-            version_end: 0,
-            selected: None,
-            protobuf_length: AtomicU32::new(0),
-            protobuf: Encoding::default(),
-        };
-        Self(ThinArc::from_header_and_slice(head, json))
+        Self(ThinArc::from_header_and_slice(Head::at(revision), json))
     }
 
     fn head(&self) -> &Head {

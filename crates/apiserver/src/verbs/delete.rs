@@ -15,7 +15,7 @@ use crate::options::Deletion;
 use crate::respond::{self, Answer};
 use crate::verbs::answer_object;
 use crate::verbs::list;
-use crate::{codec, negotiate, shape};
+use crate::{codec, negotiate};
 
 /// Resources whose last state is the answer to their deletion (upstream's `ReturnDeletedObject`).
 const RETURNS_OBJECT: [(&str, &str); 17] = [
@@ -105,13 +105,7 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
         remaining: page.remaining,
         items: Items::of_objects(served.stored()?, page.items),
     };
-    let options = shape::TableOptions::read(&call);
-    let body = list::body(&served, page, accepted, options).await?;
-    Ok(respond::bytes(
-        StatusCode::OK,
-        accepted.format.content_type(),
-        body,
-    ))
+    list::answer(&call, &served, page, accepted).await
 }
 
 /// Options come from the body where there is one, else from the query.

@@ -8,7 +8,6 @@ use corten_registry::{Object, OpenPage};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::list_body::{self, Encode, Form, Layout, Metadata, Protobuf, Row, Stored, Text};
@@ -27,27 +26,24 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
     let (stored, registry) = (served.stored()?, &call.server.registry);
     let page = registry.open_list(stored, namespace, &options).await?;
-    let options = shape::TableOptions::read(&call);
-    let body = body(&served, page, accepted, options).await?;
-    Ok(respond::bytes(
-        StatusCode::OK,
-        accepted.format.content_type(),
-        body,
-    ))
+    answer(&call, &served, page, accepted).await
 }
 
 /// A page in the negotiated encoding and shape.
 ///
 /// # Errors
 /// Where the first objects cannot be read or the encoding cannot express them, and for options no Table has.
-pub async fn body(
+pub async fn answer(
+    call: &Call,
     served: &Arc<Served>,
     page: OpenPage,
     accepted: Accepted,
-    options: shape::TableOptions,
-) -> Result<Body, Status> {
+) -> Result<Answer, Status> {
+    let options = shape::TableOptions::read(call);
     let form = form(served, &page, accepted, options).await?;
-    list_body::body(form, page.items)
+    let body = list_body::body(form, page.items)?;
+    let content_type = accepted.format.content_type();
+    Ok(respond::bytes(StatusCode::OK, content_type, body))
 }
 
 /// How a page is written.

@@ -297,7 +297,6 @@ const FOOT: &[u8] = b"}\n";
 const AROUND: usize = 40;
 
 fn put_json(out: &mut BytesMut, kind: &str, object: &[u8]) {
-    out.reserve(object.len() + AROUND);
     put_head(out, kind);
     out.put_slice(object);
     out.put_slice(FOOT);

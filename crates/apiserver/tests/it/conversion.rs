@@ -4,37 +4,22 @@ use serde_json::{Value, json};
 
 use crate::custom::{CRDS, WIDGETS, crd, define, refused, version, widget};
 use crate::harness::Harness;
-use crate::hook_server::{Hook, Reply, patch, review};
+use crate::hook_server::{self, Hook, Reply, patch, review};
 use crate::policies;
 use crate::webhooks::{configure, with};
 
 /// v2 says `length` where v1 says `size`.
 fn convert(asked: &Value) -> Reply {
-    let request = &asked["request"];
-    let desired = request["desiredAPIVersion"].as_str().unwrap();
-    let (from, to) = if desired.ends_with("v2") {
-        ("size", "length")
-    } else {
-        ("length", "size")
-    };
-    let converted: Vec<Value> = request["objects"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|object| {
-            let mut object = object.clone();
-            object["apiVersion"] = json!(desired);
-            if let Some(n) = object["spec"].as_object_mut().unwrap().remove(from) {
-                object["spec"][to] = n;
-            }
-            object
-        })
-        .collect();
-    let response =
-        json!({"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted});
-    Reply::Json(
-        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}),
-    )
+    hook_server::convert(asked, |object, version| {
+        let (from, to) = if version.ends_with("v2") {
+            ("size", "length")
+        } else {
+            ("length", "size")
+        };
+        if let Some(n) = object["spec"].as_object_mut().unwrap().remove(from) {
+            object["spec"][to] = n;
+        }
+    })
 }
 
 fn second_version() -> Value {

@@ -173,3 +173,19 @@ pub fn patch(asked: &Value, operations: &Value) -> Reply {
         json!({"allowed": true, "patchType": "JSONPatch", "patch": patch}),
     )
 }
+
+/// A ConversionReview in which each object has the version asked for, and was changed: `change(object, version)`.
+pub fn convert(asked: &Value, change: impl Fn(&mut Value, &str)) -> Reply {
+    let request = &asked["request"];
+    let version = request["desiredAPIVersion"].as_str().unwrap();
+    let mut objects = request["objects"].as_array().unwrap().clone();
+    for object in &mut objects {
+        object["apiVersion"] = json!(version);
+        change(object, version);
+    }
+    let response =
+        json!({"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": objects});
+    Reply::Json(
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}),
+    )
+}

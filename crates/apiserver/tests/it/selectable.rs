@@ -6,45 +6,30 @@ use serde_json::{Value, json};
 
 use crate::custom::{crd, define};
 use crate::harness::{ADMIN, Harness};
-use crate::hook_server::{Hook, Reply};
+use crate::hook_server::{self, Hook, Reply};
 
 const V1: &str = "/apis/example.com/v1/namespaces/default/pages";
 const V2: &str = "/apis/example.com/v2/namespaces/default/pages";
 
 /// v2 has `host` and `port` where v1 has `hostPort`.
 fn convert(asked: &Value) -> Reply {
-    let request = &asked["request"];
-    let desired = request["desiredAPIVersion"].as_str().unwrap();
-    let converted: Vec<Value> = request["objects"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|object| {
-            let mut object = object.clone();
-            object["apiVersion"] = json!(desired);
-            let members = object.as_object_mut().unwrap();
-            if desired.ends_with("v2") {
-                let both = members.remove("hostPort").unwrap_or_default();
-                let (host, port) = both.as_str().unwrap_or(":").split_once(':').unwrap();
-                members.insert("host".into(), host.into());
-                members.insert("port".into(), port.into());
-            } else {
-                let mut text = |name| {
-                    members
-                        .remove(name)
-                        .map_or(String::new(), |v| v.as_str().unwrap().to_owned())
-                };
-                let both = format!("{}:{}", text("host"), text("port"));
-                members.insert("hostPort".into(), both.into());
-            }
-            object
-        })
-        .collect();
-    let response =
-        json!({"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": converted});
-    Reply::Json(
-        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}),
-    )
+    hook_server::convert(asked, |object, version| {
+        let members = object.as_object_mut().unwrap();
+        if version.ends_with("v2") {
+            let both = members.remove("hostPort").unwrap_or_default();
+            let (host, port) = both.as_str().unwrap_or(":").split_once(':').unwrap();
+            members.insert("host".into(), host.into());
+            members.insert("port".into(), port.into());
+        } else {
+            let mut text = |name| {
+                members
+                    .remove(name)
+                    .map_or(String::new(), |v| v.as_str().unwrap().to_owned())
+            };
+            let both = format!("{}:{}", text("host"), text("port"));
+            members.insert("hostPort".into(), both.into());
+        }
+    })
 }
 
 fn version(name: &str, storage: bool, fields: &[&str], selectable: &[&str]) -> Value {

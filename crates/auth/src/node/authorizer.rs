@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::graph::{Graph, Kind};
+use super::pods;
 use crate::authz::{Attributes, Authorizer, Decision};
 use crate::rbac::{PolicyRule, bootstrap};
 use crate::user::{groups, users};
@@ -28,19 +29,26 @@ impl NodeAuthorizer {
         Self::default()
     }
 
-    /// See [`Graph::upsert`]: pods, persistentvolumes, volumeattachments, resourceslices, podcertificaterequests.
+    /// See [`Graph::upsert`]: persistentvolumes, volumeattachments, resourceslices, podcertificaterequests.
     pub fn upsert(&self, resource: &str, object: &Value) {
         self.graph.write().upsert(resource, object);
     }
 
-    /// See [`Graph::has_pod`].
-    pub fn has_pod(&self, namespace: &str, name: &str, outline: u64) -> bool {
-        self.graph.read().has_pod(namespace, name, outline)
-    }
-
-    /// See [`Graph::upsert_pod`].
-    pub fn upsert_pod(&self, pod: &Value, outline: u64) {
-        self.graph.write().upsert_pod(pod, outline);
+    /// Takes in a pod as it is stored. Nothing is read of one whose references are as they were.
+    ///
+    /// # Errors
+    /// Where what refers to other objects is not JSON.
+    pub fn upsert_pod(&self, namespace: &str, name: &str, pod: &[u8]) -> serde_json::Result<()> {
+        let Some(outline) = pods::outline(pod) else {
+            self.remove("pods", namespace, name);
+            return Ok(());
+        };
+        if self.graph.read().has_pod(namespace, name, outline) {
+            return Ok(());
+        }
+        let pod = pods::referring(pod, namespace, name)?;
+        self.graph.write().set_pod(namespace, name, &pod, outline);
+        Ok(())
     }
 
     /// See [`Graph::remove`].
@@ -251,6 +259,7 @@ fn no(reason: impl Into<Cow<'static, str>>) -> Decision {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::user::UserInfo;
     use serde_json::json;
@@ -261,6 +270,10 @@ mod tests {
             "containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "env"}}}]}],
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}},
                         {"name": "p", "projected": {"sources": [{"configMap": {"name": "cm"}}]}}]}})
+    }
+
+    fn upsert_pod(nodes: &NodeAuthorizer, pod: &Value) {
+        nodes.upsert_pod("n", "p", pod.to_string().as_bytes()).unwrap();
     }
 
     fn allowed(authorizer: &NodeAuthorizer, node: &str, verb: &str, resource: &str, name: &str) -> bool {
@@ -276,7 +289,7 @@ mod tests {
     #[test]
     fn a_node_reads_what_its_pods_refer_to() {
         let nodes = NodeAuthorizer::new();
-        nodes.upsert("pods", &pod("a"));
+        upsert_pod(&nodes, &pod("a"));
         for (resource, name) in [
             ("secrets", "env"),
             ("configmaps", "cm"),
@@ -300,7 +313,7 @@ mod tests {
     #[test]
     fn secrets_of_a_bound_volume_follow_its_claim() {
         let nodes = NodeAuthorizer::new();
-        nodes.upsert("pods", &pod("a"));
+        upsert_pod(&nodes, &pod("a"));
         let volume = json!({"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "n", "name": "data"},
             "csi": {"nodeStageSecretRef": {"namespace": "n", "name": "stage"}}}});
         nodes.upsert("persistentvolumes", &volume);

@@ -55,14 +55,13 @@ struct VolumeEntry {
 }
 
 impl Graph {
-    /// Takes in a new or changed object, told apart by `resource` (its plural). Other resources are ignored.
+    /// Takes in a new or changed object that is no pod, told apart by `resource` (its plural). Other resources are ignored.
     pub fn upsert(&mut self, resource: &str, object: &Value) {
         let (namespace, name) = (
             text(object, "/metadata/namespace"),
             text(object, "/metadata/name"),
         );
         match resource {
-            "pods" => self.set_pod(namespace, name, object),
             "persistentvolumes" => self.set_volume(name, object),
             _ => {
                 if let Some(kind) = direct_kind(resource) {
@@ -76,21 +75,9 @@ impl Graph {
     }
 
     /// Whether the pod was taken in with this outline: a digest of what of it can refer to other objects.
-    pub fn has_pod(&self, namespace: &str, name: &str, outline: u64) -> bool {
+    pub(super) fn has_pod(&self, namespace: &str, name: &str, outline: u64) -> bool {
         let key = (namespace.to_owned(), name.to_owned());
         self.pods.get(&key).is_some_and(|pod| pod.outline == outline)
-    }
-
-    /// Takes in a pod with its outline.
-    pub fn upsert_pod(&mut self, pod: &Value, outline: u64) {
-        self.upsert("pods", pod);
-        let of = |pointer| text(pod, pointer).to_owned();
-        if let Some(entry) = self
-            .pods
-            .get_mut(&(of("/metadata/namespace"), of("/metadata/name")))
-        {
-            entry.outline = outline;
-        }
     }
 
     /// Forgets a deleted object. `namespace` is empty for the cluster-wide kinds.
@@ -133,7 +120,8 @@ impl Graph {
         self.related(node, Kind::Claim, &claim.0, &claim.1)
     }
 
-    fn set_pod(&mut self, namespace: &str, name: &str, pod: &Value) {
+    /// Takes in a pod with its outline.
+    pub(super) fn set_pod(&mut self, namespace: &str, name: &str, pod: &Value, outline: u64) {
         let key = (namespace.to_owned(), name.to_owned());
         self.remove_pod(&key);
         let node = text(pod, "/spec/nodeName");
@@ -161,7 +149,7 @@ impl Graph {
             PodEntry {
                 node: node.to_owned(),
                 objects,
-                outline: 0,
+                outline,
             },
         );
     }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::graph::{Kind, text};
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The annotation of pods that a kubelet made itself.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Volume sources with a secret in the pod's namespace: source, then where in it the secret's name stands.
 const POD_VOLUME_SECRETS: &[(&str, &str)] = &[

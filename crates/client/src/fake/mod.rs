@@ -2,6 +2,7 @@
 //! finalizers, graceful deletion, watches that resume, break and expire) and none of the rest.
 
 mod clock;
+pub mod footprint;
 mod serve;
 mod state;
 

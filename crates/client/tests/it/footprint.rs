@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use corten_client::Pod;
 use corten_client::cache::{Cache, Key, by_controller};
-use corten_client::{Object, Pod};
+use corten_client::fake::footprint;
 use serde_json::{Value, json};
 
 const PODS: usize = 20_000;
@@ -58,31 +59,12 @@ fn pod(number: usize) -> Value {
                 "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "lastState": {}}]}})
 }
 
-/// Bytes of private memory, as the kernel counts them.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
-
-fn fill<K: Object>(cache: &mut Cache<K>, range: std::ops::Range<usize>) {
+fn fill(cache: &mut Cache<Pod>, range: std::ops::Range<usize>) {
     for number in range {
         let text = pod(number).to_string();
-        let object: K = serde_json::from_str(&text).unwrap();
+        let object: Pod = serde_json::from_str(&text).unwrap();
         cache.insert(&Key::of(&object), Arc::new(object));
     }
-}
-
-fn each<K: Object>(mut cache: Cache<K>) -> usize {
-    fill(&mut cache, 0..PODS);
-    let before = resident();
-    fill(&mut cache, PODS..2 * PODS);
-    let each = (resident() - before) / PODS;
-    assert_eq!(cache.len(), 2 * PODS);
-    each
 }
 
 #[test]
@@ -93,7 +75,8 @@ fn a_pod_in_the_cache_is_small() {
         let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
         node.map(str::to_owned).into_iter().collect()
     });
-    let each = each(cache);
+    let each = footprint::each(PODS, |range| fill(&mut cache, range));
+    assert_eq!(cache.len(), 2 * PODS);
     println!("{each} bytes for each pod");
     assert!(each < MOST, "{each} bytes for each pod");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use corten_client::fake::footprint;
 use corten_controllers::garbage::{Graph, Place, Type};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
@@ -9,15 +10,6 @@ use serde_json::json;
 const OBJECTS: usize = 40_000;
 /// Bytes.
 const MOST: usize = 450;
-
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
 
 fn pod(number: usize) -> ObjectMeta {
     let owner = number / 100;
@@ -37,7 +29,7 @@ fn an_object_in_the_graph_is_small() {
         kind: "Pod".into(),
     });
     let mut graph = Graph::default();
-    let mut observe = |range: std::ops::Range<usize>| {
+    let each = footprint::each(OBJECTS, |range| {
         for meta in range.map(pod) {
             let place = Place {
                 of: Arc::clone(&of),
@@ -46,11 +38,7 @@ fn an_object_in_the_graph_is_small() {
             };
             drop(graph.observe(place, &meta));
         }
-    };
-    observe(0..OBJECTS);
-    let before = resident();
-    observe(OBJECTS..2 * OBJECTS);
-    let each = (resident() - before) / OBJECTS;
+    });
     println!("{each} bytes for each object");
     assert!(
         graph.len() > 2 * OBJECTS && each < MOST,

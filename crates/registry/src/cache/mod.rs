@@ -35,10 +35,15 @@ const PINNED_SNAPSHOTS_MAX: usize = 8;
 /// One change as it comes from the store.
 #[derive(Clone)]
 pub(crate) struct Change {
-    pub key: Arc<str>,
     pub revision: u64,
-    /// None for a delete.
-    pub object: Option<Object>,
+    pub what: What,
+}
+
+#[derive(Clone)]
+pub(crate) enum What {
+    Put(Object),
+    /// The key of what was deleted, or cannot be read any more.
+    Deleted(Box<str>),
 }
 
 struct State {
@@ -113,12 +118,12 @@ impl Cache {
             .into_iter()
             .filter(|change| change.revision > state.loaded)
         {
-            let previous = match &change.object {
-                Some(object) => next.objects.insert(object.clone()),
-                None => next.objects.remove(change.key.as_bytes()),
+            let (object, previous) = match change.what {
+                What::Put(object) => (Some(object.clone()), next.objects.insert(object)),
+                What::Deleted(key) => (None, next.objects.remove(key.as_bytes())),
             };
             next.changed = change.revision;
-            events.extend(CacheEvent::new(change.revision, change.object, previous).map(Arc::new));
+            events.extend(CacheEvent::new(change.revision, object, previous).map(Arc::new));
         }
         self.snapshot.store(Arc::new(next));
         state.watchers.deliver(&events, self.indexed, metrics);
@@ -248,9 +253,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
-    use super::{Cache, Change, RING_TIDIES, Snapshot};
+    use super::{Cache, Change, RING_TIDIES, Snapshot, What};
     use crate::metrics::Metrics;
     use crate::object::Object;
     use crate::strategy::for_resource;
@@ -258,9 +261,8 @@ mod tests {
     fn change(cache: &Cache, revision: u64) {
         let encoded = crate::encode::encode(&serde_json::json!({"metadata": {"name": "a"}})).unwrap();
         let change = Change {
-            key: Arc::from("a"),
             revision,
-            object: Some(Object::new("a", &encoded, revision, None)),
+            what: What::Put(Object::new("a", &encoded, revision, None)),
         };
         cache.apply(vec![change], &Metrics::default());
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use corten_client::Pod;
+use corten_client::fake::footprint;
 use corten_scheduler::Core;
 use jiff::Timestamp;
 use serde_json::json;
@@ -12,16 +13,7 @@ const NODES: usize = 200;
 /// Bytes.
 const MOST: usize = 900;
 
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
-
-fn pods(range: std::ops::Range<usize>) -> Vec<Arc<Pod>> {
+fn pods() -> Vec<Arc<Pod>> {
     let pod = |number: usize| {
         let owner = number / 100;
         json!({"metadata": {"name": format!("d{owner}-{number}"), "namespace": "a", "labels": {"app": format!("d{owner}")},
@@ -31,21 +23,19 @@ fn pods(range: std::ops::Range<usize>) -> Vec<Arc<Pod>> {
                 "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}]}, "status": {"phase": "Running"}})
     };
     let decode = |number| Arc::new(serde_json::from_str(&pod(number).to_string()).unwrap());
-    range.map(decode).collect()
+    (0..2 * PODS).map(decode).collect()
 }
 
 #[test]
 fn a_placed_pod_is_small() {
-    let (first, second) = (pods(0..PODS), pods(PODS..2 * PODS));
+    // Made before: they are the shared cache's.
+    let pods = pods();
     let mut core = Core::default();
-    let mut place = |pods: &[Arc<Pod>]| {
-        pods.iter()
-            .for_each(|pod| core.set_pod(pod, true, Timestamp::UNIX_EPOCH))
-    };
-    place(&first);
-    let before = resident();
-    place(&second);
-    let each = (resident() - before) / PODS;
+    let each = footprint::each(PODS, |range| {
+        for pod in &pods[range] {
+            core.set_pod(pod, true, Timestamp::UNIX_EPOCH);
+        }
+    });
     println!("{each} bytes for each pod");
     assert!(each < MOST, "{each} bytes for each pod");
 }
