@@ -14,7 +14,7 @@ TEXT, BINARY, CLOSE = 1, 2, 8
 
 
 class Api:
-    """One connection, opened again where the server closed it."""
+    """One connection, opened again where the server closed it because it was idle."""
 
     def __init__(self, cluster):
         config = json.loads(cluster.out("config", "view", "--raw", "-o", "json"))
@@ -38,8 +38,14 @@ class Api:
     def request(self, method, path, body=None, kind="application/json"):
         """The answer, its body read."""
         text = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
-        self.connection.request(method, path, text, {"Content-Type": kind} if body is not None else {})
-        answer = self.connection.getresponse()
+        headers = {"Content-Type": kind} if body is not None else {}
+        try:
+            self.connection.request(method, path, text, headers)
+            answer = self.connection.getresponse()
+        except OSError:
+            self.connection.close()
+            self.connection.request(method, path, text, headers)
+            answer = self.connection.getresponse()
         answer.text = answer.read().decode()
         return answer
 

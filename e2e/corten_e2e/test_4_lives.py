@@ -132,9 +132,11 @@ class Lives(Space):
             layer.file("data/text", text.encode())
             reference = registry.push("some/data", "1", [layer.done()], cmd=[])
             volume = {"name": "v", "image": {"reference": reference, "pullPolicy": "Always"}}
-            self.make(pod(text, sleeper(volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=[volume]))
+            mounts = [{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/text", "subPath": "data/text"}]
+            self.make(pod(text, sleeper(volumeMounts=mounts), volumes=[volume]))
             self.ready(text)
-            self.assertEqual(self.exec(text, "cat", "/v/data/text").stdout, text)
+            for path in ("/v/data/text", "/text"):
+                self.assertEqual(self.exec(text, "cat", path).stdout, text)
             refused = self.exec(text, "touch", "/v/new", check=False)
             self.assertIn("Read-only file system", refused.stderr)
 
@@ -149,3 +151,25 @@ class Lives(Space):
         self.assertEqual((found["status"]["succeeded"], found["status"].get("failed", 0)), (2, 0))
         restarts = [statuses(p)["c"]["restartCount"] for p in self.get("pods", "-l", "job-name=again")["items"]]
         self.assertEqual(restarts, [1, 1])
+
+
+class Limited(Space):
+    NS = "limited"
+
+    def test_a_controller_tells_of_a_quota(self):
+        """And no longer when it wants no more than there may be."""
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "two"}, "spec": {"hard": {"pods": "2"}}}
+        template = {"metadata": {"labels": {"of": "quota"}}, "spec": pod("", sleeper())["spec"]}
+        self.make(quota)
+        self.until(lambda found: found.get("status", {}).get("hard") == {"pods": "2"}, "resourcequota", "two")
+        self.make({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "three"},
+                   "spec": {"replicas": 3, "selector": {"of": "quota"}, "template": template}})
+        of = ("replicationcontroller", "three")
+        found = self.until(lambda found: condition(found, "ReplicaFailure").get("status") == "True", *of)
+        told = condition(found, "ReplicaFailure")
+        self.assertEqual(told["reason"], "FailedCreate")
+        self.assertRegex(told["message"], r"exceeded quota: two, requested: pods=1, used: pods=2, limited: pods=2")
+        found = self.until(lambda found: found["status"].get("readyReplicas") == 2, *of)
+        self.assertEqual(found["status"]["replicas"], 2)
+        self.kubectl("scale", *of, "--replicas=2")
+        self.until(lambda found: not condition(found, "ReplicaFailure"), *of)

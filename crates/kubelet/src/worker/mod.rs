@@ -4,6 +4,7 @@ mod act;
 mod kill;
 mod messages;
 mod mounts;
+mod pulls;
 mod purge;
 mod report;
 mod sandbox;
