@@ -3,7 +3,7 @@
     answerer.py [http:PORT] [https:PORT] [udp:PORT] [grpc:PORT] ...
     answerer.py ask HOST PORT
 
-It imports little, and of that only what the image then carries. Every request by HTTP is told on standard output and
+It imports little, and of that only what the image then carries. Every connection by HTTP is told on standard output, and each request
 answered with what was asked; `/healthz` fails from its (HEALTHY_TIMES + 1)th request on, `/page` is a page
 with a link.
 """
@@ -43,6 +43,7 @@ def http(connection, port):
     stream = connection.makefile("rwb")
     line = stream.readline().decode().split()
     if len(line) != 3:
+        say("nothing asked")
         return
     method, path, _ = line
     length = 0

@@ -5,7 +5,7 @@ All pods are made at once; the probes of those that must live on have succeeded 
 import datetime
 
 from . import server_image, space
-from .space import Space, condition, pod, sleeper, statuses
+from .space import Space, condition, pod, statuses
 
 TIMES = 3
 DELAY_S = 4
@@ -16,7 +16,8 @@ NEVER_FAILS = "cat /tmp/health"
 def server(*what, probe, **more):
     """Asked whether it lives from when it listens, and killed when it fails once."""
     listens = {"tcpSocket": {"port": int(what[0].split(":")[1])}, "periodSeconds": 1, "failureThreshold": 100}
-    return server_image.container(*what, startupProbe=listens, livenessProbe={**FREQUENT, "failureThreshold": 1, **probe}, **more)
+    probes = {"startupProbe": listens, "livenessProbe": {**FREQUENT, "failureThreshold": 1, **probe}}
+    return server_image.container(*what, **{**probes, **more})
 
 
 def http_get(path="/healthz", port=8080, **more):
@@ -29,8 +30,9 @@ def pods():
     yield pod("exec-lives", space.shell("echo ok > /tmp/health; exec sleep 3600",
                                         livenessProbe={**FREQUENT, "failureThreshold": 1, "initialDelaySeconds": 1,
                                                        "exec": {"command": ["sh", "-c", f"{NEVER_FAILS} >> /tmp/probed"]}}))
-    # By HTTP it fails from the first request on; the socket is open all the same.
-    yield pod("tcp-lives", server("http:8080", probe={"tcpSocket": {"port": 8080}}, env=[{"name": "HEALTHY_TIMES", "value": "0"}]))
+    # By HTTP it fails from the first request on; the socket is open all the same. Only the liveness probe asks nothing.
+    others = {"startupProbe": {**http_get("/"), "periodSeconds": 1, "failureThreshold": 100}, "readinessProbe": http_get("/")}
+    yield pod("tcp-lives", server("http:8080", probe={"tcpSocket": {"port": 8080}}, env=[{"name": "HEALTHY_TIMES", "value": "0"}], **others))
     yield pod("http-fails", server("http:8080", probe=http_get(), env=[{"name": "HEALTHY_TIMES", "value": str(TIMES)}]))
     yield pod("grpc-fails", server("grpc:5000", probe={"grpc": {"port": 2333}}))
     late = {"readinessProbe": {**FREQUENT, **http_get("/", 8080), "initialDelaySeconds": DELAY_S}}
@@ -74,25 +76,27 @@ class Probes(Space):
         self.assertEqual(self.count("exec-lives"), 0)
 
     def test_tcp_lives(self):
-        self.ready("tcp-lives")
+        self.probed("tcp-lives", "nothing asked")
         address = self.get("pod", "tcp-lives")["status"]["podIP"]
         answer = self.exec("tcp-lives", "wget", "-q", "-O", "-", f"http://{address}:8080/healthz", check=False)
         self.assertNotEqual(answer.returncode, 0, "the server must be unhealthy by HTTP")
-        # The other pods' probes are of the same period: this one's have been run as often.
-        self.probed("http-lives", "GET /healthz")
         self.assertEqual(self.count("tcp-lives"), 0)
 
     def restarted(self, name, times):
         return self.until(lambda found: statuses(found).get("c", {}).get("restartCount", 0) >= times, "pod", name)
 
+    def complaints(self, name):
+        selector = f"involvedObject.name={name},reason=Unhealthy"
+        return self.out("get", "events", "--field-selector", selector, "-o", "jsonpath={.items[*].message}")
+
     def test_http_fails(self):
         self.restarted("http-fails", 1)
+        self.assertIn("Liveness probe failed: HTTP probe failed with statuscode: 500", self.complaints("http-fails"))
         self.assertEqual(self.out("logs", "http-fails", "--previous").count("GET /healthz"), TIMES + 1)
-        events = self.out("get", "events", "--field-selector", "involvedObject.name=http-fails,reason=Unhealthy", "-o", "jsonpath={.items[*].message}")
-        self.assertIn("Liveness probe failed: HTTP probe failed with statuscode: 500", events)
 
     def test_grpc_fails(self):
         self.restarted("grpc-fails", 1)
+        self.assertRegex(self.complaints("grpc-fails"), r"Liveness probe failed: .*:2333")
 
     def test_restarts_are_counted(self):
         """One more each time; crates/kubelet has a transcript of more of them."""
@@ -117,7 +121,7 @@ class Probes(Space):
 
 
 class Hooks(Space):
-    """Hooks that ask another pod by HTTP."""
+    """Hooks that ask another pod by HTTP; so does the container when it is told to end."""
 
     NS = "hooks"
 
@@ -129,21 +133,20 @@ class Hooks(Space):
     def hooked(self, name, hook):
         address = self.ready("told")["status"]["podIP"]
         hooks = {hook: {"httpGet": {"host": address, "port": 8080, "path": f"/{name}"}}}
-        self.make(pod(name, sleeper(lifecycle=hooks), terminationGracePeriodSeconds=30))
+        ends = f"trap '/usr/bin/wget -q -O - http://{address}:8080/ended-{name}; exit' TERM; sleep 3600 & wait"
+        self.make(pod(name, space.shell(ends, lifecycle=hooks), terminationGracePeriodSeconds=30))
         self.ready(name)
 
     def told(self):
-        return self.out("logs", "told").splitlines()
+        return [line for line in self.out("logs", "told").splitlines() if line.startswith("GET")]
 
     def test_after_start(self):
         self.hooked("started", "postStart")
         # It is ready only when the hook is through.
         self.assertIn("GET /started", self.told())
-        self.kubectl("delete", "pod", "started", "--grace-period=0", "--force")
 
     def test_before_stop(self):
         self.hooked("stopped", "preStop")
         self.assertNotIn("GET /stopped", self.told())
-        # A shorter grace than the pod's: the sleep as process 1 heeds no signal.
-        self.kubectl("delete", "pod", "stopped", "--grace-period=2")
-        self.assertIn("GET /stopped", self.told())
+        self.kubectl("delete", "pod", "stopped")
+        self.assertEqual([line for line in self.told() if "stopped" in line], ["GET /stopped", "GET /ended-stopped"])
