@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Anything that can live in an informer's cache.
 pub trait Object: DeserializeOwned + Send + Sync + 'static {
@@ -37,8 +37,51 @@ pub struct Partial {
     pub api_version: String,
     #[serde(default)]
     pub kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean")]
     pub metadata: ObjectMeta,
+}
+
+/// Reads metadata without its managed fields: often half of an object, and of no use to those who call this.
+///
+/// # Errors
+/// Those of the format.
+pub fn lean<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    let lean = Lean::deserialize(from)?;
+    Ok(ObjectMeta {
+        annotations: lean.annotations,
+        creation_timestamp: lean.creation_timestamp,
+        deletion_grace_period_seconds: lean.deletion_grace_period_seconds,
+        deletion_timestamp: lean.deletion_timestamp,
+        finalizers: lean.finalizers,
+        generate_name: lean.generate_name,
+        generation: lean.generation,
+        labels: lean.labels,
+        managed_fields: None,
+        name: lean.name,
+        namespace: lean.namespace,
+        owner_references: lean.owner_references,
+        resource_version: lean.resource_version,
+        self_link: None,
+        uid: lean.uid,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lean {
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_grace_period_seconds: Option<i64>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    generate_name: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    name: Option<String>,
+    namespace: Option<String>,
+    owner_references: Option<Vec<OwnerReference>>,
+    resource_version: Option<String>,
+    uid: Option<String>,
 }
 
 impl Object for Partial {
@@ -188,9 +231,25 @@ pub fn controller_ref<K: k8s_openapi::Metadata<Ty: MetaExt>>(owner: &K) -> Owner
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use k8s_openapi::api::{apps::v1::Deployment, core::v1::Node};
 
     use super::*;
+
+    #[test]
+    fn managed_fields_are_not_read() {
+        let text = r#"{"name": "a", "managedFields": [{"manager": "m", "fieldsV1": {"f:a": {}}}], "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "b", "uid": "c"}], "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "finalizers": ["f"], "labels": {"l": "m"}, "annotations": {"n": "o"}, "generation": 2, "generateName": "a-",
+            "deletionGracePeriodSeconds": 3, "creationTimestamp": "2025-01-01T00:00:00Z", "namespace": "d", "uid": "e",
+            "resourceVersion": "5"}"#;
+        let mut whole: ObjectMeta = serde_json::from_str(text).unwrap();
+        let read: Partial = serde_json::from_str(&format!(r#"{{"metadata": {text}}}"#)).unwrap();
+        assert!(whole.managed_fields.take().is_some());
+        assert_eq!(read.metadata, whole);
+        let none: Partial = serde_json::from_str("{}").unwrap();
+        assert_eq!(none.metadata, ObjectMeta::default());
+    }
 
     #[test]
     fn paths_are_those_of_the_api() {

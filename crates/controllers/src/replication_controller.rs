@@ -1,6 +1,7 @@
 //! The ReplicationController controller: a ReplicaSet in all but name, so the same plan serves it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::Pod;
@@ -143,7 +144,7 @@ fn retarget(actions: &mut [Action], controller: &ReplicationController) {
         };
         for write in writes {
             if write.body["metadata"]["ownerReferences"].is_array() {
-                write.body["metadata"]["ownerReferences"] = owner.clone();
+                Arc::make_mut(&mut write.body)["metadata"]["ownerReferences"] = owner.clone();
             }
             for note in [&mut write.ok, &mut write.err].into_iter().flatten() {
                 note.about = reference(controller);

@@ -1,13 +1,15 @@
 //! Where things end in JSON that is known to be well-formed, without reading it: for cutting parts out of stored bytes.
 
+use memchr::memchr2;
+
 /// One past the closing quote of the string that opens at `at`; `None` where it does not close.
 pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut i = at + 1;
     loop {
-        match bytes.get(i)? {
-            b'\\' => i += 2,
+        i += memchr2(b'"', b'\\', bytes.get(i..)?)?;
+        match bytes[i] {
             b'"' => return Some(i + 1),
-            _ => i += 1,
+            _ => i += 2,
         }
     }
 }
@@ -44,6 +46,13 @@ pub struct Member<'a> {
     pub whole: &'a [u8],
 }
 
+impl<'a> Member<'a> {
+    pub fn value(&self) -> &'a [u8] {
+        // Behind the name's quotes and the colon.
+        self.whole.get(self.name.len() + 3..).unwrap_or_default()
+    }
+}
+
 impl<'a> Members<'a> {
     pub fn of(object: &'a [u8]) -> Self {
         Self { bytes: object, at: 1 }
@@ -74,9 +83,9 @@ impl<'a> Iterator for Members<'a> {
 
 /// The value of a member of a compact JSON object.
 pub fn value<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let member = Members::of(object).find(|member| member.name == name.as_bytes())?;
-    // Behind the name's quotes and the colon.
-    member.whole.get(name.len() + 3..)
+    let mut members = Members::of(object);
+    let member = members.find(|member| member.name == name.as_bytes())?;
+    Some(member.value())
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use serde_json::Value;
 pub use dynamic::{Reinvocation, Request};
 
 use crate::context::WriteContext;
+use crate::object::Object;
 use crate::options::DeleteOptions;
 use crate::registry::Registry;
 use crate::resource::{Resource, Subresource};
@@ -163,12 +164,24 @@ async fn find(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Value>> {
+    let found = find_object(registry, group, plural, namespace, name).await?;
+    found.map(|found| found.value()).transpose()
+}
+
+/// As [`find`], not read yet.
+async fn find_object(
+    registry: &Registry,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Object>> {
     let missing = || corten_meta::Status::internal(format!("{plural}.{group} is not served"));
     let resource = registry.resource(group, plural).ok_or_else(missing)?;
     for version in ["0", ""] {
         // What is not there may only have come a moment ago.
         match registry.get(&resource, namespace, name, version).await {
-            Ok(found) => return found.value().map(Some),
+            Ok(found) => return Ok(Some(found)),
             Err(status) if status.is_not_found() => {}
             Err(status) => return Err(status),
         }

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::graph::{Graph, Kind};
-use super::pods;
+use super::pods::Parts;
 use crate::authz::{Attributes, Authorizer, Decision};
 use crate::rbac::{PolicyRule, bootstrap};
 use crate::user::{groups, users};
@@ -39,14 +39,15 @@ impl NodeAuthorizer {
     /// # Errors
     /// Where what refers to other objects is not JSON.
     pub fn upsert_pod(&self, namespace: &str, name: &str, pod: &[u8]) -> serde_json::Result<()> {
-        let Some(outline) = pods::outline(pod) else {
+        let Some(parts) = Parts::of(pod) else {
             self.remove("pods", namespace, name);
             return Ok(());
         };
+        let outline = parts.outline();
         if self.graph.read().has_pod(namespace, name, outline) {
             return Ok(());
         }
-        let pod = pods::referring(pod, namespace, name)?;
+        let pod = parts.read(namespace, name)?;
         self.graph.write().set_pod(namespace, name, &pod, outline);
         Ok(())
     }

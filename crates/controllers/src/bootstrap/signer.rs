@@ -154,7 +154,14 @@ mod tests {
         );
         let keys: Vec<_> = write.body["data"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys, ["jws-kubeconfig-abcdef", "kubeconfig", "more"]);
-        assert!(plan(&serde_json::from_value(write.body).unwrap(), &tokens, now).is_none());
+        assert!(
+            plan(
+                &serde_json::from_value(serde_json::Value::clone(&write.body)).unwrap(),
+                &tokens,
+                now
+            )
+            .is_none()
+        );
         assert!(plan(&info(json!({"other": "c"})), &tokens, now).is_none());
     }
 }

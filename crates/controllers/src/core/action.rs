@@ -1,6 +1,7 @@
 //! Actions: what a plan wants done, as values that tests can print.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use corten_client::events::Level;
 use corten_client::object::{MetaExt, path, reference};
@@ -69,8 +70,8 @@ pub struct Write {
     pub ns: String,
     pub name: String,
     pub path: String,
-    /// The object, the patch, or the DeleteOptions.
-    pub body: Value,
+    /// The object, the patch, or the DeleteOptions. Shared: a set asks for thousands of the same pod.
+    pub body: Arc<Value>,
     pub uid: String,
     pub ok: Option<Note>,
     pub err: Option<Note>,
@@ -85,7 +86,7 @@ impl Write {
             ns: object.ns().into(),
             name: object.name_or_prefix().into(),
             path: path::<K>(object.ns(), name, sub),
-            body,
+            body: Arc::new(body),
             uid: object.uid().into(),
             ok: None,
             err: None,
@@ -137,7 +138,7 @@ impl Write {
     /// Sets a field of the DeleteOptions.
     #[must_use]
     pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.body[name] = value.into();
+        Arc::make_mut(&mut self.body)[name] = value.into();
         self
     }
 }
@@ -191,7 +192,7 @@ fn print(out: &mut String, prefix: &str, write: &Write) {
         Verb::Create => ("create", json!({"spec": write.body["spec"]["replicas"]})),
         Verb::Update => ("update", json!({"replicas": write.body["spec"]["replicas"]})),
         Verb::UpdateStatus => ("status", write.body["status"].clone()),
-        Verb::Patch(_) => ("patch", write.body.clone()),
+        Verb::Patch(_) => ("patch", Value::clone(&write.body)),
         Verb::Delete => ("delete", Value::Null),
     };
     let shown = match &shown {

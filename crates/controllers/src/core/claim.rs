@@ -99,7 +99,7 @@ where
             let mut all = before.unwrap_or_default();
             all.push(finalizer.to_owned());
             all.dedup();
-            write.body["metadata"]["finalizers"] = json!(all);
+            Arc::make_mut(&mut write.body)["metadata"]["finalizers"] = json!(all);
         }
     }
     if let Some(finalizer) = finalizer {
@@ -108,7 +108,7 @@ where
             left.retain(|known| known != finalizer);
             // As with owners: an empty list is written as none.
             let left = if left.is_empty() { Value::Null } else { json!(left) };
-            write.body["metadata"]["finalizers"] = left;
+            Arc::make_mut(&mut write.body)["metadata"]["finalizers"] = left;
         }
     }
     let mut writes = claimed.adopt;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use corten_client::events::Recorder;
-use corten_client::object::MetaExt;
+use corten_client::object::{MetaExt, lean};
 use corten_client::{Caller, Error, Key};
 use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -27,7 +27,7 @@ pub struct Executor {
 
 #[derive(Deserialize)]
 struct Stored {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean")]
     metadata: ObjectMeta,
 }
 
@@ -148,11 +148,11 @@ impl Executor {
         let newer = revisions.get(&format!("{}/{}/{}", write.plural, write.ns, write.name));
         let body = match newer {
             Some(rv) if matches!(write.verb, Verb::Update | Verb::UpdateStatus) => {
-                let mut body: Value = write.body.clone();
+                let mut body = Value::clone(&write.body);
                 body["metadata"]["resourceVersion"] = json!(rv);
                 serde_json::to_vec(&body)?
             }
-            _ => serde_json::to_vec(&write.body)?,
+            _ => serde_json::to_vec(&*write.body)?,
         };
         self.caller.send(method, &write.path, content, body).await
     }

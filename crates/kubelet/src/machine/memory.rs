@@ -57,6 +57,8 @@ pub struct Memory {
     pub starting: BTreeSet<String>,
     /// Containers being stopped, with the moment of their SIGKILL.
     pub killing: BTreeMap<String, Timestamp>,
+    /// Containers, by name, that are stopped so as to start again, with the moment in which they had stopped.
+    pub replacing: BTreeMap<String, Option<Timestamp>>,
     pub resizing: BTreeSet<String>,
     pub removing: BTreeSet<String>,
     pub failures: BTreeMap<String, Failure>,
@@ -103,8 +105,13 @@ impl Memory {
                     self.restarts.next(&key, since, input.now);
                 }
             }
-            Action::Kill { id, deadline, .. } => {
+            Action::Kill {
+                id, name, deadline, ..
+            } => {
                 self.killing.insert(id.clone(), *deadline);
+                if self.end.is_none() {
+                    self.replacing.insert(name.clone(), None);
+                }
             }
             Action::Resize { id, .. } => {
                 self.resizing.insert(id.clone());

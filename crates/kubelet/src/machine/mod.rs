@@ -6,6 +6,7 @@ pub mod containers;
 mod ending;
 mod init;
 pub mod memory;
+mod replacing;
 pub mod view;
 
 #[cfg(test)]
@@ -133,6 +134,8 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Ask again at this moment even if nothing happens before.
     pub wake: Option<Timestamp>,
+    /// The status is not to be told before.
+    pub held: Option<Timestamp>,
 }
 
 /// Collects actions and the next moment of interest.
@@ -163,7 +166,12 @@ pub fn sync(input: &Input<'_>, memory: &mut Memory) -> Plan {
     let status = status::generate(input, memory, terminal);
     ending::last_steps(input, memory, &status, &mut draft);
     memory.status = status.clone();
+    let held = replacing::held_until(input, memory, &draft);
+    if let Some(at) = held {
+        draft.wake_at(at);
+    }
     Plan {
+        held,
         status,
         actions: draft.actions,
         wake: draft.wake,

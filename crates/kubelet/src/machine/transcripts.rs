@@ -75,7 +75,8 @@ impl Sim {
                     .wake
                     .map(|w| format!(", again in {}s", w.duration_since(self.now).as_secs()));
                 let line = summary(&plan.status);
-                writeln!(self.log, "= {line}{}", wake.unwrap_or_default()).unwrap();
+                let held = if plan.held.is_some() { " (not told)" } else { "" };
+                writeln!(self.log, "= {line}{held}{}", wake.unwrap_or_default()).unwrap();
                 return self;
             }
         }
@@ -390,6 +391,37 @@ fn liveness_restarts_with_the_probes_grace() {
           kill main within 3s: Container main failed liveness probe, will be restarted
           start main #1
         = Running [main ready x1 last(143), other ready] PodReadyToStartContainers Initialized Ready ContainersReady
+    "#]]);
+}
+
+#[test]
+fn a_replaced_container_is_told_of_when_it_runs_or_after_a_second() {
+    let image = |mut sim: Sim, image: &str| {
+        let spec = sim.pod.spec.as_mut().unwrap();
+        spec.containers[0].image = Some(image.into());
+        sim.note(&format!("image {image}"))
+    };
+    let mut s = image(
+        sim(json!({"containers": [{"name": "main", "image": "a"}]})).run(),
+        "b",
+    );
+    s = s.run();
+    s.slow = true;
+    image(s, "c").run().pass(1).check(expect![[r#"
+          prepare
+          run sandbox 0
+          start main #0
+        = Running [main ready] PodReadyToStartContainers Initialized Ready ContainersReady
+        0s image b
+          kill main within 30s: Container main definition changed, will be restarted
+          start main #1
+        = Running [main ready x1 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+        0s image c
+          kill main within 30s: Container main definition changed, will be restarted
+          start main #2 (takes its time)
+        = Running [main Error(143) x1 last(143)] PodReadyToStartContainers Initialized (not told), again in 1s
+        1s time passes
+        = Running [main Error(143) x1 last(143)] PodReadyToStartContainers Initialized
     "#]]);
 }
 

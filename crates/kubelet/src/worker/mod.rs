@@ -254,7 +254,7 @@ impl Worker {
             }
         }
         let removed = self.memory.end == Some(End::Removed);
-        let retry = if removed {
+        let retry = if removed || plan.held.is_some() {
             None
         } else {
             self.report

@@ -1,6 +1,7 @@
 //! Probes, hooks, resizes.
 
 use crate::cluster::Cluster;
+use corten_client::fake::Write;
 use serde_json::json;
 
 #[tokio::test]
@@ -25,11 +26,21 @@ async fn readiness_and_liveness() {
     assert!(!c.ready("web"));
     c.runtime.set_exec("ready", 0);
     c.until("web is ready", |c| c.ready("web")).await;
+    drop(c.api.take_writes());
     c.runtime.set_exec("alive", 1);
     c.until("web was restarted", |c| {
         c.pod("web").unwrap()["status"]["containerStatuses"][0]["restartCount"] == 1
     })
     .await;
+    // Nobody is told of the moment in which it had stopped and not started again.
+    let told = c
+        .api
+        .take_writes()
+        .into_iter()
+        .filter(|w| w.path.ends_with("/web/status"));
+    let state = |write: Write| write.body["status"]["containerStatuses"][0]["state"].clone();
+    let stopped = told.map(state).find(|state| !state["terminated"].is_null());
+    assert_eq!(stopped, None);
     assert!(c.runtime.calls().contains(&"stop main 4".to_owned()));
     c.until("with reason", |c| {
         let text = "Killing Container main failed liveness probe, will be restarted".to_owned();

@@ -45,17 +45,8 @@ impl Registry {
         wipe_system_fields(&mut object);
         let name = object::name(&object).to_owned();
         write.admit(Act::create(&name), &mut object).await?;
-        let generates = object::name(&object).is_empty() && !object::generate_name(&object).is_empty();
-        if !generates {
-            return resource.in_version(write.create_once(object).await?).await;
-        }
-        let mut attempt = 1;
-        loop {
-            match write.create_once(object.clone()).await {
-                Err(status) if status.is_already_exists() && attempt < GENERATED_NAMES_MAX => attempt += 1,
-                result => return resource.in_version(result?).await,
-            }
-        }
+        let created = write.create_once(object).await?;
+        resource.in_version(created).await
     }
 }
 
@@ -79,7 +70,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// One attempt, after mutating admission.
+    /// After mutating admission.
     pub(super) async fn create_once(&self, mut object: Value) -> Result<Object> {
         // Upstream's store says this; a dry run does not get that far.
         if !object::resource_version(&object).is_empty() && !self.ctx.dry_run {
@@ -137,11 +128,25 @@ impl Write<'_> {
         }
         let base = object::generate_name(object);
         if !base.is_empty() && object::name(object).is_empty() {
-            let name = self.resource.strategy.generate_name(base);
+            let name = self.free_name(base);
             object::set_name(object, &name);
         }
         object::set_creation_timestamp(object, &self.ctx.now_text());
         object::set_uid(object, &object::new_uid());
+    }
+
+    /// A generated name that nothing in the cache has. Upstream tries again when the store refuses a name; looking first spares a
+    /// copy of every object whose name is generated.
+    fn free_name(&self, base: &str) -> String {
+        let (resource, cache) = (self.resource, self.resource.cache());
+        let mut name = resource.strategy.generate_name(base);
+        for _ in 1..GENERATED_NAMES_MAX {
+            if cache.get(&resource.key(self.namespace, &name)).is_none() {
+                break;
+            }
+            name = resource.strategy.generate_name(base);
+        }
+        name
     }
 
     async fn insert(&self, object: &Value) -> Result<Object> {

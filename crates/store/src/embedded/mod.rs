@@ -35,8 +35,7 @@ use crate::api::{
 #[derive(Clone, Debug)]
 pub struct Options {
     pub clock: SharedClock,
-    /// Compaction every so often, to where the store was one interval before; `None` leaves it to
-    /// [`Store::compact`].
+    /// How long history is kept at least; `None` leaves its end to [`Store::compact`].
     pub compact_interval: Option<Duration>,
     /// Writes are refused when the file system has less than this free, so that what was accepted can be finished.
     pub free_bytes_min: u64,

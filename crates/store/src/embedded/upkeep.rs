@@ -1,5 +1,6 @@
 //! What goes on beside the writes: compaction in bounded steps, leases that end.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::api::{Error, EventKind, Result};
 
 /// Revisions compacted in one batch: bounds how long writes wait for it.
 const COMPACT_STEP_REVISIONS: usize = 256;
+/// How often the store is compacted in the time for which its history is kept.
+const COMPACTIONS_IN_INTERVAL: u32 = 5;
 
 impl Shared {
     /// Removes what only revisions before the compacted one could see; bounded. True when nothing is left to do.
@@ -66,24 +69,29 @@ async fn finish_compaction(shared: &Arc<Shared>) -> Result<()> {
     }
 }
 
-/// Every `interval`, compacts to where the store was one interval ago (as kube-apiserver does with etcd), so that
-/// between one and two intervals of history can be read.
+/// Compacts to where the store was one `interval` ago. kube-apiserver does so once each interval, so that between one and two
+/// intervals of history can be read; here it is done more often, so that it is little more than one.
 pub(super) async fn compact_regularly(shared: Weak<Shared>, interval: Duration) {
     let Some(start) = shared.upgrade() else { return };
     let clock = start.clock.clone();
     if let Err(error) = finish_compaction(&start).await {
         tracing::warn!(%error, "finishing an interrupted compaction failed");
     }
-    let mut target = start.revision();
+    // The revisions at the last turns, oldest first.
+    let mut past = VecDeque::from([start.revision()]);
     drop(start);
     loop {
-        clock.sleep(interval).await;
+        clock.sleep(interval / COMPACTIONS_IN_INTERVAL).await;
         let Some(shared) = shared.upgrade() else { return };
+        past.push_back(shared.revision());
+        if past.len() <= COMPACTIONS_IN_INTERVAL as usize {
+            continue;
+        }
+        let Some(target) = past.pop_front() else { return };
         match compact(&shared, target).await {
             Ok(()) | Err(Error::Compacted { .. }) => {}
             Err(error) => tracing::warn!(%error, revision = target, "compaction failed"),
         }
-        target = shared.revision();
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::checks::{Pod, details, reasons, violations};
 use self::policy::{Level, Policy, Standard};
-use super::{Admission, Attributes, Operation, find};
+use super::{Admission, Attributes, Operation, find_object};
 use crate::context::WriteContext;
 use crate::options::ListOptions;
 use crate::registry::Registry;
@@ -80,12 +80,13 @@ fn pod_of(object: &Value) -> Pod<'_> {
 }
 
 async fn policy_of(registry: &Registry, namespace: &str) -> Result<Policy> {
-    let found = find(registry, "", "namespaces", "", namespace).await?;
+    let found = find_object(registry, "", "namespaces", "", namespace).await?;
     let missing = || {
         let name = corten_meta::quote(namespace);
         Status::internal(format!("failed to lookup namespace {name}"))
     };
-    Ok(Policy::of(&found.ok_or_else(missing)?).0)
+    let found = found.ok_or_else(missing)?;
+    Ok(Policy::of(|label| found.label(label)).0)
 }
 
 async fn pod(
@@ -172,8 +173,9 @@ async fn namespace(
     attributes: &Attributes<'_>,
     object: &Value,
 ) -> Result<()> {
-    let (policy, errors) = Policy::of(object);
-    let before = attributes.old.map(Policy::of);
+    let of = |namespace| Policy::of(move |label| object::label(namespace, label));
+    let (policy, errors) = of(object);
+    let before = attributes.old.map(of);
     let texts = |errors: &corten_meta::field::ErrorList| -> Vec<String> {
         errors.iter().map(ToString::to_string).collect()
     };

@@ -3,8 +3,6 @@
 use std::fmt;
 
 use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::object;
-use serde_json::Value;
 
 /// The newest version in which a check differs from the one before.
 const NEWEST: u32 = 35;
@@ -69,13 +67,13 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// A namespace's policy and what is wrong with its labels.
-    pub(super) fn of(namespace: &Value) -> (Self, ErrorList) {
+    /// The policy of a namespace with these labels, and what is wrong with them.
+    pub(super) fn of<'a>(label: impl Fn(&str) -> Option<&'a str>) -> (Self, ErrorList) {
+        let given = |mode: &str| label(&format!("{PREFIX}{mode}"));
         let mut errors = ErrorList::new();
-        let enforce = read(namespace, "enforce", Level::Restricted, &mut errors);
-        let audit = read(namespace, "audit", Level::Privileged, &mut errors);
-        let mut warn = read(namespace, "warn", Level::Privileged, &mut errors);
-        let given = |mode: &str| object::label(namespace, &format!("{PREFIX}{mode}"));
+        let enforce = read(&given, "enforce", Level::Restricted, &mut errors);
+        let audit = read(&given, "audit", Level::Privileged, &mut errors);
+        let mut warn = read(&given, "warn", Level::Privileged, &mut errors);
         let enforces = given("enforce").is_some_and(|text| level(text).is_some());
         if enforces && given("warn").is_none() && enforce.level > warn.level {
             warn.level = enforce.level;
@@ -111,23 +109,29 @@ fn version(text: &str) -> Option<Option<u32>> {
 }
 
 /// A mode's labels; `unreadable` is the level that stands for one that cannot be read.
-fn read(namespace: &Value, mode: &str, unreadable: Level, errors: &mut ErrorList) -> Standard {
+fn read<'a>(
+    given: &impl Fn(&str) -> Option<&'a str>,
+    mode: &str,
+    unreadable: Level,
+    errors: &mut ErrorList,
+) -> Standard {
     let mut standard = Standard::DEFAULT;
-    let mut wrong = |label: &str, text: &str, detail: &str| {
-        let path = Path::new("metadata").child("labels").key(label);
+    let mut wrong = |mode: &str, text: &str, detail: &str| {
+        let path = Path::new("metadata")
+            .child("labels")
+            .key(&format!("{PREFIX}{mode}"));
         errors.push(Error::invalid(&path, text, detail));
     };
-    let label = format!("{PREFIX}{mode}");
-    if let Some(text) = object::label(namespace, &label) {
+    if let Some(text) = given(mode) {
         standard.level = level(text).unwrap_or_else(|| {
-            wrong(&label, text, "must be one of privileged, baseline, restricted");
+            wrong(mode, text, "must be one of privileged, baseline, restricted");
             unreadable
         });
     }
-    let label = format!("{label}-version");
-    if let Some(text) = object::label(namespace, &label) {
+    let mode = format!("{mode}-version");
+    if let Some(text) = given(&mode) {
         standard.version = version(text).unwrap_or_else(|| {
-            wrong(&label, text, "must be \"latest\" or \"v1.x\"");
+            wrong(&mode, text, "must be \"latest\" or \"v1.x\"");
             None
         });
     }
@@ -137,10 +141,10 @@ fn read(namespace: &Value, mode: &str, unreadable: Level, errors: &mut ErrorList
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn policy(labels: Value) -> (Policy, Vec<String>) {
-        let (policy, errors) = Policy::of(&json!({"metadata": {"labels": labels}}));
+        let (policy, errors) = Policy::of(|label| labels[label].as_str());
         (policy, errors.iter().map(|error| error.detail.clone()).collect())
     }
 
