@@ -1,11 +1,13 @@
 """Step 5: three nodes on one machine."""
 
+import json
 import os
 import signal
 import unittest
 
-from . import shared
+from . import server_image, shared, space
 from .cluster import Cluster
+from .space import pod
 
 PINNED = """
 apiVersion: v1
@@ -53,6 +55,27 @@ class Nodes(unittest.TestCase):
         routes = self.cluster.exec(f"on-{node}", "ip", "route").stdout
         self.assertIn("default", routes)
         self.assertNotEqual(self.cluster.exec(f"on-{node}", "wget", "-T", "2", "-O", "-", "http://192.0.2.1/", check=False).returncode, 0)
+
+    def test_2_udp_to_pods_from_pods_and_nodes(self):
+        """Each pod answers each other pod, and a pod that has its node's own network."""
+        nodes = self.nodes()
+        server_image.provide(self.cluster)
+        asks = {**{f"udp-{node}": {"nodeName": node} for node in nodes},
+                **{f"host-{node}": {"nodeName": node, "hostNetwork": True} for node in nodes}}
+        what = ("http:8080", "udp:8081")
+        pods = [pod(name, server_image.container(*what) if name.startswith("udp") else space.sleeper(image=server_image.SERVER), **spec)
+                for name, spec in asks.items()]
+        self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+        for name in asks:
+            self.cluster.wait(f"pod/{name}", "condition=Ready")
+        address = {item["metadata"]["name"]: item["status"]["podIP"] for item in self.cluster.get("pods")["items"]}
+        for source in asks:
+            for target in (name for name in asks if name.startswith("udp")):
+                answer = self.cluster.exec(source, *server_image.COMMAND, "ask", address[target], "8081").stdout.split()
+                self.assertEqual(answer[:2], [target, "8081"])
+                if source.startswith("udp"):
+                    self.assertEqual(answer[-1], address[source], "the server must see the client pod's own address")
+        self.cluster.kubectl("delete", "pods", *asks)
 
     def test_3_a_dead_agent_s_pods_are_replaced(self):
         self.cluster.kubectl("create", "deployment", "web", f"--image={shared.WEB}", "--replicas=6")

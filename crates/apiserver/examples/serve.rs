@@ -44,6 +44,7 @@ async fn main() -> anyhow::Result<()> {
         },
         issuer: ISSUER.to_owned(),
         static_tokens: vec![("admin-token".to_owned(), admin())],
+        features: Default::default(),
         audit: None,
         dialer: Arc::new(DirectDialer),
     };

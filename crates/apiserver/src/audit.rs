@@ -130,7 +130,11 @@ impl Auditor {
 
     fn begin_quietly(self: &Arc<Self>, call: &Call) -> Option<Record> {
         let wanted = self.policy.evaluate(&call.user, &call.info);
-        (wanted.level != Level::None).then(|| Record::new(self.clone(), wanted, call))
+        let record = (wanted.level != Level::None).then(|| Record::new(self.clone(), wanted, call))?;
+        for (key, value) in &call.notes.lock().annotations {
+            record.annotate(key, value);
+        }
+        Some(record)
     }
 
     fn send(&self, event: Value) {

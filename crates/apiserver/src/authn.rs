@@ -11,6 +11,9 @@ use corten_registry::Registry;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::call::SharedNotes;
+use crate::legacy_tokens::{self, Counters};
+
 /// A token known from the start, by its digest so that comparing leaks no timing.
 struct StaticToken {
     digest: [u8; 32],
@@ -26,6 +29,7 @@ pub struct Authenticator {
     fixed: Vec<StaticToken>,
     verifier: Arc<Verifier>,
     registry: Arc<Registry>,
+    legacy: Counters,
 }
 
 /// What a token stands for.
@@ -44,6 +48,7 @@ impl Authenticator {
         fixed: Vec<(String, UserInfo)>,
         verifier: Arc<Verifier>,
         registry: Arc<Registry>,
+        legacy: Counters,
     ) -> Self {
         let fixed = fixed.into_iter().map(|(token, user)| StaticToken {
             digest: digest(&token),
@@ -55,6 +60,7 @@ impl Authenticator {
             fixed: fixed.collect(),
             verifier,
             registry,
+            legacy,
         }
     }
 
@@ -67,19 +73,29 @@ impl Authenticator {
     ///
     /// # Errors
     /// Why the token is not good, for the log; clients read `Unauthorized`.
-    pub async fn bearer(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, String> {
+    pub async fn bearer(
+        &self,
+        credentials: &Credentials<'_>,
+        notes: &SharedNotes,
+    ) -> Result<Option<UserInfo>, String> {
         let Some(token) = bearer_token(credentials) else {
             return Ok(None);
         };
-        match self.token(&token, &[]).await {
+        match self.token(&token, &[], notes).await {
             Some(Ok(a)) => Ok(Some(a.user)),
             Some(Err(e)) => Err(e),
             None => Err("invalid bearer token".to_owned()),
         }
     }
 
-    /// Checks a token for these audiences (none: the server's own). `None` where nobody knows it.
-    pub async fn token(&self, token: &str, audiences: &[String]) -> Option<Result<Authenticated, String>> {
+    /// Checks a token for these audiences (none: the server's own). `None` where nobody knows it. What is to be said of it
+    /// besides goes to `notes`.
+    pub async fn token(
+        &self,
+        token: &str,
+        audiences: &[String],
+        notes: &SharedNotes,
+    ) -> Option<Result<Authenticated, String>> {
         let d = digest(token);
         if let Some(known) = self.fixed.iter().find(|t| t.digest == d) {
             let audiences = self.verifier.audiences().to_vec();
@@ -93,7 +109,7 @@ impl Authenticator {
         }
         let now_s = unix_seconds();
         match self.verifier.verify(token, audiences, now_s)? {
-            Ok(verified) => Some(self.bound(verified, token, now_s).await),
+            Ok(verified) => Some(self.bound(verified, token, now_s, notes).await),
             Err(e) => Some(Err(e.to_string())),
         }
     }
@@ -113,12 +129,24 @@ impl Authenticator {
         Some(Authenticated { user, audiences })
     }
 
-    async fn bound(&self, verified: Verified, token: &str, now_s: i64) -> Result<Authenticated, String> {
+    async fn bound(
+        &self,
+        verified: Verified,
+        token: &str,
+        now_s: i64,
+        notes: &SharedNotes,
+    ) -> Result<Authenticated, String> {
+        if let Some(legacy) = verified.legacy() {
+            legacy_tokens::check(&self.registry, &self.legacy, legacy, token, notes).await?;
+        }
         for object in verified.bound_objects() {
             let found = self.find(object.resource, &object.namespace, &object.name).await;
-            object
-                .check(found.as_ref(), token, now_s)
-                .map_err(|e| e.to_string())?;
+            object.check(found.as_ref(), now_s).map_err(|e| e.to_string())?;
+        }
+        if let Some(stale_s) = verified.stale_s(now_s) {
+            let subject = &verified.claims().sub;
+            let text = format!("subject: {subject}, seconds after warning threshold: {stale_s}");
+            notes.lock().annotate("authentication.k8s.io/stale-token", &text);
         }
         Ok(Authenticated {
             user: verified.user(),
@@ -127,13 +155,7 @@ impl Authenticator {
     }
 
     async fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
-        let resource = self.registry.resource("", plural)?;
-        self.registry
-            .get(&resource, namespace, name, "")
-            .await
-            .ok()?
-            .value()
-            .ok()
+        legacy_tokens::find(&self.registry, plural, namespace, name).await
     }
 }
 

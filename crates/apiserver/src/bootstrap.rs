@@ -7,6 +7,7 @@ pub mod local_services;
 mod objects;
 mod policy;
 pub mod repair;
+pub mod token_tracking;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use corten_meta::{Result, Status, object};
 use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOptions, User, WriteContext};
 use futures::future::try_join_all;
 use serde_json::Value;
+
+use crate::standard::Features;
 
 pub use feed::PolicyFeed;
 pub(crate) use objects::{flow_control, flow_control_is_touched, now, priorities};
@@ -45,7 +48,7 @@ pub struct Config {
 ///
 /// # Errors
 /// Whatever a write gives; a start after an error goes on where this one stopped.
-pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
+pub async fn run(registry: &Arc<Registry>, config: &Config, features: &Features) -> Result<()> {
     let writer = Writer::new(registry);
     try_join_all(objects::namespaces().map(|o| writer.ensure("", "namespaces", "", o))).await?;
     let services = async {
@@ -68,10 +71,10 @@ pub async fn run(registry: &Arc<Registry>, config: &Config) -> Result<()> {
         objects::kubernetes_service(&writer, config).await
     };
     futures::try_join!(
-        policy::reconcile(&writer),
+        policy::reconcile(&writer, features),
         objects::flow_control(&writer),
         objects::priority_classes(&writer),
-        objects::api_services(&writer),
+        objects::api_services(&writer, &features.selection),
         objects::config_maps(&writer, config),
         services,
     )?;

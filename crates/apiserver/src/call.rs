@@ -31,8 +31,28 @@ pub struct Notes {
     pub warnings: Vec<String>,
     /// The audit record, where there is one.
     pub audit: Option<Record>,
+    /// What the audit record is to be annotated with once it begins.
+    pub annotations: Vec<(&'static str, String)>,
     /// What priority and fairness took the request for.
     pub classified: Option<Classified>,
+}
+
+impl Notes {
+    /// Adds a text for a `Warning` header.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    /// Adds an annotation to the audit record, or to what it will begin with.
+    pub fn annotate(&mut self, key: &'static str, value: &str) {
+        match &self.audit {
+            Some(record) => record.annotate(key, value),
+            None => self.annotations.push((key, value.to_owned())),
+        }
+    }
 }
 
 /// See [`Notes`].
@@ -125,11 +145,7 @@ impl Call {
 
     /// Adds a text for a `Warning` header.
     pub fn warn(&self, text: impl Into<String>) {
-        let text = text.into();
-        let mut notes = self.notes.lock();
-        if !notes.warnings.contains(&text) {
-            notes.warnings.push(text);
-        }
+        self.notes.lock().warn(text);
     }
 
     /// Reads the whole body.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use corten_registry::Registry;
-use corten_schema::resources::{self, ServedVersion};
+use corten_schema::resources::{Selection, ServedVersion};
 
 use crate::custom::{CustomKind, Kinds};
 
@@ -111,22 +111,24 @@ impl Rows {
 pub struct Catalog {
     rows: Rows,
     versions: Vec<(String, String)>,
+    selection: Selection,
     custom: ArcSwap<Kinds>,
 }
 
 impl Catalog {
-    /// Every built-in resource.
-    pub fn builtin(registry: &Registry) -> Self {
+    /// The built-in resources of a selection.
+    pub fn builtin(registry: &Registry, selection: &Selection) -> Self {
         let mut rows = Rows::default();
-        for schema in resources::all() {
+        for schema in selection.resources() {
             rows.insert(Arc::new(Served::new(schema, registry)));
         }
-        let versions = resources::versions()
-            .iter()
+        let versions = selection
+            .versions()
             .map(|v| (v.group.to_owned(), v.version.to_owned()));
         Self {
             rows,
             versions: versions.collect(),
+            selection: selection.clone(),
             custom: ArcSwap::default(),
         }
     }
@@ -137,6 +139,11 @@ impl Catalog {
             Some(found) => Some(found.clone()),
             None => self.custom.load().lookup(group, version, plural).cloned(),
         }
+    }
+
+    /// Which built-in resources are served.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// The custom kinds as they are now.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use corten_meta::{Status, api_version};
-use corten_schema::resources::{self, Resource, Subresource};
+use corten_schema::resources::{Resource, Selection, Subresource};
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -24,18 +24,18 @@ pub fn answer(call: &Call, path: &str) -> Result<Answer, Status> {
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
-    let kinds = call.server.catalog.custom();
+    let (kinds, on) = (call.server.catalog.custom(), call.server.catalog.selection());
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let remote = &call.server.aggregator;
     let document = match parts[..] {
         ["api" | "apis"] => return root(call, parts[0] == "api"),
-        ["api", version] => resource_list(&kinds, "", version),
-        ["apis", group] => merged_group(remote, group, group_document(&kinds, group)).map(|mut g| {
+        ["api", version] => resource_list(on, &kinds, "", version),
+        ["apis", group] => merged_group(remote, group, group_document(on, &kinds, group)).map(|mut g| {
             g["kind"] = json!("APIGroup");
             g["apiVersion"] = json!("v1");
             g
         }),
-        ["apis", group, version] if !group.is_empty() => resource_list(&kinds, group, version),
+        ["apis", group, version] if !group.is_empty() => resource_list(on, &kinds, group, version),
         _ => None,
     };
     match document {
@@ -56,11 +56,11 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         })
     } else {
-        let kinds = call.server.catalog.custom();
-        let groups: Vec<Value> = groups(&kinds)
+        let (kinds, on) = (call.server.catalog.custom(), call.server.catalog.selection());
+        let groups: Vec<Value> = groups(on, &kinds)
             .into_iter()
             .filter(|g| !g.is_empty())
-            .filter_map(|group| group_document(&kinds, group))
+            .filter_map(|group| group_document(on, &kinds, group))
             .collect();
         let groups = merged_groups(&call.server.aggregator, groups);
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
@@ -122,15 +122,15 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The document of `/api` or `/apis` for clients that take it whole.
 fn aggregated_document(call: &Call, core: bool, version: &str) -> Bytes {
-    let custom = call.server.catalog.custom();
+    let (custom, on) = (call.server.catalog.custom(), call.server.catalog.selection());
     let (remote, kinds) = (&call.server.aggregator, custom.as_ref());
-    let items: Vec<Value> = groups(kinds)
+    let items: Vec<Value> = groups(on, kinds)
         .into_iter()
         .filter(|g| g.is_empty() == core)
         .map(|group| {
-            let versions: Vec<Value> = versions_of(kinds, group)
+            let versions: Vec<Value> = versions_of(on, kinds, group)
                 .into_iter()
-                .map(|v| aggregated_version(kinds, group, v))
+                .map(|v| aggregated_version(on, kinds, group, v))
                 .collect();
             let metadata = if group.is_empty() {
                 json!({})
@@ -154,8 +154,8 @@ fn aggregated_document(call: &Call, core: bool, version: &str) -> Bytes {
     Bytes::from(serde_json::to_vec(&value).unwrap_or_default())
 }
 
-fn aggregated_version(kinds: &Kinds, group: &str, version: &str) -> Value {
-    let builtin = of_version(group, version).map(aggregated_resource);
+fn aggregated_version(on: &Selection, kinds: &Kinds, group: &str, version: &str) -> Value {
+    let builtin = of_version(on, group, version).map(aggregated_resource);
     let custom = kinds.of_version(group, version);
     let custom = custom.into_iter().map(|served| aggregated_custom(served));
     let resources: Vec<Value> = builtin.chain(custom).collect();
@@ -216,9 +216,9 @@ fn add_names(out: &mut Value, r: &Resource) {
 }
 
 /// Groups in discovery order, each once: the built-in ones, then those of custom kinds.
-fn groups(kinds: &Kinds) -> Vec<&str> {
+fn groups<'a>(on: &Selection, kinds: &'a Kinds) -> Vec<&'a str> {
     let mut out: Vec<&str> = Vec::new();
-    let builtin = resources::versions().iter().map(|v| v.group);
+    let builtin = on.versions().map(|v| v.group);
     for group in builtin.chain(kinds.versions().iter().map(|(group, _)| group.as_str())) {
         if !out.contains(&group) {
             out.push(group);
@@ -227,8 +227,8 @@ fn groups(kinds: &Kinds) -> Vec<&str> {
     out
 }
 
-fn versions_of<'a>(kinds: &'a Kinds, group: &str) -> Vec<&'a str> {
-    let builtin = resources::versions().iter().filter(|v| v.group == group);
+fn versions_of<'a>(on: &Selection, kinds: &'a Kinds, group: &str) -> Vec<&'a str> {
+    let builtin = on.versions().filter(|v| v.group == group);
     let mut out: Vec<&str> = builtin.map(|v| v.version).collect();
     for (_, version) in kinds.versions().iter().filter(|(g, _)| g == group) {
         if !out.contains(&version.as_str()) {
@@ -238,14 +238,13 @@ fn versions_of<'a>(kinds: &'a Kinds, group: &str) -> Vec<&'a str> {
     out
 }
 
-fn of_version(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
-    resources::all()
-        .iter()
+fn of_version(on: &Selection, group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
+    on.resources()
         .filter(move |r| r.group == group && r.version == version)
 }
 
-fn group_document(kinds: &Kinds, group: &str) -> Option<Value> {
-    let versions: Vec<Value> = versions_of(kinds, group)
+fn group_document(on: &Selection, kinds: &Kinds, group: &str) -> Option<Value> {
+    let versions: Vec<Value> = versions_of(on, kinds, group)
         .into_iter()
         .map(|version| json!({"groupVersion": api_version(group, version), "version": version}))
         .collect();
@@ -257,10 +256,12 @@ fn group_document(kinds: &Kinds, group: &str) -> Option<Value> {
 }
 
 /// The APIResourceList of a version.
-pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
-    versions_of(kinds, group).into_iter().find(|v| *v == version)?;
+pub fn resource_list(on: &Selection, kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
+    versions_of(on, kinds, group)
+        .into_iter()
+        .find(|v| *v == version)?;
     let mut list = Vec::new();
-    let builtin = of_version(group, version).map(|r| (r, r.verbs));
+    let builtin = of_version(on, group, version).map(|r| (r, r.verbs));
     let custom = kinds.of_version(group, version);
     let custom = custom.into_iter().map(|served| (served.schema, verbs(served)));
     for (r, verbs) in builtin.chain(custom) {

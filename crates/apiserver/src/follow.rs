@@ -21,6 +21,17 @@ pub async fn follow(
     registry: &Registry,
     resource: &Resource,
     stop: &CancellationToken,
+    apply: impl FnMut(Change<'_>) + Send,
+) {
+    follow_selected(registry, resource, &WatchOptions::default(), stop, apply).await;
+}
+
+/// The same for what the selectors of `wanted` select.
+pub async fn follow_selected(
+    registry: &Registry,
+    resource: &Resource,
+    wanted: &WatchOptions,
+    stop: &CancellationToken,
     mut apply: impl FnMut(Change<'_>) + Send,
 ) {
     let mut known: HashSet<Box<str>> = HashSet::new();
@@ -29,7 +40,7 @@ pub async fn follow(
             version_match: Some(VersionMatch::NotOlderThan),
             bookmarks: true,
             send_initial_events: Some(true),
-            ..WatchOptions::default()
+            ..wanted.clone()
         };
         let events = match registry.watch(resource, None, &options).await {
             Ok(events) => events,

@@ -237,7 +237,7 @@ async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
         websocket_protocols: call.header(http::header::SEC_WEBSOCKET_PROTOCOL),
     };
     let outcome = match (
-        call.server.authenticator.bearer(&credentials).await,
+        call.server.authenticator.bearer(&credentials, &call.notes).await,
         &call.peer.proof,
     ) {
         (Ok(None), Proof::Refused(error)) => Err(error.clone()),

@@ -30,6 +30,7 @@ mod gzip;
 pub mod health;
 mod impersonate;
 mod items;
+mod legacy_tokens;
 pub mod limits;
 mod list_body;
 mod listener;
@@ -63,4 +64,4 @@ pub use connect::{Backends, BoxIo, DirectDialer, KubeletDialer, KubeletTls, Targ
 pub use listener::serve;
 pub use peer::Peer;
 pub use server::{ApiServer, Config, InProcess, Inner, Options};
-pub use standard::{Standard, StartError};
+pub use standard::{Features, Standard, StartError};

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::legacy_tokens::Counters;
+
 type Text = Cow<'static, str>;
 
 /// Labels of `apiserver_request_total`.
@@ -110,6 +112,8 @@ pub struct Metrics {
     pub authentications: Family<ResultLabel, Counter>,
     /// `apiserver_request_terminations_total`: requests cut off by their deadline or by a panic.
     pub terminations: Counter,
+    /// Uses of tokens of Secrets.
+    pub legacy_tokens: Counters,
     started_seconds: f64,
 }
 
@@ -133,6 +137,7 @@ impl Metrics {
             rejected: Family::default(),
             authentications: Family::default(),
             terminations: Counter::default(),
+            legacy_tokens: Counters::default(),
             started_seconds: unix_seconds(),
         };
         let r = &mut m.registry;
@@ -181,6 +186,7 @@ impl Metrics {
             "Requests cut off by the server",
             m.terminations.clone(),
         );
+        m.legacy_tokens.register(r);
         m
     }
 

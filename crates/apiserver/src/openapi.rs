@@ -38,14 +38,10 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     };
     let protobuf = content_type != types[0];
     let name = if protobuf { Name::V2Protobuf } else { Name::V2 };
-    let make = if protobuf {
-        openapi::v2_protobuf
-    } else {
-        openapi::v2
-    };
+    let selection = call.server.catalog.selection().clone();
     let document = match custom::openapi::document(&call.server, name).await? {
         Some(document) => document,
-        None => tokio::task::spawn_blocking(make)
+        None => tokio::task::spawn_blocking(move || openapi::v2(&selection, protobuf))
             .await
             .map_err(Status::internal)?,
     };
@@ -69,7 +65,8 @@ pub async fn v3_index(call: &Call) -> Result<Answer, Status> {
             custom.push((format!("apis/{group}/{version}"), document.hash.clone()));
         }
     }
-    let index = tokio::task::spawn_blocking(move || openapi::v3_index(&custom))
+    let selection = call.server.catalog.selection().clone();
+    let index = tokio::task::spawn_blocking(move || openapi::v3_index(&selection, &custom))
         .await
         .map_err(Status::internal)?;
     let index = aggregator::merged_v3_index(&call.server.aggregator, index);
@@ -88,10 +85,10 @@ pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
         }
         _ => None,
     };
-    let wanted = path.to_owned();
+    let (wanted, selection) = (path.to_owned(), call.server.catalog.selection().clone());
     let found = match custom {
         Some(document) => Some(document),
-        None => tokio::task::spawn_blocking(move || openapi::v3_at(&wanted))
+        None => tokio::task::spawn_blocking(move || openapi::v3_at(&selection, &wanted))
             .await
             .map_err(Status::internal)?,
     };

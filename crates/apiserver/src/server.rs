@@ -17,6 +17,7 @@ use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{Issuer, Verifier};
 use corten_meta::{GroupResource, Status, labels};
 use corten_registry::{ListOptions, Registry};
+use corten_schema::resources::Selection;
 use http::Request;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ pub struct Options {
     pub advertise: String,
     /// Tokens known from the start, with their users.
     pub static_tokens: Vec<(String, UserInfo)>,
+    /// Which built-in resources are served; the registry has them.
+    pub selection: Selection,
 }
 
 /// What a server is made of.
@@ -116,13 +119,14 @@ impl ApiServer {
         let stop = CancellationToken::new();
         let fixed = config.options.static_tokens.clone();
         let inner = Inner {
-            catalog: Catalog::builtin(&config.registry),
+            catalog: Catalog::builtin(&config.registry, &config.options.selection),
             authenticator: Authenticator::new(
                 config.certificates,
                 config.front_proxies,
                 fixed,
                 config.verifier,
                 config.registry.clone(),
+                metrics.legacy_tokens.clone(),
             ),
             registry: config.registry,
             issuer: config.issuer,

@@ -13,6 +13,7 @@ use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{Issuer, Verifier};
 use corten_meta::Status;
 use corten_registry::Registry;
+use corten_schema::resources::Selection;
 use rustls::ServerConfig;
 
 use crate::aggregator;
@@ -22,6 +23,15 @@ use crate::connect::{Backends, KubeletDialer};
 use crate::flowcontrol;
 use crate::server::{ApiServer, Config, Options};
 use crate::tls;
+
+/// What is switched on of that which upstream has off by default.
+#[derive(Debug, Clone, Default)]
+pub struct Features {
+    /// Groups and versions (`--runtime-config`); the registry is opened with the same.
+    pub selection: Selection,
+    /// The gate StorageVersionMigrator: its controller has a role.
+    pub storage_version_migrator: bool,
+}
 
 /// What a standard server is made from.
 pub struct Standard {
@@ -33,6 +43,8 @@ pub struct Standard {
     pub issuer: String,
     /// Tokens known from the start, with their users.
     pub static_tokens: Vec<(String, UserInfo)>,
+    /// What is switched on.
+    pub features: Features,
     /// What is audited; nothing where there is none.
     pub audit: Option<AuditOptions>,
     /// The way to kubelets and pods.
@@ -85,11 +97,13 @@ impl Standard {
             options: Options {
                 advertise: std::net::SocketAddr::new(address, port).to_string(),
                 static_tokens: self.static_tokens,
+                selection: self.features.selection.clone(),
             },
         });
-        bootstrap::run(&self.registry, &self.cluster).await?;
+        bootstrap::run(&self.registry, &self.cluster, &self.features).await?;
         PolicyFeed::start(&self.registry, rbac, node, &server.inner().stop).await?;
         bootstrap::repair::start(&self.registry, &server.inner().stop);
+        bootstrap::token_tracking::start(&self.registry, &server.inner().stop)?;
         let kubelet_tls = tls::kubelet_tls(&pki.kubelet_client, &pki.authority.certificate())?;
         server.set_backends(Backends {
             dialer: self.dialer,

@@ -30,7 +30,8 @@ pub struct Credentials<'a> {
 #[derive(Debug)]
 pub enum Outcome {
     User(UserInfo),
-    /// A service-account token: its user counts once [`Verified::bound_objects`] have been looked up and checked.
+    /// A service-account token: its user counts once [`Verified::bound_objects`] have been looked up and checked, or
+    /// what [`Verified::legacy`] names.
     Token {
         verified: Verified,
         token: String,

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod claims;
 mod key;
+pub mod legacy;
 mod sign;
 mod verify;
 

@@ -177,19 +177,34 @@ impl Caller {
     /// # Errors
     /// As the server answers.
     pub async fn metadata(&self, collection: &str) -> Result<Vec<Partial>, Error> {
-        let (mut all, mut next) = (Vec::new(), String::new());
+        let (mut all, mut next) = (Vec::new(), None);
         loop {
-            let request = Request::get(format!("{collection}?limit={PAGE}{next}"))
-                .header("Accept", METADATA)
-                .body(Vec::new())
-                .map_err(|e| Error::Other(e.to_string()))?;
-            let page: Page = serde_json::from_str(&self.client.request_text(request).await?)?;
-            all.extend(page.items.into_iter().flatten());
-            match page.metadata.continue_.filter(|c| !c.is_empty()) {
-                Some(token) => next = format!("&continue={}", encode(&token)),
+            let (page, more) = self.metadata_page(collection, next.as_deref()).await?;
+            all.extend(page);
+            match more {
                 None => return Ok(all),
+                more => next = more,
             }
         }
+    }
+
+    /// The metadata of some objects of a collection, from where a page before ended, and where this one ends if there are more.
+    ///
+    /// # Errors
+    /// As the server answers; 410 where the page before is too long ago.
+    pub async fn metadata_page(
+        &self,
+        collection: &str,
+        from: Option<&str>,
+    ) -> Result<(Vec<Partial>, Option<String>), Error> {
+        let from = from.map_or_else(String::new, |token| format!("&continue={}", encode(token)));
+        let request = Request::get(format!("{collection}?limit={PAGE}{from}"))
+            .header("Accept", METADATA)
+            .body(Vec::new())
+            .map_err(|e| Error::Other(e.to_string()))?;
+        let page: Page = serde_json::from_str(&self.client.request_text(request).await?)?;
+        let more = page.metadata.continue_.filter(|c| !c.is_empty());
+        Ok((page.items.unwrap_or_default(), more))
     }
 
     async fn typed<T: DeserializeOwned>(

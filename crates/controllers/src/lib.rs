@@ -15,6 +15,7 @@ pub mod endpoints;
 pub mod garbage;
 pub mod job;
 pub mod keys;
+pub mod legacy_token_cleaner;
 pub mod load_balancer;
 pub mod namespace;
 pub mod nodes;
@@ -28,6 +29,7 @@ pub mod service_account;
 pub mod service_account_tokens;
 pub mod service_cidrs;
 pub mod statefulset;
+pub mod storage_migration;
 pub mod ttl;
 
 pub use run::{Config, run_all};

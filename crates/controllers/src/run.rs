@@ -1,5 +1,7 @@
 //! All controllers of a process, wired.
 
+use std::time::Duration;
+
 use corten_client::{CancellationToken, Factory};
 use corten_stdx::SharedClock;
 use tokio::task::JoinSet;
@@ -11,8 +13,9 @@ use crate::nodes::{ipam, lifecycle, pod_gc, tainted, ttl};
 use crate::service_account_tokens::Filling;
 use crate::{
     bootstrap, certificates, cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage,
-    job, load_balancer, namespace, protection, quota, replicaset, replication_controller, root_ca,
-    service_account, service_account_tokens, service_cidrs, statefulset,
+    job, legacy_token_cleaner, load_balancer, namespace, protection, quota, replicaset,
+    replication_controller, root_ca, service_account, service_account_tokens, service_cidrs, statefulset,
+    storage_migration,
 };
 
 /// What the controllers need to be told.
@@ -27,6 +30,10 @@ pub struct Config {
     /// Whom each controller writes as; none: as the factory's client.
     pub identities: Option<Identities>,
     pub keys: Keys,
+    /// After this long without use, tokens of Secrets made for accounts are cleaned up.
+    pub legacy_token_period: Duration,
+    /// StorageVersionMigrations are carried out.
+    pub migrates: bool,
     /// Whether Services of type LoadBalancer get the addresses of nodes.
     pub load_balancer: bool,
 }
@@ -42,6 +49,8 @@ impl Config {
             clock,
             identities: None,
             keys: Keys::default(),
+            legacy_token_period: legacy_token_cleaner::CLEAN_UP_PERIOD,
+            migrates: false,
             load_balancer: false,
         }
     }
@@ -59,7 +68,7 @@ pub async fn run_all(factory: Factory, config: Config, stop: CancellationToken) 
     let mut tasks = JoinSet::new();
     workloads(&context, &mut tasks);
     derived(&context, &mut tasks, &config);
-    housekeeping(&context, &mut tasks);
+    housekeeping(&context, &mut tasks, &config);
     nodes(&context, &mut tasks, &config);
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -99,7 +108,18 @@ fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
         signer,
         root_ca: config.root_ca.clone(),
     });
-    tasks.spawn(service_account_tokens::run(context.clone(), filling));
+    let secrets = service_account_tokens::secrets(context);
+    tasks.spawn(service_account_tokens::run(
+        context.clone(),
+        filling,
+        secrets.clone(),
+    ));
+    tasks.spawn(legacy_token_cleaner::run(
+        context.acting_as("legacy-service-account-token-cleaner"),
+        context.clone(),
+        secrets,
+        config.legacy_token_period,
+    ));
     tasks.spawn(cluster_roles::run(
         context.acting_as("clusterrole-aggregation-controller"),
     ));
@@ -116,7 +136,12 @@ fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
     }
 }
 
-fn housekeeping(context: &Context, tasks: &mut JoinSet<()>) {
+fn housekeeping(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
+    if config.migrates {
+        tasks.spawn(storage_migration::run(
+            context.acting_as("storage-version-migrator-controller"),
+        ));
+    }
     tasks.spawn(garbage::run(context.acting_as("generic-garbage-collector")));
     tasks.spawn(namespace::run(context.acting_as("namespace-controller")));
     tasks.spawn(disruption::run(context.acting_as("disruption-controller")));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use corten_client::driver::{self, Next};
 use corten_client::object::{MetaExt, path_of};
-use corten_client::{Error, Event, Key, Partial, Queue, watch};
+use corten_client::{Error, Event, Informer, Key, Partial, Queue, watch};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use parking_lot::Mutex;
@@ -16,8 +16,8 @@ use crate::core::{Action, Context, Executor, Write};
 use crate::keys::TokenSigner;
 
 const WORKERS: usize = 2;
-const NAME: &str = "kubernetes.io/service-account.name";
-const UID: &str = "kubernetes.io/service-account.uid";
+pub(crate) const NAME: &str = "kubernetes.io/service-account.name";
+pub(crate) const UID: &str = "kubernetes.io/service-account.uid";
 const QUERY: &str = "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token";
 
 /// What token secrets are filled with.
@@ -112,8 +112,18 @@ pub fn forget(account: &ServiceAccount, gone: &BTreeSet<String>) -> Option<Actio
 /// Names of token secrets that went, by their account; bounded by the keys in the queue.
 type Gone = Arc<Mutex<HashMap<Key, BTreeSet<String>>>>;
 
+/// The metadata of all token secrets; what they hold is not kept.
+#[must_use]
+pub fn secrets(context: &Context) -> Informer<Partial> {
+    let source = watch::Source {
+        query: QUERY.into(),
+        ..watch::Source::metadata(path_of("", "v1", "secrets", "", "", ""))
+    };
+    Informer::start(context.factory.client().clone(), source, context.stop.clone())
+}
+
 /// Runs the controller until its context stops. Without a filling, new secrets wait for someone else's.
-pub async fn run(context: Context, filling: Option<Filling>) {
+pub async fn run(context: Context, filling: Option<Filling>, secrets: Informer<Partial>) {
     let accounts = context.factory.informer::<ServiceAccount>();
     let queue: Queue<Key> = Queue::new("serviceaccount_tokens");
     let adding = queue.clone();
@@ -124,7 +134,7 @@ pub async fn run(context: Context, filling: Option<Filling>) {
     });
     accounts.synced().await;
     let gone = Gone::default();
-    watch_secrets(&context, &queue, Arc::clone(&gone));
+    queue_for_secrets(&secrets, &queue, Arc::clone(&gone));
     let executor = Arc::new(context.executor("serviceaccount-token-controller"));
     driver::run(
         "serviceaccount_tokens",
@@ -140,35 +150,21 @@ pub async fn run(context: Context, filling: Option<Filling>) {
     .await;
 }
 
-/// Token secrets come and go by; only their metadata is looked at.
-fn watch_secrets(context: &Context, queue: &Queue<Key>, gone: Gone) {
-    let source = watch::Source {
-        query: QUERY.into(),
-        ..watch::Source::metadata(path_of("", "v1", "secrets", "", "", ""))
-    };
-    let (adding, client) = (queue.clone(), context.factory.client().clone());
-    tokio::spawn(watch::run::<Partial>(
-        client,
-        source,
-        context.stop.clone(),
-        move |delta| {
-            let (secret, left) = match &delta {
-                watch::Delta::Apply(secret) => (secret, true),
-                watch::Delta::Delete(secret) => (secret, false),
-                _ => return,
-            };
-            let Some(name) = secret.metadata.annotation(NAME) else {
-                return;
-            };
-            let key = Key::new(secret.metadata.ns(), name);
-            if !left {
-                let mut gone = gone.lock();
-                let names = gone.entry(key.clone()).or_default();
-                names.insert(secret.metadata.name().to_owned());
-            }
-            adding.add(key);
-        },
-    ));
+fn queue_for_secrets(secrets: &Informer<Partial>, queue: &Queue<Key>, gone: Gone) {
+    let adding = queue.clone();
+    secrets.on_event(move |event| {
+        let secret = &event.object().metadata;
+        let Some(name) = secret.annotation(NAME) else {
+            return;
+        };
+        let key = Key::new(secret.ns(), name);
+        if matches!(event, Event::Deleted(_)) {
+            let mut gone = gone.lock();
+            let names = gone.entry(key.clone()).or_default();
+            names.insert(secret.name().to_owned());
+        }
+        adding.add(key);
+    });
 }
 
 async fn sync(

@@ -120,6 +120,10 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "CORTEN_LOG")]
     pub(crate) log: String,
     #[command(flatten)]
+    pub(crate) features: FeatureArgs,
+    #[command(flatten)]
+    pub(crate) controllers: ControllerArgs,
+    #[command(flatten)]
     pub(crate) audit: AuditArgs,
 }
 
@@ -189,7 +193,41 @@ pub(crate) struct UpArgs {
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
     #[command(flatten)]
+    pub(crate) features: FeatureArgs,
+    #[command(flatten)]
+    pub(crate) controllers: ControllerArgs,
+    #[command(flatten)]
     pub(crate) audit: AuditArgs,
+}
+
+/// What is switched on beyond upstream's defaults; upstream's flags.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Features")]
+pub(crate) struct FeatureArgs {
+    /// Features to switch on or off: StorageVersionMigrator=true
+    #[arg(long, value_name = "NAME=BOOL,...")]
+    pub(crate) feature_gates: Vec<String>,
+    /// Built-in APIs to switch on or off: storagemigration.k8s.io/v1beta1=true, api/beta=true
+    #[arg(long, value_name = "GROUP/VERSION=BOOL,...")]
+    pub(crate) runtime_config: Vec<String>,
+}
+
+/// What controllers do; upstream's flags.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Controllers")]
+pub(crate) struct ControllerArgs {
+    /// How long a token of a Secret that was made for an account may be unused before it is put out of use, and then before
+    /// it is deleted [default: 8760h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_period)]
+    pub(crate) legacy_service_account_token_clean_up_period: Option<std::time::Duration>,
+}
+
+impl ControllerArgs {
+    pub(crate) fn apply(&self, config: &mut corten_controllers::Config) {
+        if let Some(period) = self.legacy_service_account_token_clean_up_period {
+            config.legacy_token_period = period;
+        }
+    }
 }
 
 /// What is audited; upstream's flags.
@@ -337,6 +375,15 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         return Err(wrong());
     }
     std::time::Duration::try_from_secs_f64(total).map_err(|_| wrong())
+}
+
+/// A duration that is not none.
+fn parse_period(text: &str) -> Result<std::time::Duration, String> {
+    let period = parse_duration(text)?;
+    if period.is_zero() {
+        return Err(format!("invalid CleanUpPeriod: {text}"));
+    }
+    Ok(period)
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! Store, registry, API server, controllers and scheduler, in this process.
 
-use crate::cli::{LoadBalancer, RoleName};
+use crate::cli::{ControllerArgs, LoadBalancer, RoleName};
 use crate::cluster::Cluster;
 use crate::parts::Parts;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
-use crate::{keys, roles};
+use crate::{features, keys, roles};
 use anyhow::Context;
 use corten_apiserver::audit::AuditOptions;
-use corten_apiserver::{ApiServer, KubeletDialer, Standard, bootstrap};
+use corten_apiserver::{ApiServer, Features, KubeletDialer, Standard, bootstrap};
 use corten_auth::pki::{Pki, ServingNames};
 use corten_auth::{UserInfo, kubeconfig, users};
 use corten_client::{CancellationToken, Factory, Informer, Object};
 use corten_controllers::nodes::lifecycle::Grace;
-use corten_registry::Registry;
+use corten_registry::{Registry, ResourceInfo};
+use corten_schema::resources::Selection;
 use corten_stdx::{RealClock, SharedClock};
 use corten_store::embedded::{Engine, Options as EngineOptions};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
@@ -32,8 +33,16 @@ pub(crate) struct Front {
     /// Where pods and nodes reach it.
     pub(crate) advertise: IpAddr,
     pub(crate) dialer: Arc<dyn KubeletDialer>,
+    pub(crate) settings: Settings,
+}
+
+/// What flags say of the server and the controllers, for this start only.
+pub(crate) struct Settings {
     /// What is audited.
     pub(crate) audit: Option<AuditOptions>,
+    /// What is switched on.
+    pub(crate) features: Features,
+    pub(crate) controllers: ControllerArgs,
 }
 
 /// A control plane that runs.
@@ -53,7 +62,10 @@ pub(crate) async fn start(
     roles: &[RoleName],
     stop: CancellationToken,
 ) -> anyhow::Result<ControlPlane> {
-    let (pki, registry) = tokio::try_join!(pki(cluster, paths, front.advertise), open_registry(paths))?;
+    let (pki, registry) = tokio::try_join!(
+        pki(cluster, paths, front.advertise),
+        open_registry(paths, &front.settings.features.selection)
+    )?;
     let standard = Standard {
         registry,
         cluster: bootstrap::Config {
@@ -66,7 +78,8 @@ pub(crate) async fn start(
         },
         issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
         static_tokens: Vec::new(),
-        audit: front.audit,
+        features: front.settings.features.clone(),
+        audit: front.settings.audit,
         dialer: front.dialer,
     };
     let (api, tls) = standard.start(&pki).await.context("starting the API server")?;
@@ -81,7 +94,10 @@ pub(crate) async fn start(
         corten_apiserver::serve(api.clone(), listeners, tls, stop.clone()),
     );
     write_admin(&paths.admin_kubeconfig(), cluster, &pki)?;
-    start_roles(&mut parts, cluster, &api, &pki, roles, &stop);
+    let mut config = controllers_config(cluster, &api, &pki);
+    front.settings.controllers.apply(&mut config);
+    config.migrates = features::migrates(&front.settings.features);
+    start_roles(&mut parts, cluster, &api, config, roles, &stop);
     let controlled = roles.contains(&RoleName::Controllers);
     Ok(ControlPlane {
         api,
@@ -149,33 +165,26 @@ async fn pki(cluster: &Cluster, paths: &Paths, advertise: IpAddr) -> anyhow::Res
     Ok(Arc::new(pki.context("the cluster's certificates")?))
 }
 
-async fn open_registry(paths: &Paths) -> anyhow::Result<Arc<Registry>> {
+async fn open_registry(paths: &Paths, selection: &Selection) -> anyhow::Result<Arc<Registry>> {
     let store = Engine::open(paths.store(), EngineOptions::default())
         .await
         .context("opening the store")?;
-    Registry::open(Arc::new(store), corten_registry::Options::default())
+    let options = corten_registry::Options {
+        resources: ResourceInfo::selected(selection),
+        ..corten_registry::Options::default()
+    };
+    Registry::open(Arc::new(store), options)
         .await
         .context("reading the store")
 }
 
-fn start_roles(
-    parts: &mut Parts,
-    cluster: &Cluster,
-    api: &ApiServer,
-    pki: &Arc<Pki>,
-    names: &[RoleName],
-    stop: &CancellationToken,
-) {
-    let clock: SharedClock = RealClock::shared();
-    let as_user = |name: &str| corten_client::in_process(api.in_process(UserInfo::new(name, [])));
-    let controllers = as_user(users::CONTROLLER_MANAGER);
-    let factory = Factory::new(controllers.clone(), stop.clone());
+fn controllers_config(cluster: &Cluster, api: &ApiServer, pki: &Arc<Pki>) -> corten_controllers::Config {
     let accounts = api.clone();
     let identities = move |account: &str| {
         let user = UserInfo::service_account("kube-system", account, "");
         corten_client::in_process(accounts.in_process(user))
     };
-    let config = corten_controllers::Config {
+    corten_controllers::Config {
         root_ca: pki.ca_pem().to_owned(),
         cluster_cidrs: vec![cluster.cluster_cidr],
         grace: Grace {
@@ -185,8 +194,22 @@ fn start_roles(
         identities: Some(Arc::new(identities)),
         keys: keys::of_cluster(pki),
         load_balancer: cluster.service_load_balancer != Some(LoadBalancer::None),
-        ..corten_controllers::Config::new(clock.clone())
-    };
+        ..corten_controllers::Config::new(RealClock::shared())
+    }
+}
+
+fn start_roles(
+    parts: &mut Parts,
+    cluster: &Cluster,
+    api: &ApiServer,
+    config: corten_controllers::Config,
+    names: &[RoleName],
+    stop: &CancellationToken,
+) {
+    let clock: SharedClock = config.clock.clone();
+    let as_user = |name: &str| corten_client::in_process(api.in_process(UserInfo::new(name, [])));
+    let controllers = as_user(users::CONTROLLER_MANAGER);
+    let factory = Factory::new(controllers.clone(), stop.clone());
     let mut roles = Vec::new();
     if names.contains(&RoleName::Controllers) {
         roles.push(Role::controllers(controllers, config));

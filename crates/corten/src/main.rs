@@ -12,6 +12,7 @@ mod control;
 mod control_plane;
 mod detach;
 mod down;
+mod features;
 mod feeds;
 mod image;
 mod keys;

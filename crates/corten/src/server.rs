@@ -3,11 +3,11 @@
 
 use crate::cli::{LoadBalancer, RoleName, ServerArgs, UpArgs};
 use crate::cluster::Cluster;
-use crate::control_plane::{self, Front};
+use crate::control_plane::{self, Front, Settings};
 use crate::keys::KeyFiles;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
-use crate::{audit, lock, logging, machine, roles, up};
+use crate::{audit, features, lock, logging, machine, roles, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
 use corten_client::{CancellationToken, Factory, Remote};
@@ -53,7 +53,11 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
             listeners: vec![listener],
             advertise: advertise.unwrap_or(IpAddr::from([127, 0, 0, 1])),
             dialer: Arc::new(DirectDialer),
-            audit,
+            settings: Settings {
+                audit,
+                features: features::of(&args.features)?,
+                controllers: args.controllers.clone(),
+            },
         };
         let plane = control_plane::start(&cluster, &paths, front, &roles, stop.clone()).await?;
         println!("serving {}", control_plane::server_url(&cluster));
@@ -129,6 +133,8 @@ fn config(
     config.grace = Grace::default();
     config.load_balancer = args.service_load_balancer == Some(LoadBalancer::Node);
     config.keys = KeyFiles::read(args)?;
+    config.migrates = features::gates(&args.features.feature_gates)?;
+    args.controllers.apply(&mut config);
     if args.use_service_account_credentials {
         let server = server.clone();
         config.identities = Some(Arc::new(move |account: &str| {

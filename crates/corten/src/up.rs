@@ -2,13 +2,12 @@
 
 use crate::cli::{RoleName, UpArgs};
 use crate::cluster::{Cluster, Ranges};
-use crate::control_plane::{self, CONTEXT, ControlPlane, Front, with_entry};
+use crate::control_plane::{self, CONTEXT, ControlPlane, Front, Settings, with_entry};
 use crate::many::{self, Hub};
 use crate::paths::Paths;
-use crate::{audit, detach, lock, logging, machine, node};
+use crate::{audit, detach, features, lock, logging, machine, node};
 use anyhow::Context;
 use clap::ValueEnum;
-use corten_apiserver::audit::AuditOptions;
 use corten_apiserver::{DirectDialer, KubeletDialer};
 use corten_auth::{UserInfo, kubeconfig};
 use corten_client::CancellationToken;
@@ -39,12 +38,17 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
     }
     logging::init(&args.log)?;
     machine::stay_small();
+    let settings = Settings {
+        audit,
+        features: features::of(&args.features)?,
+        controllers: args.controllers.clone(),
+    };
     let _lock = lock::take(paths)?;
     let cluster = Cluster::load_or_choose(args, free_ranges)?;
     machine::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let ended = machine::ends()?;
-        let running = start(&cluster, paths, &roles(args), audit, &stop).await;
+        let running = start(&cluster, paths, &roles(args), settings, &stop).await;
         let running = match running {
             Ok(running) => running,
             Err(error) => {
@@ -101,12 +105,12 @@ async fn start(
     cluster: &Cluster,
     paths: &Paths,
     roles: &[RoleName],
-    audit: Option<AuditOptions>,
+    settings: Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<Running> {
     let listener = machine::listen(cluster.port, "--port")?;
     if cluster.nodes > 1 {
-        return start_many(cluster, paths, roles, audit, listener, stop).await;
+        return start_many(cluster, paths, roles, settings, listener, stop).await;
     }
     let ip = match cluster.node_ip.or_else(machine::default_address) {
         Some(ip) => ip,
@@ -116,7 +120,7 @@ async fn start(
         listeners: vec![listener],
         advertise: ip,
         dialer: Arc::new(DirectDialer),
-        audit,
+        settings,
     };
     let plane = control_plane::start(cluster, paths, front, roles, stop.clone()).await?;
     let mut node = node::start(single(cluster, paths, &plane, ip)?, stop.clone()).await?;
@@ -156,7 +160,7 @@ async fn start_many(
     cluster: &Cluster,
     paths: &Paths,
     roles: &[RoleName],
-    audit: Option<AuditOptions>,
+    settings: Settings,
     listener: std::net::TcpListener,
     stop: &CancellationToken,
 ) -> anyhow::Result<Running> {
@@ -167,7 +171,7 @@ async fn start_many(
         listeners: vec![listener, inside],
         advertise: hub.address(),
         dialer,
-        audit,
+        settings,
     };
     let plane = control_plane::start(cluster, paths, front, roles, stop.clone()).await?;
     let (hub, ()) = tokio::join!(

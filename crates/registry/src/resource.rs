@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use corten_meta::{GroupKind, GroupResource};
-use corten_schema::resources;
+use corten_schema::resources::{self, Selection};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -62,15 +62,20 @@ pub struct ResourceInfo {
 }
 
 impl ResourceInfo {
-    /// Every built-in resource that is stored, in the version it is stored in.
+    /// Every built-in resource that is always served and stored, in the version it is stored in.
     pub fn builtin() -> Vec<Self> {
+        Self::selected(&Selection::default())
+    }
+
+    /// Every built-in resource of a selection that is stored, in the version it is stored in.
+    pub fn selected(selection: &Selection) -> Vec<Self> {
         let stored = |row: &&'static resources::Resource| {
             row.has_verb("create")
                 && !row.storage_version_hash.is_empty()
                 && (row.group, row.version) == (row.storage.group, row.storage.version)
         };
-        resources::all()
-            .iter()
+        selection
+            .resources()
             .filter(stored)
             .map(Self::from_schema)
             .collect()

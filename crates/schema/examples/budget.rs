@@ -6,6 +6,7 @@ use std::time::Instant;
 use corten_meta::GroupVersionKind;
 use corten_schema::apply::{self, Write, reset_fields};
 use corten_schema::decode::{self, Media};
+use corten_schema::resources::Selection;
 use corten_schema::{Mode, default, encode, openapi, resources, type_of};
 use serde_json::{Value, json};
 
@@ -84,12 +85,14 @@ fn main() {
             .for_each(|id| default(id, &mut value));
         1
     });
-    once("openapi v2 protobuf", || openapi::v2_protobuf().gzip.len());
+    once("openapi v2 protobuf", || {
+        openapi::v2(&Selection::default(), true).gzip.len()
+    });
     once("openapi v3 apps/v1", || {
         openapi::v3("apps", "v1").map_or(0, |d| d.gzip.len())
     });
     once("openapi v3 index (all documents)", || {
-        openapi::v3_index(&[]).len()
+        openapi::v3_index(&Selection::default(), &[]).len()
     });
     let data = json!({"metadata": {"name": "c", "namespace": "default"}, "data": {"k": "x".repeat(960)}});
     measure("ConfigMap", &GroupVersionKind::new("", "v1", "ConfigMap"), &data);

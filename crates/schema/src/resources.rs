@@ -2,6 +2,9 @@
 //! discovery lists them (`generated/resources.tsv`).
 
 pub mod custom;
+mod selection;
+
+pub use selection::Selection;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,9 +12,10 @@ use std::sync::LazyLock;
 use corten_meta::{GroupKind, GroupResource, GroupVersionKind, GroupVersionResource};
 
 const TABLE: &str = include_str!("generated/resources.tsv");
+const OPTIONAL: &str = include_str!("resources/optional.tsv");
 
 /// A group and version in discovery order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServedVersion {
     pub group: &'static str,
     pub version: &'static str,
@@ -67,6 +71,13 @@ impl Resource {
         GroupVersionKind::new(self.group, self.version, self.kind)
     }
 
+    pub fn served_version(&self) -> ServedVersion {
+        ServedVersion {
+            group: self.group,
+            version: self.version,
+        }
+    }
+
     pub fn list_gvk(&self) -> GroupVersionKind {
         GroupVersionKind::new(self.group, self.version, self.list_kind)
     }
@@ -112,26 +123,39 @@ impl Subresource {
     }
 }
 
+/// What is always served comes first, then what is optional.
 struct Tables {
     all: Vec<Resource>,
     versions: Vec<ServedVersion>,
+    /// How many of each are always served.
+    served: (usize, usize),
     by_path: HashMap<(&'static str, &'static str, &'static str), usize>,
     by_kind: HashMap<(&'static str, &'static str, &'static str), usize>,
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(load);
 
-/// Every served resource, in discovery order.
+/// Every resource that is always served, in discovery order.
 pub fn all() -> &'static [Resource] {
-    &TABLES.all
+    &TABLES.all[..TABLES.served.0]
 }
 
-/// Every served group and version, in discovery order (the preferred version of a group first).
+/// Resources that are served only where their group and version is switched on.
+pub fn optional() -> &'static [Resource] {
+    &TABLES.all[TABLES.served.0..]
+}
+
+/// Every group and version that is always served, in discovery order (the preferred version of a group first).
 pub fn versions() -> &'static [ServedVersion] {
-    &TABLES.versions
+    &TABLES.versions[..TABLES.served.1]
 }
 
-/// The resource at `/apis/group/version/…/plural`; the core group is empty.
+/// Groups and versions that can be switched on.
+pub fn optional_versions() -> &'static [ServedVersion] {
+    &TABLES.versions[TABLES.served.1..]
+}
+
+/// The resource at `/apis/group/version/…/plural`, served or optional; the core group is empty.
 pub fn lookup(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
     TABLES
         .by_path
@@ -139,7 +163,7 @@ pub fn lookup(group: &str, version: &str, plural: &str) -> Option<&'static Resou
         .map(|at| &TABLES.all[*at])
 }
 
-/// The resource that serves a kind.
+/// The resource that serves a kind, always or where it is switched on.
 pub fn by_kind(gvk: &GroupVersionKind) -> Option<&'static Resource> {
     let key = (gvk.group.as_ref(), gvk.version.as_ref(), gvk.kind.as_ref());
     TABLES.by_kind.get(&key).map(|at| &TABLES.all[*at])
@@ -206,10 +230,41 @@ fn draft(served: ServedVersion, f: &[&'static str]) -> Draft {
     }
 }
 
-/// Reads the embedded table; its form is codegen's, so a bad line is a build mistake that the tests show.
 fn load() -> Tables {
     let (mut drafts, mut versions): (Vec<Draft>, Vec<ServedVersion>) = (Vec::new(), Vec::new());
-    for line in TABLE.lines() {
+    read(TABLE, &mut drafts, &mut versions);
+    let served = (drafts.len(), versions.len());
+    read(OPTIONAL, &mut drafts, &mut versions);
+    let all: Vec<Resource> = drafts
+        .into_iter()
+        .map(|d| Resource {
+            subresources: leak(d.subresources),
+            columns: leak(d.columns),
+            ..d.resource
+        })
+        .collect();
+    let by_path = all
+        .iter()
+        .enumerate()
+        .map(|(i, r)| ((r.group, r.version, r.plural), i))
+        .collect();
+    let by_kind = all
+        .iter()
+        .enumerate()
+        .map(|(i, r)| ((r.group, r.version, r.kind), i))
+        .collect();
+    Tables {
+        all,
+        versions,
+        served,
+        by_path,
+        by_kind,
+    }
+}
+
+/// Reads an embedded table; its form is codegen's, so a bad line is a build mistake that the tests show.
+fn read(table: &'static str, drafts: &mut Vec<Draft>, versions: &mut Vec<ServedVersion>) {
+    for line in table.lines() {
         let f: Vec<&'static str> = line.split('\t').collect();
         match (f[0], drafts.last_mut(), versions.last()) {
             ("G", _, _) => versions.push(ServedVersion {
@@ -238,30 +293,6 @@ fn load() -> Tables {
             }
             _ => {}
         }
-    }
-    let all: Vec<Resource> = drafts
-        .into_iter()
-        .map(|d| Resource {
-            subresources: leak(d.subresources),
-            columns: leak(d.columns),
-            ..d.resource
-        })
-        .collect();
-    let by_path = all
-        .iter()
-        .enumerate()
-        .map(|(i, r)| ((r.group, r.version, r.plural), i))
-        .collect();
-    let by_kind = all
-        .iter()
-        .enumerate()
-        .map(|(i, r)| ((r.group, r.version, r.kind), i))
-        .collect();
-    Tables {
-        all,
-        versions,
-        by_path,
-        by_kind,
     }
 }
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use corten_meta::Result;
+use corten_meta::{Result, object};
 use corten_registry::{DeleteOptions, ListOptions, Registry};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Writer, context, objects};
 
@@ -14,6 +14,21 @@ const GROUP: &str = "apiregistration.k8s.io";
 const PLURAL: &str = "apiservices";
 /// `true` marks those that come and go with a definition; `onstart` the built-in ones.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+
+/// Removes what an earlier start made for a built-in version.
+///
+/// # Errors
+/// Whatever the delete gives.
+pub(super) async fn remove(writer: &Writer<'_>, name: &str) -> Result<()> {
+    let found = writer.get(GROUP, PLURAL, "", name).await?;
+    let managed = |o: &Value| object::label(o, MANAGED) == Some("onstart");
+    if !found.as_ref().is_some_and(managed) {
+        return Ok(());
+    }
+    let (resource, options) = (writer.resource(GROUP, PLURAL)?, DeleteOptions::default());
+    let gone = writer.registry.delete(&writer.ctx, &resource, "", name, &options);
+    gone.await.map(drop)
+}
 
 /// Makes what is missing of these groups and versions, and removes what was made for others.
 ///

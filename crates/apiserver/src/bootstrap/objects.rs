@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use corten_meta::{Result, object};
 use corten_registry::Subresource;
+use corten_schema::resources::Selection;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Config, Writer};
+use super::{Config, Writer, local_services};
 
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
@@ -214,21 +215,32 @@ const API_SERVICES: [(&str, &str, u32, u32); 21] = [
     ("storage.k8s.io", "v1", 16800, 15),
 ];
 
+/// The same of those that can be switched on.
+const OPTIONAL_API_SERVICES: [(&str, &str, u32, u32); 1] = [("storagemigration.k8s.io", "v1beta1", 15800, 9)];
+
 /// Priorities of a group and of its version, as upstream gives them; CustomResourceDefinitions' are lower.
 pub fn priorities(group: &str, version: &str) -> (u64, u64) {
     if group == "apiregistration.k8s.io" {
         return (20_000, 0);
     }
-    API_SERVICES
-        .iter()
-        .find(|(g, v, ..)| (*g, *v) == (group, version))
+    let mut all = API_SERVICES.iter().chain(&OPTIONAL_API_SERVICES);
+    all.find(|(g, v, ..)| (*g, *v) == (group, version))
         .map_or((1000, 100), |row| (u64::from(row.2), u64::from(row.3)))
 }
 
-/// An APIService per group and version served here.
-pub async fn api_services(writer: &Writer<'_>) -> Result<()> {
+/// An APIService per group and version served here. What is not switched on any more loses its own.
+pub async fn api_services(writer: &Writer<'_>, selection: &Selection) -> Result<()> {
     let group = "apiregistration.k8s.io";
-    let writes = API_SERVICES.iter().map(|&(of, version, group_priority, version_priority)| async move {
+    for (of, version, ..) in OPTIONAL_API_SERVICES
+        .iter()
+        .filter(|o| !selection.serves(o.0, o.1))
+    {
+        local_services::remove(writer, &format!("{version}.{of}")).await?;
+    }
+    let optional = OPTIONAL_API_SERVICES
+        .iter()
+        .filter(|o| selection.serves(o.0, o.1));
+    let writes = API_SERVICES.iter().chain(optional).map(|&(of, version, group_priority, version_priority)| async move {
         let name = format!("{version}.{of}");
         let mut spec = json!({
             "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
@@ -254,8 +266,7 @@ pub fn api_service_status(service: &mut Value) {
     );
 }
 
-/// `extension-apiserver-authentication`, by which extension servers know whom to trust, and the date from which
-/// legacy tokens are tracked.
+/// `extension-apiserver-authentication`, by which extension servers know whom to trust.
 pub async fn config_maps(writer: &Writer<'_>, config: &Config) -> Result<()> {
     let data = json!({
         "client-ca-file": config.client_ca_pem,
@@ -268,11 +279,6 @@ pub async fn config_maps(writer: &Writer<'_>, config: &Config) -> Result<()> {
     });
     let name = "extension-apiserver-authentication";
     let wanted = json!({"metadata": {"name": name}, "data": data});
-    let today = now()[..10].to_owned();
-    let tracking = json!({
-        "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": today},
-    });
-    writer.ensure("", "configmaps", "kube-system", tracking).await?;
     writer.ensure("", "configmaps", "kube-system", wanted).await?;
     let set = |map: &mut Value| map["data"] = data.clone();
     writer

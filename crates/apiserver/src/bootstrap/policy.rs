@@ -1,17 +1,18 @@
 //! Default RBAC policy: auth plans, this writes.
 
-use corten_auth::rbac::bootstrap::{Action, RESOURCES, Write, plan};
+use corten_auth::rbac::bootstrap::{Action, RESOURCES, Write, plan, storage_version_migrator};
 use corten_meta::{Result, object};
 use corten_registry::{DeleteOptions, ListOptions, Subresource};
 use futures::future::try_join_all;
 use serde_json::Value;
 
 use super::Writer;
+use crate::standard::Features;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Brings the stored policy up to the default one.
-pub async fn reconcile(writer: &Writer<'_>) -> Result<()> {
+pub async fn reconcile(writer: &Writer<'_>, features: &Features) -> Result<()> {
     let mut stored: Vec<(&str, Value)> = Vec::new();
     for plural in RESOURCES {
         let page = writer
@@ -28,7 +29,11 @@ pub async fn reconcile(writer: &Writer<'_>) -> Result<()> {
             .find(|(p, o)| *p == plural && object::namespace(o) == ns && object::name(o) == name);
         found.map(|(_, o)| o.clone())
     };
-    try_join_all(plan(existing).iter().map(|write| apply(writer, write)))
+    let optional = match features.storage_version_migrator {
+        true => storage_version_migrator(),
+        false => Vec::new(),
+    };
+    try_join_all(plan(&optional, existing).iter().map(|write| apply(writer, write)))
         .await
         .map(drop)
 }

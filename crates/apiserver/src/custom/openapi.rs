@@ -1,5 +1,6 @@
 //! OpenAPI documents with more in them than what is built in: custom kinds, and (version 2 only) what remote APIServices
-//! have. Made on first demand after a change of either, and kept; a server without both serves the schema's own.
+//! have, or with what is switched on. Made on first demand after a change, and kept; a server without any of it serves the
+//! schema's own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use corten_crd::openapi as fragments;
 use corten_meta::Status;
 use corten_registry::{ListOptions, Object, Registry};
 use corten_schema::openapi::{self, Document, Fragment};
+use corten_schema::resources::Selection;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -61,9 +63,12 @@ pub async fn document(server: &Arc<Inner>, name: Name) -> Result<Option<Arc<Docu
         kinds: kinds.number,
         remote: aggregator::v2_parts(&server.aggregator),
     };
+    let selection = server.catalog.selection().clone();
     let concerned = match &name {
         Name::V3(group, version) => kinds.versions().iter().any(|(g, v)| (g, v) == (group, version)),
-        Name::V2 | Name::V2Protobuf => !kinds.versions().is_empty() || !parts.remote.is_empty(),
+        Name::V2 | Name::V2Protobuf => {
+            !kinds.versions().is_empty() || !parts.remote.is_empty() || !selection.is_default()
+        }
     };
     if !concerned {
         return Ok(None);
@@ -77,7 +82,7 @@ pub async fn document(server: &Arc<Inner>, name: Name) -> Result<Option<Arc<Docu
     };
     let definitions = definitions(&server.registry, group).await?;
     let (asked, remote) = (name.clone(), parts.remote.clone());
-    let made = tokio::task::spawn_blocking(move || make(&kinds, &definitions, &remote, &asked))
+    let made = tokio::task::spawn_blocking(move || make(&selection, &kinds, &definitions, &remote, &asked))
         .await
         .map_err(Status::internal)?;
     server.openapi.keep(parts, name, made.clone());
@@ -123,12 +128,18 @@ async fn definitions(registry: &Registry, group: Option<&str>) -> Result<Definit
 /// By name, not parsed: as values they take ten times as much, and one after the other is enough.
 type Definitions = HashMap<String, Object>;
 
-fn make(kinds: &Kinds, definitions: &Definitions, remote: &[Arc<Value>], name: &Name) -> Arc<Document> {
+fn make(
+    selection: &Selection,
+    kinds: &Kinds,
+    definitions: &Definitions,
+    remote: &[Arc<Value>],
+    name: &Name,
+) -> Arc<Document> {
     let whole = || {
         let versions = kinds.versions().iter();
         let each = versions
             .flat_map(|(group, version)| fragments_of(kinds, definitions, group, version, fragments::v2));
-        let mut whole = openapi::v2_with(each);
+        let mut whole = openapi::v2_with(selection, each);
         remote
             .iter()
             .for_each(|part| aggregator::merge_v2(&mut whole, part));

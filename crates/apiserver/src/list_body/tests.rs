@@ -42,7 +42,7 @@ impl Fixture {
             ..User::default()
         };
         let f = Self {
-            catalog: Catalog::builtin(&registry),
+            catalog: Catalog::builtin(&registry, &Default::default()),
             registry,
             // Long ago, so that ages in Tables are the same whenever they are computed.
             ctx: WriteContext::new(user, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)),

@@ -20,7 +20,8 @@ pub async fn review(call: &Call, mut review: Value) -> Result<Value, Status> {
         .as_array()
         .map(|a| a.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         .unwrap_or_default();
-    review["status"] = match call.server.authenticator.token(&token, &audiences).await {
+    let judged = call.server.authenticator.token(&token, &audiences, &call.notes);
+    review["status"] = match judged.await {
         Some(Ok(a)) => json!({"authenticated": true, "user": a.user, "audiences": a.audiences}),
         Some(Err(error)) => json!({"user": {}, "error": format!("[invalid bearer token, {error}]")}),
         None => json!({"user": {}, "error": "invalid bearer token"}),

@@ -36,7 +36,7 @@ fn options(log: Option<LogOptions>, webhook: Option<WebhookOptions>) -> Option<A
 }
 
 /// Reads the log until it has that many lines.
-async fn lines(path: &Path, n: usize) -> Vec<Value> {
+pub async fn lines(path: &Path, n: usize) -> Vec<Value> {
     loop {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         if text.matches('\n').count() >= n {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corten_apiserver::audit::AuditOptions;
-use corten_apiserver::{ApiServer, BoxIo, DirectDialer, KubeletDialer, Standard, Target, bootstrap};
+use corten_apiserver::{
+    ApiServer, BoxIo, DirectDialer, Features, KubeletDialer, Standard, Target, bootstrap,
+};
 use corten_auth::pki::{Identity, Pki, ServingNames};
 use corten_auth::{UserInfo, groups};
-use corten_registry::Registry;
+use corten_registry::{Registry, ResourceInfo};
 use corten_store::embedded::{Engine, Options as EngineOptions};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -70,18 +72,27 @@ impl Harness {
 
     /// With a way of its own to pods and nodes.
     pub async fn start_with(dialer: Arc<dyn KubeletDialer>) -> Self {
-        Self::built(None, |engine| Arc::new(engine), dialer).await
+        Self::built(None, Features::default(), |engine| Arc::new(engine), dialer).await
+    }
+
+    /// With something switched on.
+    pub async fn featuring(
+        features: Features,
+        wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
+    ) -> Self {
+        Self::built(None, features, wrap, Arc::new(TestDialer)).await
     }
 
     pub async fn with(
         audit: Option<AuditOptions>,
         wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
     ) -> Self {
-        Self::built(audit, wrap, Arc::new(TestDialer)).await
+        Self::built(audit, Features::default(), wrap, Arc::new(TestDialer)).await
     }
 
     async fn built(
         audit: Option<AuditOptions>,
+        features: Features,
         wrap: impl FnOnce(Engine) -> Arc<dyn corten_store::Store>,
         dialer: Arc<dyn KubeletDialer>,
     ) -> Self {
@@ -92,9 +103,11 @@ impl Harness {
         let store = Engine::open(dir.path().join("store"), EngineOptions::default())
             .await
             .unwrap();
-        let registry = Registry::open(wrap(store), corten_registry::Options::default())
-            .await
-            .unwrap();
+        let options = corten_registry::Options {
+            resources: ResourceInfo::selected(&features.selection),
+            ..corten_registry::Options::default()
+        };
+        let registry = Registry::open(wrap(store), options).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let standard = Standard {
@@ -113,6 +126,7 @@ impl Harness {
                 (NOBODY.to_owned(), UserInfo::new("nobody", [])),
             ],
             audit,
+            features,
             dialer,
         };
         let (server, tls) = standard.start(&pki).await.unwrap();

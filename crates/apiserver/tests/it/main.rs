@@ -14,6 +14,8 @@ mod fuzzing;
 mod grants;
 mod harness;
 mod hook_server;
+mod legacy_tokens;
+mod migration;
 mod mutating_policies;
 mod operations;
 mod policies;

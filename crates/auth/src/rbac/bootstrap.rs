@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::cover::covers;
 use super::model::{PolicyRule, Subject, rules_of};
 
+const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
 /// The four plurals, in the order they are written: what bindings refer to comes first.
@@ -56,11 +57,40 @@ pub fn cluster_role_rules(name: &str) -> Vec<PolicyRule> {
     found.map(rules_of).unwrap_or_default()
 }
 
-/// What to write, given `existing(resource, namespace, name)`, which returns the stored object.
-pub fn plan(existing: impl Fn(&str, &str, &str) -> Option<Value>) -> Vec<Write> {
+/// Objects by plural.
+pub type Objects = Vec<(&'static str, Value)>;
+
+/// What a cluster has besides where the gate StorageVersionMigrator is on: the role of its controller.
+pub fn storage_version_migrator() -> Objects {
+    const CONTROLLER: &str = "storage-version-migrator-controller";
+    let name = format!("system:controller:{CONTROLLER}");
+    let metadata = json!({"name": name, "annotations": {AUTO_UPDATE: "true"},
+        "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}});
+    let rule = |group: &str, resource: &str, verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+    let role = json!({"apiVersion": API_VERSION, "kind": "ClusterRole", "metadata": metadata, "rules": [
+        // A deleted object that is applied counts as created, until the uid says otherwise.
+        rule("*", "*", &["create", "list", "patch"]),
+        rule("apiextensions.k8s.io", "customresourcedefinitions", &["get"]),
+        rule("apiextensions.k8s.io", "customresourcedefinitions/status", &["patch"]),
+        rule("storagemigration.k8s.io", "storageversionmigrations/status", &["update"]),
+    ]});
+    let subject = json!({"kind": "ServiceAccount", "name": CONTROLLER, "namespace": "kube-system"});
+    let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name});
+    let binding = json!({"apiVersion": API_VERSION, "kind": "ClusterRoleBinding", "metadata": metadata,
+        "roleRef": role_ref, "subjects": [subject]});
+    vec![("clusterroles", role), ("clusterrolebindings", binding)]
+}
+
+/// What to write so that a cluster has the default objects and those of `optional`, given
+/// `existing(resource, namespace, name)`, which returns the stored object.
+pub fn plan(optional: &Objects, existing: impl Fn(&str, &str, &str) -> Option<Value>) -> Vec<Write> {
     let mut writes = Vec::new();
     for resource in RESOURCES {
-        for wanted in defaults(resource) {
+        let optional = optional.iter().filter(|(plural, _)| *plural == resource);
+        for wanted in defaults(resource)
+            .iter()
+            .chain(optional.map(|(_, object)| object))
+        {
             let field = |name: &str| wanted["metadata"][name].as_str().unwrap_or_default().to_owned();
             let (namespace, name) = (field("namespace"), field("name"));
             let action = match existing(resource, &namespace, &name) {
@@ -165,21 +195,21 @@ mod tests {
     }
 
     fn plan_with(changed: Option<Value>) -> Vec<Write> {
-        plan(
-            |resource, namespace, name| match (&changed, stored(resource, namespace, name)) {
+        plan(&Objects::new(), |resource, namespace, name| {
+            match (&changed, stored(resource, namespace, name)) {
                 (Some(object), Some(own))
                     if object["kind"] == own["kind"] && object["metadata"]["name"] == name =>
                 {
                     Some(object.clone())
                 }
                 (_, own) => own,
-            },
-        )
+            }
+        })
     }
 
     #[test]
     fn an_empty_cluster_gets_everything_and_a_full_one_nothing() {
-        assert_eq!(plan(|_, _, _| None).len(), 70 + 51 + 7 + 7);
+        assert_eq!(plan(&Objects::new(), |_, _, _| None).len(), 70 + 51 + 7 + 7);
         assert_eq!(plan_with(None), []);
     }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::LEGACY_ISSUER;
 use super::claims::{Claims, Kubernetes, Reference};
 use super::key::PublicKey;
+use super::legacy::LegacyToken;
 use crate::user::{UserInfo, extra};
 
 /// Clocks may differ by this much.
@@ -67,8 +68,6 @@ pub struct BoundObject {
     pub namespace: String,
     pub name: String,
     uid: String,
-    /// The Secret of a legacy token must hold the token itself.
-    legacy: bool,
 }
 
 #[derive(Deserialize)]
@@ -195,10 +194,18 @@ impl Verified {
         (now_s > warn_after).then_some(now_s - warn_after)
     }
 
-    /// The objects to look up, each to be handed to [`BoundObject::check`].
+    /// The token as one of a Secret, if it is: then it counts by what [`LegacyToken`] says.
+    pub fn legacy(&self) -> Option<LegacyToken<'_>> {
+        self.claims
+            .kubernetes
+            .is_none()
+            .then(|| LegacyToken::of(&self.claims))
+    }
+
+    /// The objects to look up, each to be handed to [`BoundObject::check`]. None of a token of a Secret.
     pub fn bound_objects(&self) -> Vec<BoundObject> {
         let Some(private) = &self.claims.kubernetes else {
-            return self.legacy_objects();
+            return Vec::new();
         };
         let namespace = private.namespace.as_str();
         let bound = |resource, namespace: &str, reference: &Reference| BoundObject {
@@ -206,7 +213,6 @@ impl Verified {
             namespace: namespace.to_owned(),
             name: reference.name.clone(),
             uid: reference.uid.clone(),
-            legacy: false,
         };
         let mut objects = vec![bound("serviceaccounts", namespace, &private.serviceaccount)];
         objects.extend(
@@ -222,23 +228,6 @@ impl Verified {
             (None, None) => {}
         }
         objects
-    }
-
-    fn legacy_objects(&self) -> Vec<BoundObject> {
-        let claim = |value: &Option<String>| value.clone().unwrap_or_default();
-        let namespace = claim(&self.claims.legacy_namespace);
-        let object = |resource, name, uid, legacy| BoundObject {
-            resource,
-            namespace: namespace.clone(),
-            name,
-            uid,
-            legacy,
-        };
-        let account = (claim(&self.claims.legacy_name), claim(&self.claims.legacy_uid));
-        vec![
-            object("serviceaccounts", account.0, account.1, false),
-            object("secrets", claim(&self.claims.legacy_secret), String::new(), true),
-        ]
     }
 
     /// The identity the token gives, once its objects have been checked.
@@ -289,8 +278,8 @@ impl Verified {
 }
 
 impl BoundObject {
-    /// Whether the object found (or not) still backs `token`.
-    pub fn check(&self, found: Option<&Value>, token: &str, now_s: i64) -> Result<(), TokenError> {
+    /// Whether the object found (or not) still backs the token.
+    pub fn check(&self, found: Option<&Value>, now_s: i64) -> Result<(), TokenError> {
         let account = self.resource == "serviceaccounts";
         let Some(found) = found else {
             let name = &self.name;
@@ -299,9 +288,6 @@ impl BoundObject {
                 false => TokenError::Invalidated,
             });
         };
-        if self.legacy {
-            return self.check_copy(found, token);
-        }
         let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
         if uid != self.uid {
             return Err(TokenError::Object(self.uid_mismatch(uid)));
@@ -330,23 +316,6 @@ impl BoundObject {
             self.uid
         )
     }
-
-    fn check_copy(&self, secret: &Value, token: &str) -> Result<(), TokenError> {
-        let copy = secret["data"]["token"].as_str().unwrap_or_default();
-        let copy = base64::engine::general_purpose::STANDARD
-            .decode(copy)
-            .unwrap_or_default();
-        if secret["metadata"]["deletionTimestamp"].is_string() {
-            return Err(TokenError::Invalidated);
-        }
-        // Compared as digests: equal time whatever differs.
-        if ring::digest::digest(&ring::digest::SHA256, &copy).as_ref() != digest(token) {
-            return Err(TokenError::Object(
-                "Token does not match server's copy".to_owned(),
-            ));
-        }
-        Ok(())
-    }
 }
 
 fn deleted_before(object: &Value, time_s: i64) -> bool {
@@ -355,7 +324,7 @@ fn deleted_before(object: &Value, time_s: i64) -> bool {
     deleted.is_some_and(|time| time.as_second() < time_s)
 }
 
-fn digest(token: &str) -> [u8; 32] {
+pub(super) fn digest(token: &str) -> [u8; 32] {
     let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
@@ -481,44 +450,18 @@ mod tests {
         let verified = verifier.verify(&token, &[], NOW).unwrap().unwrap();
         let pod = &verified.bound_objects()[1];
         assert_eq!(
-            pod.check(Some(&json!({"metadata": {"uid": "uid-p"}})), &token, NOW),
+            pod.check(Some(&json!({"metadata": {"uid": "uid-p"}})), NOW),
             Ok(())
         );
-        assert_eq!(pod.check(None, &token, NOW), Err(TokenError::Invalidated));
+        assert_eq!(pod.check(None, NOW), Err(TokenError::Invalidated));
         let other = pod
-            .check(Some(&json!({"metadata": {"uid": "x"}})), &token, NOW)
+            .check(Some(&json!({"metadata": {"uid": "x"}})), NOW)
             .unwrap_err();
         assert_eq!(
             other.to_string(),
             "pod UID (x) does not match service account pod ref claim (uid-p)"
         );
         let deleted = json!({"metadata": {"uid": "uid-p", "deletionTimestamp": "2020-01-01T00:00:00Z"}});
-        assert_eq!(
-            pod.check(Some(&deleted), &token, NOW),
-            Err(TokenError::Invalidated)
-        );
-    }
-
-    #[test]
-    fn legacy_tokens_live_with_their_secret() {
-        let (issuer, verifier) = pair();
-        let account = Reference {
-            name: "sa".into(),
-            uid: "u".into(),
-        };
-        let token = issuer.sign_legacy("n", &account, "s").unwrap();
-        let verified = verifier.verify(&token, &[], NOW).unwrap().unwrap();
-        assert_eq!(verified.user().username, "system:serviceaccount:n:sa");
-        let secret = &verified.bound_objects()[1];
-        let copy = base64::engine::general_purpose::STANDARD.encode(&token);
-        assert_eq!(
-            secret.check(Some(&json!({"data": {"token": copy}})), &token, NOW),
-            Ok(())
-        );
-        assert!(
-            secret
-                .check(Some(&json!({"data": {"token": "eA=="}})), &token, NOW)
-                .is_err()
-        );
+        assert_eq!(pod.check(Some(&deleted), NOW), Err(TokenError::Invalidated));
     }
 }

@@ -479,7 +479,7 @@ fn discovery(path: &str) -> Option<Value> {
     let core = match path.trim_end_matches('/') {
         "/api" => true,
         "/apis" => false,
-        _ => return None,
+        other => return resource_list(other),
     };
     let mut groups: Vec<Value> = Vec::new();
     for (group, plural, kind, scope) in SERVED.iter().filter(|r| r.0.is_empty() == core) {
@@ -497,6 +497,15 @@ fn discovery(path: &str) -> Option<Value> {
     Some(
         json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups}),
     )
+}
+
+/// What a group and version serves, for who asks for it alone.
+fn resource_list(path: &str) -> Option<Value> {
+    let (group, version) = path.strip_prefix("/apis/")?.split_once('/')?;
+    let served = SERVED.iter().filter(|row| row.0 == group && version == "v1");
+    let resources: Vec<Value> = served.map(|row| json!({"name": row.1, "kind": row.2})).collect();
+    let found = json!({"kind": "APIResourceList", "groupVersion": format!("{group}/{version}"), "resources": resources});
+    (!version.contains('/')).then_some(found)
 }
 
 fn parse(path: &str) -> Option<Request> {

@@ -157,7 +157,8 @@ fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<En
     any.then_some(EndpointHints { for_zones, for_nodes })
 }
 
-fn by_annotation(service: &Service) -> bool {
+/// Whether a Service wants its hints by the processors of zones.
+pub fn by_annotation(service: &Service) -> bool {
     let annotation = |key: &str| service.metadata.annotation(key);
     annotation("service.kubernetes.io/topology-aware-hints")
         .or_else(|| annotation("service.kubernetes.io/topology-mode"))

@@ -4,8 +4,10 @@ mod endpoint;
 mod legacy;
 pub mod mirror;
 mod slices;
+mod topology;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use corten_client::Pod;
 use corten_client::driver::{self, Next};
@@ -14,9 +16,11 @@ use corten_client::selector::Selector;
 use corten_client::{Caller, Error, Event, Informer, Key, Queue};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use parking_lot::Mutex;
 
 pub use endpoint::{AddressType, Backend, backends};
 pub use slices::MANAGED_BY;
+use topology::{Topology, ZONE};
 
 use crate::core::context::queue_self;
 use crate::core::{Action, Context, Executor, Expectations, LAGGING, Note, Shown, pod};
@@ -36,6 +40,10 @@ struct Controller {
     slices: Informer<EndpointSlice>,
     endpoints: Informer<Endpoints>,
     expectations: Expectations,
+    topology: Mutex<Topology>,
+    /// Nodes have changed since the topology took them in.
+    moved: Arc<AtomicBool>,
+    queue: Queue<Key>,
 }
 
 /// Index value of a slice: the key of its Service.
@@ -70,6 +78,8 @@ pub async fn run(context: Context) {
     queue_self(&services, &queue);
     queue_for_pods(&services, &pods, &queue);
     queue_for_written(&slices, &endpoints, &queue);
+    let moved = Arc::new(AtomicBool::new(true));
+    queue_for_nodes(&nodes, &queue, Arc::clone(&moved));
     services.synced().await;
     pods.synced().await;
     nodes.synced().await;
@@ -92,6 +102,9 @@ pub async fn run(context: Context) {
         slices,
         endpoints,
         expectations,
+        topology: Mutex::default(),
+        moved,
+        queue: queue.clone(),
     });
     driver::run(
         "endpoint_slice",
@@ -142,12 +155,61 @@ fn queue_for_written(slices: &Informer<EndpointSlice>, endpoints: &Informer<Endp
     endpoints.on_event(move |event| adding.add(Key::of(&**event.object())));
 }
 
+/// Services have names; this key stands for the zones of all nodes.
+fn zones() -> Key {
+    Key::new("", "")
+}
+
+/// What zones' shares hang on and changes now and then: whether a node is ready, and where it is.
+fn place(node: &Node) -> (bool, Option<&str>) {
+    (topology::is_ready(node), node.metadata.label(ZONE))
+}
+
+fn queue_for_nodes(nodes: &Informer<Node>, queue: &Queue<Key>, moved: Arc<AtomicBool>) {
+    let queue = queue.clone();
+    nodes.on_event(move |event| {
+        if let Event::Updated { old, new } = &event
+            && place(old) == place(new)
+        {
+            return;
+        }
+        if !moved.swap(true, Ordering::AcqRel) {
+            queue.add(zones());
+        }
+    });
+}
+
 impl Controller {
+    /// What the nodes say now.
+    fn with_topology<T>(&self, f: impl FnOnce(&mut Topology) -> T) -> T {
+        let mut topology = self.topology.lock();
+        if self.moved.swap(false, Ordering::AcqRel) {
+            let nodes = self.nodes.list();
+            topology.set_nodes(nodes.iter().map(|node| &**node));
+        }
+        f(&mut topology)
+    }
+
+    /// Services that have become lopsided by what happened to nodes.
+    fn rebalance(&self) {
+        if self.topology.lock().is_unused() {
+            return;
+        }
+        for key in self.with_topology(|topology| topology.overloaded()) {
+            self.queue.add(key);
+        }
+    }
+
     async fn sync(&self, key: &Key) -> Result<Next, Error> {
+        if *key == zones() {
+            self.rebalance();
+            return Ok(Next::Done);
+        }
         let caches: [&dyn Shown; 2] = [&self.slices, &self.endpoints];
         let shown = self.expectations.shown(&self.reader, key, &caches).await?;
         let Some(service) = self.services.get_key(key) else {
             self.expectations.forget(key);
+            self.topology.lock().remove(key, None);
             // Slices go with their owner; Endpoints have none.
             return self.drop_endpoints(key).await;
         };
@@ -156,6 +218,7 @@ impl Controller {
             .selector
             .filter(|_| spec.type_.as_deref() != Some("ExternalName"))
         else {
+            self.topology.lock().remove(key, None);
             return Ok(Next::Done);
         };
         let current = self
@@ -167,15 +230,17 @@ impl Controller {
         let pods = self.selected(key.ns(), &labels);
         let zone = |node: &str| {
             let node = self.nodes.get("", node)?;
-            node.metadata
-                .label("topology.kubernetes.io/zone")
-                .map(str::to_owned)
+            node.metadata.label(ZONE).map(str::to_owned)
         };
         let backends = backends(&service, &pods, zone);
-        let actions = slices::plan(&service, &backends, &current);
+        let plan = |topology: &mut Topology| slices::plan(&service, &backends, &current, topology);
+        let (actions, notes) = self.with_topology(plan);
         let legacy = self.endpoints.get_key(key);
         let older = legacy::plan(&service, &backends, legacy.as_deref());
-        self.apply(key, &service, actions, older).await
+        let applied = self.apply(key, &service, actions, older).await;
+        let notes = notes.into_iter().map(Action::from).collect();
+        self.executor.apply(notes, None).await?;
+        applied
     }
 
     async fn apply(

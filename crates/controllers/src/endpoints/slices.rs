@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use corten_client::Key;
 use corten_client::object::{MetaExt, controller_ref};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::SERVICE_NAME;
-use super::endpoint::{AddressType, Backend, families};
-use crate::core::{Action, Write};
+use super::endpoint::{AddressType, Backend, by_annotation, families};
+use super::topology::{Slices, Topology};
+use crate::core::{Action, Note, Write};
 
 /// Endpoints per slice; upstream's default.
 pub const MAX_ENDPOINTS: usize = 100;
@@ -29,9 +31,39 @@ struct Changes<'a> {
     create: Vec<EndpointSlice>,
     update: Vec<EndpointSlice>,
     delete: Vec<&'a EndpointSlice>,
+    unchanged: Vec<&'a EndpointSlice>,
+    /// Hints come later, from all endpoints together.
+    unhinted: bool,
+}
+
+fn family_of(slice: &EndpointSlice) -> AddressType {
+    if slice.address_type == "IPv6" {
+        AddressType::IPv6
+    } else {
+        AddressType::IPv4
+    }
 }
 
 impl Changes<'_> {
+    /// Has the hints of one family assigned.
+    fn hint(&mut self, service: &Service, family: AddressType, topology: &mut Topology) -> Option<Note> {
+        let mut create: Vec<_> = self.create.extract_if(.., |s| family_of(s) == family).collect();
+        let mut update: Vec<_> = self.update.extract_if(.., |s| family_of(s) == family).collect();
+        let mut unchanged: Vec<_> = self
+            .unchanged
+            .extract_if(.., |s| family_of(s) == family)
+            .collect();
+        let slices = Slices {
+            create: &mut create,
+            update: &mut update,
+            unchanged: &mut unchanged,
+        };
+        let note = topology.assign(service, family, slices);
+        self.create.append(&mut create);
+        self.update.append(&mut update);
+        note
+    }
+
     /// A slice that would go takes the content of one that would come: nobody sees both, or neither.
     fn into_actions(mut self) -> Vec<Action> {
         self.delete.retain(|old| {
@@ -54,9 +86,39 @@ impl Changes<'_> {
     }
 }
 
-/// The writes that make the slices of a Service hold exactly `backends`.
+/// The writes that make the slices of a Service hold exactly `backends`, and what is to be said of their hints, whatever
+/// comes of the writes.
 #[must_use]
-pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlice>]) -> Vec<Action> {
+pub fn plan(
+    service: &Service,
+    backends: &[Backend],
+    current: &[Arc<EndpointSlice>],
+    topology: &mut Topology,
+) -> (Vec<Action>, Vec<Note>) {
+    let spec = service.spec.clone().unwrap_or_default();
+    let mut changes = changes(service, &spec, backends, current);
+    let mut notes = Vec::new();
+    for family in [AddressType::IPv4, AddressType::IPv6] {
+        if !families(&spec).contains(&family) {
+            if current.iter().any(|slice| family_of(slice) == family) {
+                topology.remove(&Key::of(service), Some(family));
+            }
+        } else if changes.unhinted {
+            notes.extend(changes.hint(service, family, topology));
+        } else {
+            notes.extend(topology.disable(service, family));
+        }
+    }
+    (changes.into_actions(), notes)
+}
+
+/// As if each slice were alone.
+fn changes<'a>(
+    service: &Service,
+    spec: &ServiceSpec,
+    backends: &[Backend],
+    current: &'a [Arc<EndpointSlice>],
+) -> Changes<'a> {
     let mut groups: BTreeMap<Group, (Vec<EndpointPort>, Vec<&Backend>)> = BTreeMap::new();
     for backend in backends {
         let group = groups
@@ -65,9 +127,12 @@ pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlic
         group.0.clone_from(&backend.ports);
         group.1.push(backend);
     }
-    let spec = service.spec.clone().unwrap_or_default();
     let mut ours: HashMap<Group, Vec<&EndpointSlice>> = HashMap::new();
-    let (mut changes, families) = (Changes::default(), families(&spec));
+    let mut changes = Changes {
+        unhinted: by_annotation(service),
+        ..Changes::default()
+    };
+    let families = families(spec);
     for slice in current
         .iter()
         .filter(|s| s.metadata.label(MANAGED_BY_LABEL) == Some(MANAGED_BY))
@@ -75,12 +140,10 @@ pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlic
         if slice.metadata.terminating() {
             continue;
         }
-        let family = if slice.address_type == "IPv6" {
-            AddressType::IPv6
-        } else {
-            AddressType::IPv4
-        };
-        let group = (family, port_key(slice.ports.as_deref().unwrap_or_default()));
+        let group = (
+            family_of(slice),
+            port_key(slice.ports.as_deref().unwrap_or_default()),
+        );
         ours.entry(group).or_default().push(slice);
     }
     let trigger = backends.iter().filter_map(|b| b.changed).max();
@@ -100,7 +163,7 @@ pub fn plan(service: &Service, backends: &[Backend], current: &[Arc<EndpointSlic
         group_changes(service, &wanted, &existing, trigger, make, &mut changes);
     }
     changes.delete.extend(ours.into_values().flatten());
-    changes.into_actions()
+    changes
 }
 
 fn group_changes<'a>(
@@ -129,8 +192,9 @@ fn group_changes<'a>(
         })
         .collect();
     let mut rest = open.into_values();
+    let unhinted = changes.unhinted;
     // Fullest first, so that slices are filled up rather than all of them touched.
-    drafts.sort_by_key(|(slice, kept)| (same(slice, kept), std::cmp::Reverse(kept.len())));
+    drafts.sort_by_key(|(slice, kept)| (same(slice, kept, unhinted), std::cmp::Reverse(kept.len())));
     for (_, kept) in &mut drafts {
         kept.extend(rest.by_ref().take(MAX_ENDPOINTS - kept.len().min(MAX_ENDPOINTS)));
     }
@@ -145,12 +209,14 @@ fn group_changes<'a>(
     for (position, (slice, kept)) in drafts.into_iter().enumerate() {
         if kept.is_empty() && !(keep_empty && position == 0) {
             changes.delete.push(slice);
-        } else if !same(slice, &kept) || slice.metadata.labels.as_ref() != Some(&labels(service)) {
+        } else if !same(slice, &kept, unhinted) || slice.metadata.labels.as_ref() != Some(&labels(service)) {
             let mut updated = slice.clone();
             updated.endpoints = Some(kept);
             stamp(&mut updated.metadata, trigger);
             updated.metadata.labels = Some(labels(service));
             changes.update.push(updated);
+        } else {
+            changes.unchanged.push(slice);
         }
     }
 }
@@ -206,8 +272,19 @@ pub fn is_headless(service: &Service) -> bool {
     ip.is_none_or(|ip| ip.is_empty() || ip == "None")
 }
 
-fn same(slice: &EndpointSlice, endpoints: &[Endpoint]) -> bool {
-    slice.endpoints.as_deref().unwrap_or_default() == endpoints
+fn same(slice: &EndpointSlice, endpoints: &[Endpoint], unhinted: bool) -> bool {
+    let own = slice.endpoints.as_deref().unwrap_or_default();
+    let equal = |(own, wanted): (&Endpoint, &Endpoint)| {
+        own == wanted
+            || unhinted && own.hints.is_some() && {
+                let bare = Endpoint {
+                    hints: None,
+                    ..own.clone()
+                };
+                bare == *wanted
+            }
+    };
+    own.len() == endpoints.len() && own.iter().zip(endpoints).all(equal)
 }
 
 fn port_key(ports: &[EndpointPort]) -> String {

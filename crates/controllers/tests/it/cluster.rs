@@ -46,6 +46,7 @@ impl Cluster {
         let config = Config {
             root_ca: "PEM".into(),
             cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+            migrates: true,
             keys: Keys {
                 certificates: Some(Arc::new(Pen)),
                 tokens: None,

@@ -320,6 +320,7 @@ transcripts! {
     job_success_policy_all
     job_success_policy_count
     job_success_policy_indexes
+    legacy_token_cleaner
     load_balancer
     load_balancer_ports
     namespace
@@ -336,6 +337,8 @@ transcripts! {
     stateful_set
     stateful_set_evicted
     stateful_set_parallel
+    storage_migration
     taint_eviction
+    topology_hints
     ttl_after_finished
 }

@@ -23,7 +23,8 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Memory for each object: what the server grows by for many objects, over what they are as JSON.
+/// Memory for each object: what the server grows by for many objects, over what they are as JSON. Then the same for twice as many
+/// more: buffers that do not grow with the objects are full by then.
 pub(super) async fn cached(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
     let pid = target
         .server()
@@ -31,33 +32,31 @@ pub(super) async fn cached(target: &Target, args: &BenchArgs) -> anyhow::Result<
     // What any load leaves is not the objects'.
     load::fill(target, args.many / 10, PAYLOAD).await?;
     tokio::time::sleep(SETTLE).await;
-    let (before, had) = (anonymous(pid).unwrap_or(0), json_bytes(target).await?);
-    let (path, payload) = (target.path("configmaps"), "z".repeat(PAYLOAD));
-    load::drive(
-        target,
-        args.many,
-        "create a ConfigMap of 1 KiB",
-        PAYLOAD,
-        move |index| {
-            (
-                "POST",
-                path.clone(),
-                load::config_map(&format!("many-{index}"), &payload),
-            )
-        },
-    )
-    .await?;
-    tokio::time::sleep(SETTLE).await;
-    let after = anonymous(pid).unwrap_or(0);
-    let json = json_bytes(target).await? - had;
-    row(args.many, after.saturating_sub(before), json);
+    let mut before = (anonymous(pid).unwrap_or(0), json_bytes(target).await?);
+    for (name, count) in [("many", args.many), ("more", args.many * 2)] {
+        fill_named(target, name, count).await?;
+        tokio::time::sleep(SETTLE).await;
+        let after = (anonymous(pid).unwrap_or(0), json_bytes(target).await?);
+        let grown = after.0.saturating_sub(before.0);
+        row(&format!("{count} {name}"), count, grown, after.1 - before.1);
+        before = after;
+    }
     Ok(())
 }
 
-/// Prints the memory of `count` objects.
-pub(super) fn row(count: usize, grown: u64, json: u64) {
+async fn fill_named(target: &Target, name: &'static str, count: usize) -> anyhow::Result<()> {
+    let (path, payload) = (target.path("configmaps"), "z".repeat(PAYLOAD));
+    let create = move |index| {
+        let body = load::config_map(&format!("{name}-{index}"), &payload);
+        ("POST", path.clone(), body)
+    };
+    load::drive(target, count, "create a ConfigMap of 1 KiB", PAYLOAD, create).await
+}
+
+/// Prints the memory of `count` objects, called `name`.
+pub(super) fn row(name: &str, count: usize, grown: u64, json: u64) {
     println!(
-        "memory of {count} objects: {:.1} MB for {:.1} MB of JSON, {:.2} times, {} bytes each",
+        "memory of {name} objects: {:.1} MB for {:.1} MB of JSON, {:.2} times, {} bytes each",
         megabytes(grown),
         megabytes(json),
         grown as f64 / json as f64,

@@ -39,7 +39,12 @@ pub(super) fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     up(&args)?;
     let full = settled(&args);
     down(&args)?;
-    memory::row(args.many, full?.saturating_sub(empty), json);
+    memory::row(
+        &args.many.to_string(),
+        args.many,
+        full?.saturating_sub(empty),
+        json,
+    );
     Ok(())
 }
 

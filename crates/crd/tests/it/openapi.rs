@@ -2,6 +2,7 @@
 
 use corten_crd::openapi;
 use corten_schema::openapi::{v2_document, v2_with, v3_of};
+use corten_schema::resources::Selection;
 use serde_json::{Value, json};
 
 use crate::definitions::definition;
@@ -125,7 +126,10 @@ fn documents_are_whole() {
             .get(name.rsplit('/').next().unwrap())
             .is_some()
     });
-    let document = v2_document(&v2_with([openapi::v2(&crd, "v1").unwrap()]), false);
+    let document = v2_document(
+        &v2_with(&Selection::default(), [openapi::v2(&crd, "v1").unwrap()]),
+        false,
+    );
     let v2: Value = serde_json::from_slice(&document.plain()).unwrap();
     check_references(&v2, &|name| {
         v2["definitions"].get(name.rsplit('/').next().unwrap()).is_some()

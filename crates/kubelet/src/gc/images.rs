@@ -1,7 +1,9 @@
 //! Images nobody uses go when the disk fills up, those unused the longest first.
 
 use crate::context::Context;
+use crate::images::Reference;
 use crate::node::disk;
+use crate::pod::PodExt;
 use crate::pods::Pods;
 use crate::time;
 use corten_runtime::cri;
@@ -42,6 +44,9 @@ impl Collector {
         }
         for s in pods.snapshots() {
             used.extend(s.view.containers.iter().map(|v| v.image_ref.clone()));
+            let volumes = s.pod.spec().volumes.iter().flatten();
+            let images = volumes.filter_map(|v| v.image.as_ref()?.reference.as_deref());
+            used.extend(images.filter_map(|name| Some(Reference::parse(name).ok()?.with_tag())));
         }
         let now = time::now(&cx.clock);
         self.observe(&images, &used, now);

@@ -426,6 +426,58 @@ fn a_replaced_container_is_told_of_when_it_runs_or_after_a_second() {
 }
 
 #[test]
+fn liveness_restarts_are_counted_one_by_one() {
+    let mut s = sim(json!({"containers": [{"name": "main", "livenessProbe": {}}]})).run();
+    for _ in 0..5 {
+        s = s.probe("main", ProbeKind::Liveness, Outcome::Failure).pass(300);
+    }
+    s.check(expect![[r#"
+          prepare
+          run sandbox 0
+          start main #0
+        = Running [main ready] PodReadyToStartContainers Initialized Ready ContainersReady
+        0s main: Liveness Failure
+          kill main within 30s: Container main failed liveness probe, will be restarted
+          start main #1
+        = Running [main ready x1 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+        300s time passes
+        = Running [main ready x1 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+        300s main: Liveness Failure
+          kill main within 30s: Container main failed liveness probe, will be restarted
+          event BackOff: Back-off restarting failed container main in pod web_shop(u1)
+        = Running [main CrashLoopBackOff x1 last(143)] PodReadyToStartContainers Initialized, again in 10s
+        600s time passes
+          start main #2
+          remove c1
+        = Running [main ready x2 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+        600s main: Liveness Failure
+          kill main within 30s: Container main failed liveness probe, will be restarted
+          event BackOff: Back-off restarting failed container main in pod web_shop(u1)
+        = Running [main CrashLoopBackOff x2 last(143)] PodReadyToStartContainers Initialized, again in 20s
+        900s time passes
+          start main #3
+          remove c2
+        = Running [main ready x3 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+        900s main: Liveness Failure
+          kill main within 30s: Container main failed liveness probe, will be restarted
+          event BackOff: Back-off restarting failed container main in pod web_shop(u1)
+        = Running [main CrashLoopBackOff x3 last(143)] PodReadyToStartContainers Initialized, again in 40s
+        1200s time passes
+          start main #4
+          remove c3
+        = Running [main ready x4 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+        1200s main: Liveness Failure
+          kill main within 30s: Container main failed liveness probe, will be restarted
+          event BackOff: Back-off restarting failed container main in pod web_shop(u1)
+        = Running [main CrashLoopBackOff x4 last(143)] PodReadyToStartContainers Initialized, again in 80s
+        1500s time passes
+          start main #5
+          remove c4
+        = Running [main ready x5 last(143)] PodReadyToStartContainers Initialized Ready ContainersReady
+    "#]]);
+}
+
+#[test]
 fn a_lost_sandbox_is_replaced() {
     let mut s = sim(json!({"containers": [{"name": "main"}]})).run();
     s.view.sandboxes[0].ready = false;

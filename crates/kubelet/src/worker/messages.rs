@@ -140,7 +140,8 @@ impl Handle {
         self.flags.raised.notify_one();
     }
 
-    /// The pod, if it still takes part in the node's resources.
+    /// The pod, if it still takes part in the node's resources. One that is gone from the API does not, though its
+    /// containers may still be ending: the scheduler has given its place to others.
     pub fn active(&self) -> Option<Arc<Pod>> {
         let s = self.snapshot.borrow();
         let ended = matches!(s.status.phase.as_deref(), Some("Succeeded" | "Failed"));
@@ -150,7 +151,8 @@ impl Handle {
         } else {
             self.pods.borrow().clone()
         };
-        (!ended && !self.is_done()).then_some(pod)
+        let removed = self.flags.removed.load(Ordering::Acquire);
+        (!ended && !removed && !self.is_done()).then_some(pod)
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -4,6 +4,7 @@ mod act;
 mod kill;
 mod messages;
 mod mounts;
+mod pulls;
 mod purge;
 mod report;
 mod sandbox;
@@ -152,6 +153,13 @@ impl Worker {
     fn take_pod(&mut self) {
         let new = Arc::clone(&self.pods.borrow_and_update());
         let spec_changed = new.spec != self.pod.spec;
+        let told_otherwise = |a: &Pod, b: &Pod| {
+            let (a, b) = (&a.metadata, &b.metadata);
+            a.annotations != b.annotations || a.labels != b.labels
+        };
+        if spec_changed || told_otherwise(&new, &self.pod) {
+            self.configure_again();
+        }
         self.pod = new;
         self.report.observed(&self.pod);
         if spec_changed {
@@ -189,7 +197,11 @@ impl Worker {
         } else if let Step::Failed { .. } = self.memory.volumes {
             self.memory.volumes = Step::Idle;
         }
-        // What could not be configured may be possible now.
+        self.configure_again();
+    }
+
+    /// What could not be configured may be possible now.
+    fn configure_again(&mut self) {
         self.memory
             .failures
             .retain(|_, f| f.reason != "CreateContainerConfigError");

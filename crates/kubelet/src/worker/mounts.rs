@@ -1,5 +1,6 @@
 //! What a container finds mounted: its volumes, `/etc/hosts`, and the file for its last words.
 
+use super::pulls::ImageVolumes;
 use crate::context::Context;
 use crate::env::{Env, expand};
 use crate::pod::PodExt;
@@ -23,12 +24,13 @@ pub(super) fn build(
     pod: &Pod,
     c: &Container,
     env: &Env,
+    images: &ImageVolumes,
     ips: &[String],
     restart_count: i32,
 ) -> Result<Vec<cri::Mount>, String> {
     let mut out = Vec::new();
     for (i, m) in c.volume_mounts.iter().flatten().enumerate() {
-        out.push(volume(cx, pod, c, env, i, m)?);
+        out.push(volume(cx, pod, c, env, images, i, m)?);
     }
     let mounted = out.iter().any(|m| m.container_path == ETC_HOSTS);
     if !mounted && (pod.host_network() || !ips.is_empty()) {
@@ -56,6 +58,7 @@ fn volume(
     pod: &Pod,
     c: &Container,
     env: &Env,
+    images: &ImageVolumes,
     index: usize,
     m: &VolumeMount,
 ) -> Result<cri::Mount, String> {
@@ -82,12 +85,8 @@ fn volume(
             && matches!(m.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")),
         ..Default::default()
     };
-    if let Some(image) = &v.image {
-        let image = image.reference.clone().unwrap_or_default();
-        mount.image = Some(cri::ImageSpec {
-            image,
-            ..Default::default()
-        });
+    if v.image.is_some() {
+        mount.image = Some(images.get(&v.name).cloned().ok_or_else(missing)?);
         mount.image_sub_path = sub.unwrap_or_default();
         return Ok(mount);
     }

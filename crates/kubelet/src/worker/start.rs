@@ -1,11 +1,11 @@
 //! Brings one container up: image, configuration, creation, start, post-start hook.
 
 use super::messages::Done;
+use super::pulls::Pulled;
 use super::{kill, mounts, sandbox};
 use crate::context::Context;
 use crate::env;
 use crate::hooks;
-use crate::images::{Wish, credentials::Keyring};
 use crate::machine::memory::{Failure, RETRY};
 use crate::machine::view::{ContainerView, PodView, SandboxView};
 use crate::machine::{Event, KillReason};
@@ -68,7 +68,7 @@ impl Run {
         }
     }
 
-    fn tell(&self, c: &Container, event: Event) {
+    pub(super) fn tell(&self, c: &Container, event: Event) {
         self.cx.record(&self.pod, event.on(&c.name));
     }
 
@@ -85,15 +85,15 @@ impl Run {
     async fn bring_up(&self, job: &Job, c: &Container) -> Result<Option<Box<ContainerView>>, Stopped> {
         let shared = sandbox::config(&self.cx, &self.pod, self.sandbox.attempt)
             .map_err(|e| self.failed(c, "CreateContainerConfigError", e))?;
-        let image = tokio::select! {
+        let images = tokio::select! {
             () = self.cancel.cancelled() => return Ok(None),
-            image = self.image(c, &shared) => image?,
+            images = self.images(c, &shared) => images?,
         };
         if self.cancel.is_cancelled() {
             return Ok(None);
         }
         let config = self
-            .config(job, c, &image)
+            .config(job, c, images)
             .await
             .map_err(|e| self.failed(c, "CreateContainerConfigError", e))?;
         let id = self
@@ -121,46 +121,11 @@ impl Run {
         Ok(read(&self.cx, &id).await)
     }
 
-    async fn image(&self, c: &Container, shared: &cri::PodSandboxConfig) -> Result<cri::Image, Failure> {
-        let mut keyring = Keyring::default();
-        let mut missing = Vec::new();
-        for r in self.pod.spec().image_pull_secrets.iter().flatten() {
-            match self.cx.volumes.secrets.get(self.pod.namespace(), &r.name).await {
-                Ok(Some(secret)) => keyring.add(&secret),
-                Ok(None) | Err(_) => missing.push(r.name.as_str()),
-            }
-        }
-        if !missing.is_empty() {
-            let text = format!(
-                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
-                missing.join(", ")
-            );
-            self.cx
-                .record(&self.pod, Event::warning("FailedToRetrieveImagePullSecret", text));
-        }
-        let wish = Wish {
-            pod_uid: self.pod.uid(),
-            image: c.image.as_deref().unwrap_or_default(),
-            policy: c.image_pull_policy.as_deref().unwrap_or("IfNotPresent"),
-            keyring: &keyring,
-            sandbox: shared,
-        };
-        let tell = |event: Event| self.tell(c, event);
-        self.cx.images.ensure(&wish, &tell).await.map_err(|p| {
-            self.tell(c, Event::warning("Failed", format!("Error: {}", p.reason)));
-            Failure {
-                reason: p.reason,
-                message: p.message,
-                retry: p.retry,
-            }
-        })
-    }
-
     async fn config(
         &self,
         job: &Job,
         c: &Container,
-        image: &cri::Image,
+        Pulled { image, volumes }: Pulled,
     ) -> Result<cri::ContainerConfig, String> {
         let env = self.env(c).await?;
         let (cx, pod, ips) = (Arc::clone(&self.cx), Arc::clone(&self.pod), self.ips.clone());
@@ -173,7 +138,7 @@ impl Run {
                     container.name
                 )
             })?;
-            let mounts = mounts::build(&cx, &pod, &container, &env, &ips, count)?;
+            let mounts = mounts::build(&cx, &pod, &container, &env, &volumes, &ips, count)?;
             Ok::<_, String>((env, mounts))
         });
         let (env, mounts) = made.await.map_err(|e| e.to_string())??;
@@ -186,7 +151,7 @@ impl Run {
                 image_ref: image.id.clone(),
                 env: &env,
                 mounts,
-                user: ImageUser::from(image),
+                user: ImageUser::from(&image),
                 target: target.as_deref(),
                 node: &self.cx.facts,
                 seccomp_root: &self.cx.seccomp,

@@ -8,7 +8,7 @@ use crate::cri::{
 };
 use crate::image::{ImageRecord, RunConfig};
 use crate::keeper::protocol::{Exit, Reply, Request, Start};
-use crate::keeper::{CGROUP_VIEW_DIR, ROOTFS_DIR};
+use crate::keeper::{CGROUP_VIEW_DIR, ImageVolume, ROOTFS_DIR};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +39,12 @@ impl Runtime {
             .get(&name)
             .ok_or_else(|| Error::not_found(format!("failed to resolve image {name:?}: not found")))?;
         let target_pid = self.target_pid(&config)?;
-        let record = new_record(&sandbox, config, &image, &self.inner.images.lower_dirs(&image));
+        let image_volumes = self.image_volumes(&config)?;
+        let mut record = new_record(&sandbox, config, &image, &self.inner.images.lower_dirs(&image));
+        record.volume_lower = image_volumes
+            .iter()
+            .flat_map(|volume| told(&volume.lower))
+            .collect();
         let id = record.id.clone();
         let making = Making {
             sandbox_dir: self.sandbox_dir(&sandbox.id),
@@ -48,6 +53,7 @@ impl Runtime {
             v2: self.inner.cgroups.is_v2(),
             sandbox,
             image: image.run,
+            image_volumes,
             target_pid,
         };
         let made = blocking(move || making.make(record)).await?;
@@ -55,6 +61,25 @@ impl Runtime {
         self.inner.state.lock().put_container(made)?;
         self.publish(&sandbox_id, &id, ContainerEventType::ContainerCreatedEvent);
         Ok(id)
+    }
+
+    /// The images that it mounts, in the order of its mounts.
+    fn image_volumes(&self, config: &ContainerConfig) -> Result<Vec<ImageVolume>> {
+        let images = config
+            .mounts
+            .iter()
+            .filter_map(|mount| Some((mount, mount.image.as_ref()?)));
+        let found = images.map(|(mount, spec)| {
+            let image = self.inner.images.get(&spec.image);
+            let image = image.ok_or_else(|| {
+                Error::not_found(format!("failed to resolve image {:?}: not found", spec.image))
+            })?;
+            Ok(ImageVolume {
+                lower: self.inner.images.lower_dirs(&image),
+                sub_path: mount.image_sub_path.clone(),
+            })
+        });
+        found.collect()
     }
 
     /// For containers that look into another's processes.
@@ -282,6 +307,10 @@ impl Runtime {
     }
 }
 
+fn told(dirs: &[PathBuf]) -> impl Iterator<Item = String> {
+    dirs.iter().map(|dir| dir.to_string_lossy().into_owned())
+}
+
 fn new_record(
     sandbox: &SandboxRecord,
     mut config: ContainerConfig,
@@ -304,10 +333,7 @@ fn new_record(
         created_at: now_ns(),
         state: ContainerState::ContainerCreated as i32,
         cgroup: format!("{}/{id}", sandbox.cgroup),
-        lower: lower
-            .iter()
-            .map(|dir| dir.to_string_lossy().into_owned())
-            .collect(),
+        lower: told(lower).collect(),
         stop_signal: stop_signal(config.stop_signal(), &image.run.stop_signal),
         resources: config.linux.as_ref().and_then(|linux| linux.resources.clone()),
         log_path: log_path(logs, &config.log_path),
@@ -323,6 +349,7 @@ struct Making {
     sandbox: SandboxRecord,
     sandbox_dir: PathBuf,
     image: RunConfig,
+    image_volumes: Vec<ImageVolume>,
     dir: PathBuf,
     snapshot: PathBuf,
     target_pid: Option<i32>,
@@ -342,6 +369,7 @@ impl Making {
             lower: record.lower.iter().map(PathBuf::from).collect(),
             upper: upper.clone(),
             work: work.clone(),
+            image_volumes: self.image_volumes.clone(),
             cgroup: &record.cgroup,
             bundle: &self.dir,
             v2: self.v2,

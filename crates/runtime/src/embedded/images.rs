@@ -105,7 +105,7 @@ impl ImageService for Runtime {
             .state
             .lock()
             .containers()
-            .flat_map(|record| record.lower.iter().cloned())
+            .flat_map(|record| record.lower.iter().chain(&record.volume_lower).cloned())
             .collect();
         blocking(move || {
             images.remove(&name).map_err(failed)?;

@@ -8,7 +8,7 @@ use crate::cri::{
     SecurityProfile, security_profile::ProfileType,
 };
 use crate::image::RunConfig;
-use crate::keeper::{CGROUP_VIEW_DIR, Launch, Program, ROOTFS_DIR, Seccomp};
+use crate::keeper::{CGROUP_VIEW_DIR, ImageVolume, Launch, Program, ROOTFS_DIR, Seccomp, image_volume};
 use corten_sys::capability;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -44,6 +44,8 @@ pub struct Inputs<'a> {
     pub lower: Vec<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
+    /// One for each mount of an image, in their order.
+    pub image_volumes: Vec<ImageVolume>,
     pub cgroup: &'a str,
     /// Directory of the container's own files.
     pub bundle: &'a Path,
@@ -93,6 +95,7 @@ pub fn prepare(inputs: Inputs<'_>) -> Result<Prepared, String> {
         work: inputs.work,
         oom_score_adj: resources.map_or(0, |r| i32::try_from(r.oom_score_adj).unwrap_or(0)),
         program,
+        image_volumes: inputs.image_volumes,
     };
     Ok(Prepared { spec, launch, user })
 }
@@ -319,10 +322,23 @@ fn mounts(inputs: &Inputs<'_>, context: &LinuxContainerSecurityContext) -> Resul
     ];
     list.push(cgroups(inputs, context.privileged, writable));
     list.extend(sandbox_files(inputs, context));
-    let mut asked: Vec<&Mount> = inputs.config.mounts.iter().collect();
-    asked.sort_by_key(|mount| Path::new(&mount.container_path).components().count());
-    for mount in asked {
-        list.push(volume(mount)?);
+    let mut images = 0..;
+    let mut asked: Vec<(&Mount, Option<usize>)> = inputs
+        .config
+        .mounts
+        .iter()
+        .map(|mount| (mount, mount.image.as_ref().and_then(|_| images.next())))
+        .collect();
+    asked.sort_by_key(|(mount, _)| Path::new(&mount.container_path).components().count());
+    for (asked, image) in asked {
+        list.push(match image {
+            None => volume(asked)?,
+            Some(number) => {
+                let source = image_volume(inputs.bundle, number);
+                let options = ["rbind", "rprivate", "ro"];
+                mount(&asked.container_path, "bind", &source.to_string_lossy(), &options)
+            }
+        });
     }
     Ok(list)
 }
@@ -390,12 +406,6 @@ fn sandbox_files(inputs: &Inputs<'_>, context: &LinuxContainerSecurityContext) -
 }
 
 fn volume(asked: &Mount) -> Result<Value, String> {
-    if asked.image.is_some() {
-        return Err(format!(
-            "mount {}: image volumes are not supported yet",
-            asked.container_path
-        ));
-    }
     let host = Path::new(&asked.host_path);
     if !host.exists() {
         std::fs::create_dir_all(host)

@@ -84,6 +84,9 @@ pub struct ContainerRecord {
     /// Whether attach may still give it input (stdinOnce closes it for good).
     #[prost(bool, tag = "20")]
     pub privileged: bool,
+    /// Layer directories of the images that are its volumes.
+    #[prost(string, repeated, tag = "21")]
+    pub volume_lower: Vec<String>,
 }
 
 /// Writes a record into its object's directory.

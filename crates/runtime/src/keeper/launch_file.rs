@@ -13,6 +13,9 @@ pub const ROOTFS_DIR: &str = "rootfs";
 /// Where the container's v1 control groups are put together for its `/sys/fs/cgroup`.
 pub const CGROUP_VIEW_DIR: &str = "cgroup";
 
+/// Where volumes out of images are mounted, in the container's own mount namespace only.
+pub const IMAGE_VOLUMES_DIR: &str = "volumes";
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Launch {
     /// Overlay layers, topmost first.
@@ -21,6 +24,23 @@ pub struct Launch {
     pub work: PathBuf,
     pub oom_score_adj: i32,
     pub program: Program,
+    /// In the order of their numbers.
+    #[serde(default)]
+    pub image_volumes: Vec<ImageVolume>,
+}
+
+/// An image, or a part of one, to be seen in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageVolume {
+    /// Its layers, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// What of it is meant; all where empty. Links in it lead inside the image.
+    pub sub_path: String,
+}
+
+/// Where in its bundle a container's image volume of this number is bound from.
+pub fn image_volume(bundle: &Path, number: usize) -> PathBuf {
+    bundle.join(IMAGE_VOLUMES_DIR).join(number.to_string())
 }
 
 /// A process to become, from inside the container: the part that a start and an exec share.

@@ -10,7 +10,9 @@ pub(crate) mod protocol;
 mod server;
 mod worker;
 
-pub(crate) use launch_file::{CGROUP_VIEW_DIR, EXIT_FILE, Launch, Program, ROOTFS_DIR, Seccomp};
+pub(crate) use launch_file::{
+    CGROUP_VIEW_DIR, EXIT_FILE, ImageVolume, Launch, Program, ROOTFS_DIR, Seccomp, image_volume,
+};
 
 use corten_sys::process::{self, Fork, SingleThreaded};
 use std::ffi::OsString;

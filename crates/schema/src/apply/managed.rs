@@ -292,12 +292,15 @@ fn place((id, entry): &(Id, Entry)) -> (Operation, [&str; 4]) {
 
 fn render(id: Id, entry: Entry) -> Value {
     let mut out = Map::new();
-    out.insert("manager".to_owned(), Value::String(id.manager));
     out.insert("operation".to_owned(), json!(id.operation.name()));
     out.insert("apiVersion".to_owned(), Value::String(entry.api_version));
     out.insert("fieldsType".to_owned(), json!("FieldsV1"));
     out.insert("fieldsV1".to_owned(), entry.fields.into_json());
-    for (name, text) in [("time", entry.time), ("subresource", id.subresource)] {
+    for (name, text) in [
+        ("manager", id.manager),
+        ("time", entry.time),
+        ("subresource", id.subresource),
+    ] {
         if !text.is_empty() {
             out.insert(name.to_owned(), Value::String(text));
         }

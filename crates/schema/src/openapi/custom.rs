@@ -5,6 +5,7 @@ use corten_meta::GroupVersionKind;
 use serde_json::{Map, Value, json};
 
 use super::{Dialect, Document, info, paths, reached, v2_value};
+use crate::resources::Selection;
 use crate::types::{TypeId, named, type_of};
 
 /// What a kind adds to a document.
@@ -17,8 +18,8 @@ pub struct Fragment {
 }
 
 /// The whole API with these fragments as OpenAPI v2; [`super::v2_document`] makes a document of it.
-pub fn v2_with(fragments: impl IntoIterator<Item = Fragment>) -> Value {
-    let mut all = v2_value();
+pub fn v2_with(selection: &Selection, fragments: impl IntoIterator<Item = Fragment>) -> Value {
+    let mut all = v2_value(selection);
     for fragment in fragments {
         for (key, added) in [("definitions", fragment.definitions), ("paths", fragment.paths)] {
             let Some(known) = all[key].as_object_mut() else {

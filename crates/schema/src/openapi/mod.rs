@@ -22,7 +22,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
 use self::roots::Root;
-use crate::resources::{self, Resource, ServedVersion};
+use crate::resources::{self, Resource, Selection, ServedVersion};
 use crate::types::{TypeId, type_of};
 
 /// Media type of the protobuf form of v2.
@@ -76,9 +76,10 @@ enum Source {
 }
 
 static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
-    let versions = resources::versions().iter();
-    let versions = versions.map(|served| (v3_path(*served), Source::Version(*served)));
-    let roots = roots::all().into_iter();
+    let everything = Selection::of(|_| true);
+    let versions = everything.versions();
+    let versions = versions.map(|served| (v3_path(served), Source::Version(served)));
+    let roots = roots::all(&everything).into_iter();
     let roots = roots.map(|root| (root.document().to_owned(), Source::Root(root)));
     versions
         .chain(roots)
@@ -94,18 +95,16 @@ fn hash(content: &[u8]) -> String {
     format!("{forward:016X}{backward:016X}")
 }
 
-/// The whole API as OpenAPI v2 JSON.
-pub fn v2() -> Arc<Document> {
-    static DOCUMENT: LazyLock<Arc<Document>> =
-        LazyLock::new(|| Arc::new(Document::new(v2_value().to_string().as_bytes())));
-    DOCUMENT.clone()
-}
-
-/// The whole API as OpenAPI v2 in protobuf.
-pub fn v2_protobuf() -> Arc<Document> {
-    static DOCUMENT: LazyLock<Arc<Document>> =
-        LazyLock::new(|| Arc::new(Document::new(&proto::document(&v2_value()))));
-    DOCUMENT.clone()
+/// The whole API as OpenAPI v2: JSON, or protobuf. Kept for the process where nothing is switched on, as is usual; else the
+/// caller keeps it.
+pub fn v2(selection: &Selection, protobuf: bool) -> Arc<Document> {
+    static DOCUMENTS: [OnceLock<Arc<Document>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let make = || Arc::new(v2_document(&v2_value(selection), protobuf));
+    if selection.is_default() {
+        DOCUMENTS[usize::from(protobuf)].get_or_init(make).clone()
+    } else {
+        make()
+    }
 }
 
 /// A document of version 2 that others were merged into, as JSON or in protobuf.
@@ -117,14 +116,27 @@ pub fn v2_document(whole: &Value, protobuf: bool) -> Document {
     }
 }
 
-/// One group and version as OpenAPI v3 JSON; `None` when it is not served.
+/// One group and version as OpenAPI v3 JSON; `None` where there is none such.
 pub fn v3(group: &str, version: &str) -> Option<Arc<Document>> {
-    v3_at(paths::root(group, version).trim_start_matches('/'))
+    let everything = Selection::of(|_| true);
+    v3_at(&everything, paths::root(group, version).trim_start_matches('/'))
+}
+
+/// Whether a path leads to something that is not switched on.
+fn is_hidden(selection: &Selection, path: &str) -> bool {
+    let mut parts = path.split('/');
+    let (root, group, version) = (parts.next(), parts.next(), parts.next());
+    let hidden = |of: &ServedVersion| {
+        group == Some(of.group)
+            && version.is_none_or(|version| version == of.version)
+            && !selection.serves(of.group, of.version)
+    };
+    root == Some("apis") && resources::optional_versions().iter().any(hidden)
 }
 
 /// The document of version 3 at a path under `/openapi/v3/`: `api/v1`, `apis/apps/v1`, `apis/apps`, `version`.
-pub fn v3_at(path: &str) -> Option<Arc<Document>> {
-    let (source, slot) = DOCUMENTS.get(path)?;
+pub fn v3_at(selection: &Selection, path: &str) -> Option<Arc<Document>> {
+    let (source, slot) = DOCUMENTS.get(path).filter(|_| !is_hidden(selection, path))?;
     let make = || {
         let value = match source {
             Source::Version(served) => v3_value(*served),
@@ -145,14 +157,17 @@ pub fn v3_path(served: ServedVersion) -> String {
 /// The index at `/openapi/v3`: where each document is, and its hash.
 ///
 /// `custom` are the paths and hashes of documents besides.
-pub fn v3_index(custom: &[(String, String)]) -> Vec<u8> {
+pub fn v3_index(selection: &Selection, custom: &[(String, String)]) -> Vec<u8> {
     let mut entries = Map::new();
     for (path, hash) in custom {
         let url = format!("/openapi/v3/{path}?hash={hash}");
         entries.insert(path.clone(), json!({ "serverRelativeURL": url }));
     }
     for path in DOCUMENTS.keys() {
-        let hash = v3_at(path).map(|d| d.hash.clone()).unwrap_or_default();
+        let Some(document) = v3_at(selection, path) else {
+            continue;
+        };
+        let hash = &document.hash;
         let url = format!("/openapi/v3/{path}?hash={hash}");
         entries.insert(path.clone(), json!({ "serverRelativeURL": url }));
     }
@@ -167,10 +182,10 @@ fn security() -> Value {
     json!({"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}})
 }
 
-fn v2_value() -> Value {
-    let all: Vec<&'static Resource> = resources::all().iter().collect();
-    let mut roots = roots::all();
-    roots.extend(resources::versions().iter().map(|s| roots::of_version(*s)));
+fn v2_value(selection: &Selection) -> Value {
+    let all: Vec<&'static Resource> = selection.resources().collect();
+    let mut roots = roots::all(selection);
+    roots.extend(selection.versions().map(roots::of_version));
     let everywhere = definitions(&all, &roots, Dialect::V2, None);
     let mut paths = paths::paths(&all, Dialect::V2);
     roots.iter().for_each(|root| root.put(&mut paths, Dialect::V2));
@@ -181,10 +196,8 @@ fn v2_value() -> Value {
 }
 
 fn v3_value(served: ServedVersion) -> Value {
-    let own: Vec<&'static Resource> = resources::all()
-        .iter()
-        .filter(|r| r.group == served.group && r.version == served.version)
-        .collect();
+    let all = resources::all().iter().chain(resources::optional());
+    let own: Vec<&'static Resource> = all.filter(|r| r.served_version() == served).collect();
     let root = roots::of_version(served);
     let mut paths = paths::paths(&own, Dialect::V3);
     root.put(&mut paths, Dialect::V3);

@@ -6,7 +6,7 @@ use super::Dialect;
 use super::definition::reference;
 use super::operation::{OBJECT_TYPES, camel, capital, content, tag};
 use super::paths::root;
-use crate::resources::{self, ServedVersion};
+use crate::resources::{Selection, ServedVersion};
 use crate::types::{TypeId, named};
 
 const META: &str = "apimachinery/pkg/apis/meta/v1";
@@ -99,7 +99,7 @@ pub(super) fn of_version(served: ServedVersion) -> Root {
 }
 
 /// All that have documents of their own.
-pub(super) fn all() -> Vec<Root> {
+pub(super) fn all(selection: &Selection) -> Vec<Root> {
     let mut out = vec![
         Root::new(
             "/.well-known/openid-configuration/",
@@ -117,7 +117,7 @@ pub(super) fn all() -> Vec<Root> {
         ),
         Root::new("/version/", "getCodeVersion", "version", Answer::Version),
     ];
-    let mut groups: Vec<&str> = resources::versions().iter().map(|s| s.group).collect();
+    let mut groups: Vec<&str> = selection.versions().map(|s| s.group).collect();
     groups.sort_unstable();
     groups.dedup();
     out.extend(groups.iter().filter(|g| !g.is_empty()).map(|group| {

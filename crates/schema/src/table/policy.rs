@@ -15,6 +15,7 @@ pub(super) fn printer(kind: &str) -> Option<Printer> {
         "RuntimeClass" => |v| vec![v.name(), v.text("/handler").into(), v.age()],
         "FlowSchema" => flow_schema,
         "PriorityLevelConfiguration" => priority_level,
+        "StorageVersionMigration" => migration,
         _ => return None,
     })
 }
@@ -32,6 +33,21 @@ fn disruption_budget(v: &View<'_>) -> Cells {
         v.int("/status/disruptionsAllowed"),
         v.age(),
     ]
+}
+
+/// The last of its conditions that holds.
+fn migration(v: &View<'_>) -> Cells {
+    let known = ["Running", "Failed", "Succeeded"];
+    let holds = |c: &&Value| c["status"] == "True" && known.iter().any(|known| c["type"] == *known);
+    let last = v.list("/status/conditions").iter().rfind(holds);
+    let status = last.map_or("Unknown".into(), |c| c["type"].clone());
+    let (group, resource) = (v.text("/spec/resource/group"), v.text("/spec/resource/resource"));
+    let resource = if group.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource}.{group}")
+    };
+    vec![v.name(), resource.into(), status]
 }
 
 fn binding(v: &View<'_>) -> Cells {

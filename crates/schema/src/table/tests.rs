@@ -98,12 +98,29 @@ fn services_and_deployments() {
 #[test]
 fn every_resource_fills_its_columns() {
     let object = json!({"metadata": {"name": "x"}});
-    for resource in resources::all().iter().filter(|r| r.has_verb("list")) {
+    let all = resources::all().iter().chain(resources::optional());
+    for resource in all.filter(|r| r.has_verb("list")) {
         let got = cells(resource, &object, parse(NOW).unwrap()).len();
         // IP addresses have a cell more than columns upstream too.
         let extra = usize::from(resource.kind == "IPAddress");
         assert_eq!(got, columns(resource).len() + extra, "{}", resource.plural);
     }
+}
+
+#[test]
+fn migrations() {
+    let migration = |conditions: Value| {
+        json!({"metadata": {"name": "m"}, "spec": {"resource": {"group": "example.com", "resource": "foos"}},
+            "status": {"conditions": conditions}})
+    };
+    let cells = |object: &Value| {
+        let row =
+            resources::lookup("storagemigration.k8s.io", "v1beta1", "storageversionmigrations").unwrap();
+        super::cells(row, object, parse(NOW).unwrap())
+    };
+    assert_eq!(cells(&migration(json!([]))), ["m", "foos.example.com", "Unknown"]);
+    let ended = json!([{"type": "Running", "status": "False"}, {"type": "Succeeded", "status": "True"}]);
+    assert_eq!(cells(&migration(ended)), ["m", "foos.example.com", "Succeeded"]);
 }
 
 #[test]

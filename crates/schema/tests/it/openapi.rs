@@ -1,6 +1,7 @@
 //! Generated schemas against those upstream serves.
 
-use corten_schema::{openapi, resources};
+use corten_schema::openapi;
+use corten_schema::resources::{self, Selection};
 use serde_json::Value;
 
 use crate::facts;
@@ -45,9 +46,9 @@ fn schemas_are_upstreams() {
 /// The two forms of version 2 say the same; protobuf is read back as far as its names go.
 #[test]
 fn version_two_has_every_definition_in_both_forms() {
-    let json: Value = serde_json::from_slice(&openapi::v2().plain()).unwrap();
+    let json: Value = serde_json::from_slice(&openapi::v2(&Selection::default(), false).plain()).unwrap();
     let definitions = json["definitions"].as_object().unwrap();
-    let protobuf = openapi::v2_protobuf().plain();
+    let protobuf = openapi::v2(&Selection::default(), true).plain();
     let text = String::from_utf8_lossy(&protobuf);
     assert!(definitions.len() > 500);
     assert!(definitions.keys().all(|name| text.contains(name.as_str())));
@@ -62,7 +63,7 @@ fn version_two_has_every_definition_in_both_forms() {
         names,
         ["body", "dryRun", "fieldManager", "fieldValidation", "force"]
     );
-    let index: Value = serde_json::from_slice(&openapi::v3_index(&[])).unwrap();
+    let index: Value = serde_json::from_slice(&openapi::v3_index(&Selection::default(), &[])).unwrap();
     assert!(
         index["paths"]["apis/apps/v1"]["serverRelativeURL"]
             .as_str()
@@ -152,7 +153,7 @@ fn shared_parameters_stand_at_the_path() {
 /// Discovery, the version and the token issuer have documents of their own.
 #[test]
 fn paths_above_resources_have_documents() {
-    let index: Value = serde_json::from_slice(&openapi::v3_index(&[])).unwrap();
+    let index: Value = serde_json::from_slice(&openapi::v3_index(&Selection::default(), &[])).unwrap();
     for path in [
         "api",
         "apis",
@@ -162,7 +163,8 @@ fn paths_above_resources_have_documents() {
         ".well-known/openid-configuration",
     ] {
         assert!(index["paths"][path].is_object(), "{path} is not in the index");
-        let document: Value = serde_json::from_slice(&openapi::v3_at(path).unwrap().plain()).unwrap();
+        let document: Value =
+            serde_json::from_slice(&openapi::v3_at(&Selection::default(), path).unwrap().plain()).unwrap();
         assert!(
             document["paths"][format!("/{path}/")]["get"].is_object(),
             "{path}"

@@ -35,7 +35,11 @@ pub fn change(world: &mut World) {
             service["spec"]["type"] = json!(if how { "LoadBalancer" } else { "ClusterIP" });
         }),
         None => world.fake.edit("nodes", "", "n2", |node| {
-            node["metadata"]["labels"] = if how { json!({EXCLUDED: ""}) } else { Value::Null };
+            let labels = node["metadata"]["labels"].as_object_mut().unwrap();
+            labels.remove(EXCLUDED);
+            if how {
+                labels.insert(EXCLUDED.into(), json!(""));
+            }
         }),
     }
 }

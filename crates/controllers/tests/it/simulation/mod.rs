@@ -5,6 +5,7 @@
 mod balancers;
 mod ledger;
 mod objects;
+mod upkeep;
 mod world;
 
 use std::env;

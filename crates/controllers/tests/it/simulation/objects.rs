@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 
 use super::balancers;
 use super::ledger::Ledger;
+use super::upkeep;
 use super::world::World;
 use crate::cluster::{text, workload};
 
 const VERSIONED: [(&str, &str); 3] = [("deployments", "web"), ("statefulsets", "s"), ("daemonsets", "d")];
 
 fn node(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {},
-        "status": {"addresses": [{"type": "InternalIP", "address": balancers::address(name)}],
-            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T12:00:00Z"}]}})
+    let labels = json!({"topology.kubernetes.io/zone": format!("zone-of-{name}")});
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {},
+        "status": {"addresses": [{"type": "InternalIP", "address": balancers::address(name)}], "allocatable": {"cpu": "4"}, "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T12:00:00Z"}]}})
 }
 
 fn job(name: &str, extra: Value) -> Value {
@@ -28,7 +29,7 @@ fn job(name: &str, extra: Value) -> Value {
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"namespace": "a", "name": name}, "spec": spec})
 }
 
-fn map(ns: &str, name: &str, extra: Value) -> Value {
+pub fn map(ns: &str, name: &str, extra: Value) -> Value {
     let mut map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": ns, "name": name}});
     if let (Value::Object(meta), Value::Object(extra)) = (&mut map["metadata"], extra) {
@@ -44,6 +45,7 @@ pub fn make(fake: &Fake) {
     make_jobs(fake);
     make_companions(fake);
     make_maps(fake);
+    upkeep::make(fake);
 }
 
 fn make_places(fake: &Fake) {
@@ -104,7 +106,8 @@ fn make_jobs(fake: &Fake) {
 fn make_companions(fake: &Fake) {
     fake.put(
         "services",
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "a", "name": "web"},
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "a", "name": "web",
+            "annotations": {"service.kubernetes.io/topology-mode": "Auto"}},
         "spec": {"selector": {"app": "web"}, "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
             "ipFamilies": ["IPv4"], "ports": [{"port": 80, "protocol": "TCP"}]}}),
     );
@@ -206,17 +209,17 @@ fn pods_of(fake: &Fake, label: &str, value: &str) -> u64 {
 
 /// What is not as it should be.
 #[derive(Default)]
-struct Wrong(Vec<String>);
+pub struct Wrong(Vec<String>);
 
 impl Wrong {
-    fn expect(&mut self, what: &str, holds: bool, state: &Value) {
+    pub fn expect(&mut self, what: &str, holds: bool, state: &Value) {
         if !holds {
             self.0.push(format!("{what}: {state}"));
         }
     }
 }
 
-fn of_a(fake: &Fake, plural: &str, name: &str) -> Value {
+pub fn of_a(fake: &Fake, plural: &str, name: &str) -> Value {
     fake.get(plural, "a", name).unwrap_or_default()
 }
 
@@ -312,6 +315,12 @@ fn check_others(fake: &Fake, wrong: &mut Wrong) {
     let slices = fake.list("endpointslices");
     let ready = slices.len() == 1 && slices[0]["endpoints"].as_array().map(Vec::len) == Some(5);
     wrong.expect("slices", ready, &json!(slices));
+    let endpoints = slices
+        .iter()
+        .flat_map(|s| s["endpoints"].as_array().into_iter().flatten());
+    let hinted: Vec<bool> = endpoints.map(|e| e["hints"].is_object()).collect();
+    wrong.expect("hints", hinted.iter().all(|h| *h == hinted[0]), &json!(slices));
+    upkeep::check(fake, wrong);
     let namespace = fake.get("namespaces", "", "gone");
     wrong.expect("namespace", namespace.is_none(), &json!(namespace));
     let maps = fake.list("configmaps");

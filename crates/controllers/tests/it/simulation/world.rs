@@ -80,6 +80,7 @@ impl World {
         let config = Config {
             root_ca: "PEM".into(),
             load_balancer: true,
+            migrates: true,
             ..Config::new(self.clock.clone())
         };
         let factory = corten_client::Factory::new(door.client(), stop.child_token());

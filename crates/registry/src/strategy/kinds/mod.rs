@@ -11,6 +11,7 @@ mod event;
 mod ingress;
 mod lease;
 mod limitrange;
+mod migration;
 mod networkpolicy;
 mod node;
 mod priorityclass;
@@ -200,6 +201,7 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("rbac.authorization.k8s.io", "rolebindings") => rbac::ROLE_BINDING,
         ("rbac.authorization.k8s.io", "clusterrolebindings") => rbac::CLUSTER_ROLE_BINDING,
         ("scheduling.k8s.io", "priorityclasses") => priorityclass::RULES,
+        ("storagemigration.k8s.io", "storageversionmigrations") => migration::RULES,
         ("storage.k8s.io", "storageclasses") => storage::CLASS,
         ("storage.k8s.io", "csidrivers") => storage::DRIVER,
         ("storage.k8s.io", "csinodes") => storage::NODE,

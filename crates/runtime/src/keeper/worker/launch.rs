@@ -1,7 +1,7 @@
 //! Starts a container: its root as an overlay in a mount namespace of its own, then libcontainer.
 
 use super::program::{self, COMPLAINT_PREFIX};
-use super::{Complaint, Target, chain, text};
+use super::{Complaint, Target, chain, image_volumes, text};
 use crate::keeper::launch_file::{CGROUP_VIEW_DIR, Launch, Program, ROOTFS_DIR};
 #[cfg(doc)]
 use corten_sys::process;
@@ -57,7 +57,8 @@ fn mount_root(bundle: &Path, launch: &Launch) -> Result<(), String> {
         lower: &launch.lower,
         upper_and_work: Some((&launch.upper, &launch.work)),
     };
-    mounts::overlay(&layers, &bundle.join(ROOTFS_DIR)).map_err(text)
+    mounts::overlay(&layers, &bundle.join(ROOTFS_DIR)).map_err(text)?;
+    image_volumes::mount(bundle, &launch.image_volumes)
 }
 
 /// On v1 the container gets a view of its own groups, bound together here. Then the machine's trees are detached, in this

@@ -4,6 +4,7 @@
 //! through the subreaper, the others by being cloned as siblings.
 
 mod exec;
+mod image_volumes;
 mod launch;
 mod program;
 mod sandbox_init;

@@ -1,0 +1,151 @@
+//! Tokens of Secrets: their use is noted, and those that were put out of use are refused.
+
+use corten_apiserver::audit::{AuditOptions, LogOptions, Policy};
+use corten_auth::token::{Issuer, Reference};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::harness::{Harness, Reply};
+
+const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+const TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
+const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+
+/// An account with a Secret of this name, and its token. `named`: as if a controller had made it.
+async fn token(h: &Harness, secret: &str, named: bool) -> String {
+    let refs = if named {
+        json!([{"name": secret}])
+    } else {
+        json!([])
+    };
+    let name = format!("of-{secret}");
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let account = h
+        .post(accounts, json!({"metadata": {"name": name}, "secrets": refs}))
+        .await
+        .ok();
+    let uid = account["metadata"]["uid"].as_str().unwrap().to_owned();
+    let reference = Reference {
+        name: name.clone(),
+        uid,
+    };
+    let issuer = Issuer::new("", h.pki.service_accounts.clone());
+    let token = issuer.sign_legacy("default", &reference, secret).unwrap();
+    let object = json!({"metadata": {"name": secret, "annotations": {"kubernetes.io/service-account.name": name}},
+        "type": "kubernetes.io/service-account-token", "stringData": {"token": token}});
+    h.post(SECRETS, object).await.ok();
+    token
+}
+
+/// Asks who it is.
+async fn show(h: &Harness, token: &str) -> Reply {
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let body = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"});
+    let request = h
+        .request("POST", path, token)
+        .header("content-type", "application/json");
+    h.whole(request.body(Full::new(body.to_string().into())).unwrap())
+        .await
+}
+
+async fn secret(h: &Harness, name: &str) -> Value {
+    h.get(&format!("{SECRETS}/{name}")).await.ok()
+}
+
+fn today() -> String {
+    jiff::Timestamp::now().to_string()[..10].to_owned()
+}
+
+#[tokio::test]
+async fn use_is_noted_once_a_day() {
+    let h = Harness::start().await;
+    let before = today();
+    let manual = token(&h, "manual", false).await;
+    let answer = show(&h, &manual).await;
+    assert_eq!(
+        answer.ok()["status"]["userInfo"]["username"],
+        "system:serviceaccount:default:of-manual"
+    );
+    assert!(answer.headers.get("warning").is_none());
+    let noted = secret(&h, "manual").await;
+    let day = noted["metadata"]["labels"][LAST_USED].as_str().unwrap();
+    assert!([before, today()].contains(&day.to_owned()), "{day}");
+    show(&h, &manual).await.ok();
+    assert_eq!(
+        secret(&h, "manual").await["metadata"]["resourceVersion"],
+        noted["metadata"]["resourceVersion"]
+    );
+    let generated = token(&h, "generated", true).await;
+    let warning = show(&h, &generated).await;
+    assert_eq!(
+        warning.headers["warning"],
+        "299 - \"Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated \
+         secret-based tokens.\""
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_out_of_use_is_refused_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n  resources: [{group: authentication.k8s.io}]\n";
+    let h = Harness::audited(Some(AuditOptions {
+        policy: Policy::parse(policy.as_bytes()).unwrap(),
+        log: Some(LogOptions::new(&path)),
+        webhook: None,
+    }))
+    .await;
+    let bearer = token(&h, "t", true).await;
+    show(&h, &bearer).await.ok();
+    let label = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}}});
+    let merge = "application/merge-patch+json";
+    h.body("PATCH", &format!("{SECRETS}/t"), merge, label.to_string())
+        .await
+        .ok();
+    assert_eq!(show(&h, &bearer).await.code, 401);
+    let review = json!({"spec": {"token": bearer}});
+    let review = h
+        .post("/apis/authentication.k8s.io/v1/tokenreviews", review)
+        .await
+        .ok();
+    assert_eq!(
+        review["status"]["error"],
+        "[invalid bearer token, the token in secret default/t for service account default/of-t has been marked invalid. \
+         Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the \
+         'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token]"
+    );
+    let events = crate::audit::lines(&path, 3).await;
+    let noted = |event: &Value, what: &str| {
+        event["annotations"][format!("authentication.k8s.io/legacy-token-{what}")].clone()
+    };
+    assert_eq!(noted(&events[0], "autogenerated-secret"), "t");
+    assert_eq!(noted(&events[1], "invalidated"), "t/default");
+    assert_eq!(events[1]["responseStatus"]["code"], 401);
+    assert_eq!(noted(&events[2], "invalidated"), "t/default");
+    let metrics = h.get("/metrics").await.text();
+    for line in [
+        "legacy_auto_token_uses_total 1",
+        "legacy_tokens_total 1",
+        "invalid_legacy_auto_token_uses_total 2",
+    ] {
+        assert!(metrics.contains(&format!("\nserviceaccount_{line}\n")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_day_since_when_use_is_noted_is_kept() {
+    let h = Harness::start().await;
+    let maps = "/api/v1/namespaces/kube-system/configmaps";
+    let watch = format!("{maps}?watch=1&fieldSelector=metadata.name%3D{TRACKING}");
+    let is_date = |map: &Value| map["data"]["since"].as_str().is_some_and(|s| s.len() == 10);
+    h.until(&watch, is_date).await;
+    let merge = "application/merge-patch+json";
+    let wrong = json!({"data": {"since": "long ago"}}).to_string();
+    let wrong = h
+        .body("PATCH", &format!("{maps}/{TRACKING}"), merge, wrong)
+        .await
+        .ok();
+    let revision = wrong["metadata"]["resourceVersion"].as_str().unwrap();
+    h.until(&format!("{watch}&resourceVersion={revision}"), is_date)
+        .await;
+}
