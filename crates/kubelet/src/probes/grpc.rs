@@ -51,12 +51,15 @@ async fn call(stream: TcpStream, host: &str, port: u16, service: &str) -> Result
             .await
             .map_err(|e| e.to_string())?;
     let driver = tokio::spawn(connection);
-    let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("user-agent", super::run::AGENT)
-        .body(Full::new(Bytes::from(frame(service))))
-        .map_err(|e| e.to_string())?;
+    let request = Request::post(format!(
+        "http://{}/grpc.health.v1.Health/Check",
+        joined(host, port)
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .header("user-agent", super::run::AGENT)
+    .body(Full::new(Bytes::from(frame(service))))
+    .map_err(|e| e.to_string())?;
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
     let headers = response.headers().clone();
     let body = Limited::new(response.into_body(), MAX_ANSWER)
