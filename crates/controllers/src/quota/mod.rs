@@ -5,6 +5,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corten_client::Pod;
 use corten_client::driver::{self, Next};
@@ -24,6 +25,8 @@ use crate::core::discovery::served;
 use crate::core::{Context, Executor, Write, pod};
 
 const WORKERS: usize = 5;
+/// After a limit was first written to a status, it is counted once more: until then admission let in what it did not count.
+const SETTLED: Duration = Duration::from_secs(1);
 
 struct Controller {
     executor: Executor,
@@ -172,8 +175,11 @@ impl Controller {
         };
         self.executor
             .apply(vec![Write::status(&updated).into()], None)
-            .await
-            .map(|()| Next::Done)
+            .await?;
+        Ok(match is_misstated(&quota) {
+            true => Next::After(SETTLED),
+            false => Next::Done,
+        })
     }
 }
 

@@ -155,6 +155,25 @@ async fn a_quota_counts() {
         .await;
 }
 
+/// Admission does not count by a limit that no status has yet.
+#[tokio::test(start_paused = true)]
+async fn a_quota_counts_what_came_with_it() {
+    let cluster = start();
+    cluster.fake.put(
+        "resourcequotas",
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"namespace": "a", "name": "q"},
+            "spec": {"hard": {"pods": "5"}}}),
+    );
+    let used = |f: &Fake| status(f, "resourcequotas", "q")["used"]["pods"].clone();
+    cluster.until("status", |f| used(f) == "0").await;
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    cluster.fake.put(
+        "pods",
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "p"}, "spec": spec}),
+    );
+    cluster.until("counted", |f| used(f) == "1").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replication_controller_replicates() {
     let cluster = start();

@@ -1,41 +1,65 @@
 //! The gRPC health protocol, `grpc.health.v1.Health/Check`: one call, so spoken by hand over HTTP/2.
 
 use super::Report;
-use super::http::dial;
+use super::http::{dial, joined};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 const MAX_ANSWER: usize = 64 << 10;
 const UNIMPLEMENTED: &str = "12";
 
-/// Asks `service` (empty: the server as a whole) at `host:port`.
+/// Between the first two attempts to connect; each further one waits that much longer by [`FURTHER`] (gRPC's back-off).
+const RECONNECT: Duration = Duration::from_secs(1);
+const FURTHER: f64 = 1.6;
+
+/// Asks `service` (empty: the server as a whole) at `host:port`. A server that cannot be reached has `timeout` to appear, as
+/// with upstream's client.
 pub async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> Report {
-    let seconds = timeout.as_secs();
-    match tokio::time::timeout(timeout, call(host, port, service)).await {
+    let (seconds, deadline) = (timeout.as_secs(), Instant::now() + timeout);
+    let Ok(stream) = timeout_at(deadline, connect(host, port)).await else {
+        return Report::Failure(format!(
+            "timeout: failed to connect service \"{}\" within {seconds}s: context deadline exceeded",
+            joined(host, port)
+        ));
+    };
+    match timeout_at(deadline, call(stream, host, port, service)).await {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => Report::Failure(format!("error: health rpc probe failed: {error}")),
-        Err(_) => Report::Failure(format!(
-            "timeout: failed to connect service \"{host}:{port}\" within {seconds}s: context deadline exceeded"
-        )),
+        Err(_) => Report::Failure(format!("timeout: health rpc did not complete within {seconds}s")),
     }
 }
 
-async fn call(host: &str, port: u16, service: &str) -> Result<Report, String> {
-    let stream = dial(host, port).await?;
+async fn connect(host: &str, port: u16) -> TcpStream {
+    let mut wait = RECONNECT;
+    loop {
+        if let Ok(stream) = dial(host, port).await {
+            return stream;
+        }
+        tokio::time::sleep(wait).await;
+        wait = wait.mul_f64(FURTHER);
+    }
+}
+
+async fn call(stream: TcpStream, host: &str, port: u16, service: &str) -> Result<Report, String> {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(|e| e.to_string())?;
     let driver = tokio::spawn(connection);
-    let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("user-agent", super::run::AGENT)
-        .body(Full::new(Bytes::from(frame(service))))
-        .map_err(|e| e.to_string())?;
+    let request = Request::post(format!(
+        "http://{}/grpc.health.v1.Health/Check",
+        joined(host, port)
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .header("user-agent", super::run::AGENT)
+    .body(Full::new(Bytes::from(frame(service))))
+    .map_err(|e| e.to_string())?;
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
     let headers = response.headers().clone();
     let body = Limited::new(response.into_body(), MAX_ANSWER)
@@ -99,7 +123,37 @@ fn verdict(body: &[u8]) -> Report {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use tokio::net::TcpListener;
+
+    fn told(report: Report) -> String {
+        match report {
+            Report::Failure(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_has_until_the_timeout() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = closed.local_addr().unwrap().port();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mute = silent.local_addr().unwrap().port();
+        drop(closed);
+        let second = Duration::from_secs(1);
+        let (gone, mute) = tokio::join!(
+            check("127.0.0.1", port, "", second),
+            check("127.0.0.1", mute, "", second)
+        );
+        assert_eq!(
+            told(gone),
+            format!(
+                "timeout: failed to connect service \"127.0.0.1:{port}\" within 1s: context deadline exceeded"
+            )
+        );
+        assert_eq!(told(mute), "timeout: health rpc did not complete within 1s");
+    }
 
     #[test]
     fn frames() {

@@ -199,16 +199,21 @@ fn resolve(base: &Uri, location: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|e| format!("{e}"))
 }
 
+/// Go's `net.JoinHostPort`.
+pub fn joined(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 /// Connects, wording failures as Go does.
 ///
 /// # Errors
 /// `dial tcp 10.0.0.1:80: connect: connection refused`.
 pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
-    let shown = if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
+    let shown = joined(host, port);
     TcpStream::connect((host, port)).await.map_err(|e| {
         let text = match e.kind() {
             std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
