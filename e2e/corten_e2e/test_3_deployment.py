@@ -2,6 +2,7 @@
 
 import re
 import unittest
+import urllib.request
 
 from . import shared
 
@@ -47,6 +48,18 @@ class Deployment(unittest.TestCase):
         address = self.cluster.out("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
         for host in (address, "web", "web.default", "web.default.svc.cluster.local"):
             self.assertRegex(self.fetch(host), r"^v1 web-", host)
+
+    def test_load_balancer_has_the_node_s_address(self):
+        self.cluster.kubectl("expose", "deployment", "web", "--type=LoadBalancer", "--port=8081", "--target-port=8080", "--name=outside")
+        try:
+            given = self.cluster.watch_until(lambda s: s["status"]["loadBalancer"].get("ingress"), "service", "outside")
+            address = given["status"]["loadBalancer"]["ingress"][0]["ip"]
+            self.assertRegex(self.cluster.out("get", "service", "outside"), rf"outside +LoadBalancer +\S+ +{address} +8081:\d+/TCP")
+            self.assertRegex(self.fetch(f"{address}:8081"), "^v1 web-")
+            with urllib.request.urlopen(f"http://{address}:8081/", timeout=5) as answer:
+                self.assertRegex(answer.read().decode(), "^v1 web-")
+        finally:
+            self.cluster.kubectl("delete", "service", "outside")
 
     def test_load_is_spread(self):
         seen = {self.fetch("web") for _ in range(40)}

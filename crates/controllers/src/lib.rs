@@ -16,6 +16,7 @@ pub mod garbage;
 pub mod job;
 pub mod keys;
 pub mod legacy_token_cleaner;
+pub mod load_balancer;
 pub mod namespace;
 pub mod nodes;
 pub mod protection;

@@ -13,8 +13,9 @@ use crate::nodes::{ipam, lifecycle, pod_gc, tainted, ttl};
 use crate::service_account_tokens::Filling;
 use crate::{
     bootstrap, certificates, cluster_roles, cronjob, daemonset, deployment, disruption, endpoints, garbage,
-    job, legacy_token_cleaner, namespace, protection, quota, replicaset, replication_controller, root_ca,
-    service_account, service_account_tokens, service_cidrs, statefulset, storage_migration,
+    job, legacy_token_cleaner, load_balancer, namespace, protection, quota, replicaset,
+    replication_controller, root_ca, service_account, service_account_tokens, service_cidrs, statefulset,
+    storage_migration,
 };
 
 /// What the controllers need to be told.
@@ -33,6 +34,8 @@ pub struct Config {
     pub legacy_token_period: Duration,
     /// StorageVersionMigrations are carried out.
     pub migrates: bool,
+    /// Whether Services of type LoadBalancer get the addresses of nodes.
+    pub load_balancer: bool,
 }
 
 impl Config {
@@ -48,6 +51,7 @@ impl Config {
             keys: Keys::default(),
             legacy_token_period: legacy_token_cleaner::CLEAN_UP_PERIOD,
             migrates: false,
+            load_balancer: false,
         }
     }
 }
@@ -123,6 +127,9 @@ fn derived(context: &Context, tasks: &mut JoinSet<()>, config: &Config) {
         context.acting_as("certificate-controller"),
         config.keys.certificates.clone(),
     ));
+    if config.load_balancer {
+        tasks.spawn(load_balancer::run(context.acting_as("service-controller")));
+    }
     if !config.root_ca.is_empty() {
         let context = context.acting_as("root-ca-cert-publisher");
         tasks.spawn(root_ca::run(context, config.root_ca.clone()));

@@ -66,6 +66,16 @@ impl RoleName {
     pub(crate) const ALL: [Self; 3] = [Self::Apiserver, Self::Controllers, Self::Scheduler];
 }
 
+/// What gives Services of type LoadBalancer their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LoadBalancer {
+    /// Nothing here: they stay pending, or another controller serves them
+    None,
+    /// The addresses of the nodes, which lead their ports to their endpoints
+    Node,
+}
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
@@ -88,6 +98,9 @@ pub(crate) struct ServerArgs {
     /// Addresses for services
     #[arg(long, value_name = "CIDR")]
     pub(crate) service_cidr: Option<ipnet::IpNet>,
+    /// What gives Services of type LoadBalancer their addresses [default: node; with --kubeconfig, none]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) service_load_balancer: Option<LoadBalancer>,
     /// Give each controller a service account of its own, by tokens the kubeconfig's user may request
     #[arg(long, requires = "kubeconfig")]
     pub(crate) use_service_account_credentials: bool,
@@ -164,6 +177,9 @@ pub(crate) struct UpArgs {
     /// How long a node may be silent before it is NotReady
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) node_monitor_grace_period: Option<std::time::Duration>,
+    /// What gives Services of type LoadBalancer their addresses [default: node]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) service_load_balancer: Option<LoadBalancer>,
     /// Leave a role to another process: it takes the role's lease
     #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = ["controllers", "scheduler"])]
     pub(crate) without: Vec<String>,

@@ -1,6 +1,6 @@
 //! What a cluster is, once and for all: chosen at its first start, kept in `cluster.json`, read at every later one.
 
-use crate::cli::UpArgs;
+use crate::cli::{LoadBalancer, UpArgs};
 use anyhow::{Context, bail};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub(crate) struct Cluster {
     #[serde(default)]
     pub(crate) registry_mirrors: BTreeMap<String, Vec<String>>,
     pub(crate) node_monitor_grace_s: f64,
+    /// `None`: never said, which means node addresses.
+    #[serde(default)]
+    pub(crate) service_load_balancer: Option<LoadBalancer>,
 }
 
 impl Cluster {
@@ -85,6 +88,7 @@ impl Cluster {
         if let Some(grace) = args.node_monitor_grace_period {
             cluster.node_monitor_grace_s = grace.as_secs_f64();
         }
+        cluster.service_load_balancer = args.service_load_balancer.or(cluster.service_load_balancer);
         if !args.insecure_registry.is_empty() {
             cluster.insecure_registries.clone_from(&args.insecure_registry);
         }
@@ -123,6 +127,7 @@ impl Cluster {
             insecure_registries: args.insecure_registry.clone(),
             registry_mirrors: mirrors(args),
             node_monitor_grace_s: DEFAULT_GRACE_S,
+            service_load_balancer: None,
         })
     }
 

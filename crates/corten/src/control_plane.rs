@@ -1,6 +1,6 @@
 //! Store, registry, API server, controllers and scheduler, in this process.
 
-use crate::cli::{ControllerArgs, RoleName};
+use crate::cli::{ControllerArgs, LoadBalancer, RoleName};
 use crate::cluster::Cluster;
 use crate::parts::Parts;
 use crate::paths::Paths;
@@ -193,6 +193,7 @@ fn controllers_config(cluster: &Cluster, api: &ApiServer, pki: &Arc<Pki>) -> cor
         },
         identities: Some(Arc::new(identities)),
         keys: keys::of_cluster(pki),
+        load_balancer: cluster.service_load_balancer != Some(LoadBalancer::None),
         ..corten_controllers::Config::new(RealClock::shared())
     }
 }

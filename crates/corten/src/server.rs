@@ -1,7 +1,7 @@
 //! `corten server`: the roles of a control plane on their own; without `--kubeconfig` those beside the store of a data
 //! directory, with it controllers and scheduler of another API server, upstream's included.
 
-use crate::cli::{RoleName, ServerArgs, UpArgs};
+use crate::cli::{LoadBalancer, RoleName, ServerArgs, UpArgs};
 use crate::cluster::Cluster;
 use crate::control_plane::{self, Front, Settings};
 use crate::keys::KeyFiles;
@@ -40,6 +40,7 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
         node_ip: args.advertise_address,
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cidr,
+        service_load_balancer: args.service_load_balancer,
         ..UpArgs::default()
     };
     let cluster = Cluster::load_or_choose(&chosen, up::free_ranges)?;
@@ -130,6 +131,7 @@ fn config(
     }
     config.cluster_cidrs = args.cluster_cidr.into_iter().collect();
     config.grace = Grace::default();
+    config.load_balancer = args.service_load_balancer == Some(LoadBalancer::Node);
     config.keys = KeyFiles::read(args)?;
     config.migrates = features::gates(&args.features.feature_gates)?;
     args.controllers.apply(&mut config);

@@ -26,7 +26,7 @@ use crate::core::context::queue_self;
 use crate::core::{Action, Context, Executor, Expectations, LAGGING, Note, Shown, pod};
 
 const WORKERS: usize = 5;
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 struct Controller {
     executor: Executor,
@@ -47,7 +47,7 @@ struct Controller {
 }
 
 /// Index value of a slice: the key of its Service.
-fn by_service(slice: &EndpointSlice) -> Vec<String> {
+pub(crate) fn by_service(slice: &EndpointSlice) -> Vec<String> {
     let name = slice.metadata.label(SERVICE_NAME);
     name.map(|name| format!("{}/{name}", slice.metadata.ns()))
         .into_iter()

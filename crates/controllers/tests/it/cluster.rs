@@ -51,6 +51,7 @@ impl Cluster {
                 certificates: Some(Arc::new(Pen)),
                 tokens: None,
             },
+            load_balancer: true,
             ..Config::new(TokioClock::shared())
         };
         tokio::spawn(run_all(

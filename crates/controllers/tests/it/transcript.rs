@@ -321,6 +321,8 @@ transcripts! {
     job_success_policy_count
     job_success_policy_indexes
     legacy_token_cleaner
+    load_balancer
+    load_balancer_ports
     namespace
     node_lifecycle
     pod_gc

@@ -191,3 +191,25 @@ fn a_load_balancer_address_answers_allowed_sources_only() {
     check(&["192.0.2.0/25"], false);
     check(&["2001:db8::/32"], true);
 }
+
+#[test]
+fn a_node_s_own_address_balances() {
+    let mut w = world();
+    let (a, b) = (w.lab.pod(&w.node, "a"), w.lab.pod(&w.node, "b"));
+    let mut proxy = proxy(&w.config);
+    let mut service = node_port(a.ip, TrafficPolicy::Cluster);
+    service.node_port = None;
+    service.load_balancer_ips = vec![w.node_ip.into()];
+    proxy.apply(&only(service.clone())).unwrap();
+    for from in [&w.client, &w.node_ns, &a.ns, &b.ns] {
+        assert_eq!(ask(from, (w.node_ip, PORT)).unwrap().name, "a");
+    }
+    service.external_policy = TrafficPolicy::Local;
+    proxy.apply(&only(service.clone())).unwrap();
+    let reply = ask(&w.client, (w.node_ip, PORT)).unwrap();
+    assert_eq!(reply.client, IpAddr::V4(w.client_ip));
+    service.endpoints.clear();
+    proxy.apply(&only(service)).unwrap();
+    let error = ask(&w.client, (w.node_ip, PORT)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}

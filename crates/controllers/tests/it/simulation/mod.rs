@@ -2,6 +2,7 @@
 //! lag or overtake each other, writes that fail, answers that are lost, processes that die between any two writes, and
 //! two processes at work at the same time.
 
+mod balancers;
 mod ledger;
 mod objects;
 mod upkeep;

@@ -4,6 +4,7 @@ use corten_client::Caller;
 use corten_client::fake::Fake;
 use serde_json::{Value, json};
 
+use super::balancers;
 use super::ledger::Ledger;
 use super::upkeep;
 use super::world::World;
@@ -14,7 +15,7 @@ const VERSIONED: [(&str, &str); 3] = [("deployments", "web"), ("statefulsets", "
 fn node(name: &str) -> Value {
     let labels = json!({"topology.kubernetes.io/zone": format!("zone-of-{name}")});
     json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {},
-        "status": {"allocatable": {"cpu": "4"}, "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T12:00:00Z"}]}})
+        "status": {"addresses": [{"type": "InternalIP", "address": balancers::address(name)}], "allocatable": {"cpu": "4"}, "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T12:00:00Z"}]}})
 }
 
 fn job(name: &str, extra: Value) -> Value {
@@ -39,6 +40,7 @@ pub fn map(ns: &str, name: &str, extra: Value) -> Value {
 
 pub fn make(fake: &Fake) {
     make_places(fake);
+    balancers::make(fake);
     make_workloads(fake);
     make_jobs(fake);
     make_companions(fake);
@@ -144,7 +146,7 @@ fn make_maps(fake: &Fake) {
 /// What users do: new versions, other sizes, a namespace and an owner that go, a node that is drained.
 pub async fn change(world: &mut World, step: u64) {
     let fake = world.fake.clone();
-    match world.random.below(7) {
+    match world.random.below(9) {
         0 | 1 => {
             let (plural, name) = VERSIONED[world.random.below(3) as usize];
             bump(&fake, plural, name, |o| {
@@ -172,6 +174,7 @@ pub async fn change(world: &mut World, step: u64) {
             };
             fake.edit("nodes", "", "n3", |n| n["spec"]["taints"] = taints);
         }
+        5 | 6 => balancers::change(world),
         _ => {}
     }
     let caller: Caller = fake.client().into();
@@ -232,6 +235,7 @@ pub fn missing(fake: &Fake, ledger: &Ledger, alone: bool) -> String {
     check_workloads(fake, &mut wrong);
     check_jobs(fake, ledger, alone, &mut wrong);
     check_others(fake, &mut wrong);
+    wrong.0.extend(balancers::missing(fake));
     wrong.0.join("\n")
 }
 

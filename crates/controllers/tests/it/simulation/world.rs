@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::text;
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "pods",
     "replicasets",
     "deployments",
@@ -22,6 +22,7 @@ const KINDS: [&str; 12] = [
     "jobs",
     "cronjobs",
     "endpointslices",
+    "services",
     "nodes",
     "namespaces",
 ];
@@ -78,6 +79,7 @@ impl World {
         let (door, stop) = (self.fake.door(), CancellationToken::new());
         let config = Config {
             root_ca: "PEM".into(),
+            load_balancer: true,
             migrates: true,
             ..Config::new(self.clock.clone())
         };
