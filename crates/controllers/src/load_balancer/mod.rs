@@ -230,7 +230,7 @@ impl Controller {
                 let key = Key::of(&*service);
                 next.extend(wanted(&service));
                 found.entry(key.to_string()).or_insert_with(|| Contender {
-                    ready_on: nodes::is_local(&service).then(|| self.ready_on(&key)),
+                    ready_on: self.ready_on(&service, &key),
                     service,
                 });
             }
@@ -238,9 +238,15 @@ impl Controller {
         found.into_values().collect()
     }
 
-    fn ready_on(&self, key: &Key) -> BTreeSet<String> {
+    /// Under policy Local the nodes with a ready endpoint, as long as there is one: a Service has its addresses before its first
+    /// pod, as it would of a cloud.
+    fn ready_on(&self, service: &Service, key: &Key) -> Option<BTreeSet<String>> {
+        if !nodes::is_local(service) {
+            return None;
+        }
         let slices = self.slices.indexed("service", &key.to_string());
-        slices.iter().flat_map(|slice| nodes::ready_on(slice)).collect()
+        let ready: BTreeSet<String> = slices.iter().flat_map(|slice| nodes::ready_on(slice)).collect();
+        (!ready.is_empty()).then_some(ready)
     }
 
     fn api_ports(&self) -> BTreeSet<i32> {
