@@ -126,6 +126,9 @@ impl Registry {
             Moment::Newest => self.wait_current().await?,
             Moment::NotOlderThan(revision) | Moment::Exactly(revision) => self.wait_applied(revision).await?,
         };
+        if let Moment::Exactly(revision) = moment {
+            self.check_readable(revision).await?;
+        }
         let newest = resource.cache().snapshot();
         match moment {
             Moment::Exactly(revision) if newest.changed <= revision => Ok((newest, revision)),
@@ -138,15 +141,16 @@ impl Registry {
         }
     }
 
-    async fn old_snapshot(&self, resource: &Resource, revision: u64) -> Result<Arc<Snapshot>> {
-        let compacted = self
-            .store
-            .compacted_revision()
-            .await
-            .map_err(|error| store_error(&error))?;
-        if revision < compacted {
+    /// What the store has forgotten is gone, also where nothing has changed since: clients count on tokens to expire.
+    async fn check_readable(&self, revision: u64) -> Result<()> {
+        let compacted = self.store.compacted_revision().await;
+        if revision < compacted.map_err(|error| store_error(&error))? {
             return Err(list_expired());
         }
+        Ok(())
+    }
+
+    async fn old_snapshot(&self, resource: &Resource, revision: u64) -> Result<Arc<Snapshot>> {
         if let Some(pinned) = resource.cache().pinned(revision) {
             return Ok(pinned);
         }

@@ -80,6 +80,28 @@ async fn pages_stay_at_the_revision_of_the_first() {
 }
 
 #[tokio::test]
+async fn a_token_expires_though_nothing_has_changed() {
+    let f = Fixture::open().await;
+    for name in ["a", "b"] {
+        f.config_map(name).await;
+    }
+    let limit = ListOptions {
+        limit: 1,
+        ..ListOptions::default()
+    };
+    let token = list(&f, limit).await.unwrap().continue_token;
+    let next = ListOptions {
+        continue_token: token,
+        ..ListOptions::default()
+    };
+    assert_eq!(names(&list(&f, next.clone()).await.unwrap()), ["b"]);
+    let later = json!({"metadata": {"name": "later"}});
+    let later = f.create("", "namespaces", "", later).await.unwrap().revision();
+    f.registry.store().compact(later).await.unwrap();
+    assert_eq!(list(&f, next).await.unwrap_err().code, 410);
+}
+
+#[tokio::test]
 async fn an_expired_token_offers_one_that_goes_on() {
     let f = Fixture::open().await;
     for name in ["a", "b", "c"] {
