@@ -27,6 +27,9 @@ const GIVE_BACK: Duration = Duration::from_secs(30);
 /// they are half of an idle server.
 pub(crate) async fn settle() {
     tokio::time::sleep(SETTLED).await;
+    if let Err(error) = corten_sys::memory::cut_code() {
+        tracing::warn!(%error, "more of the program's code stays in memory than runs");
+    }
     loop {
         match corten_sys::memory::forget_code() {
             Ok(bytes) => tracing::debug!(bytes, "gave back the pages of the program's code"),

@@ -1,6 +1,7 @@
 //! Memory of this process that it can do without.
 
 use crate::error::{Attempt, Result};
+use std::ops::Range;
 use std::path::Path;
 
 /// A part of `/proc/self/maps`: `begin-end permissions offset device inode path`.
@@ -22,17 +23,45 @@ fn parse(line: &str) -> Option<Mapping<'_>> {
     })
 }
 
+/// What the kernel may map at one page fault. A file in the page cache lies in pieces of up to 2 MiB, and since Linux 6.18 one
+/// fault maps a whole piece, if that is within one mapping.
+const PIECE: usize = 16 << 10;
+
+/// Cuts the mapping of the program's code into pieces, so that only what runs becomes resident. The cuts are made by a mark
+/// that means nothing else here: whether pages of a file, which a core dump has no use for, are left out of it.
+pub fn cut_code() -> Result<()> {
+    for code in own_code()? {
+        for begin in (code.start..code.end).step_by(2 * PIECE) {
+            let end = code.end.min(begin + PIECE);
+            advise(begin..end, rustix::mm::Advice::LinuxDontDump)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives back the pages of the program's code: what runs again comes back from the file, page by page. Most of what a
 /// start or a rare request has touched never does. Returns the bytes that were mapped.
 pub fn forget_code() -> Result<usize> {
-    let program = std::env::current_exe().attempt(|| "find the program".into())?;
-    let maps = std::fs::read_to_string("/proc/self/maps").attempt(|| "read own mappings".into())?;
     let mut bytes = 0;
-    for code in code_of(&maps, &program) {
-        release(&code)?;
-        bytes += code.end - code.begin;
+    for code in own_code()? {
+        bytes += code.len();
+        advise(code, rustix::mm::Advice::LinuxDontNeed)?;
     }
     Ok(bytes)
+}
+
+/// Where the program's code is mapped: neighbours are one.
+fn own_code() -> Result<Vec<Range<usize>>> {
+    let program = std::env::current_exe().attempt(|| "find the program".into())?;
+    let maps = std::fs::read_to_string("/proc/self/maps").attempt(|| "read own mappings".into())?;
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for code in code_of(&maps, &program) {
+        match joined.last_mut() {
+            Some(before) if before.end == code.begin => before.end = code.end,
+            _ => joined.push(code.begin..code.end),
+        }
+    }
+    Ok(joined)
 }
 
 /// Executable and never written: every page is the file's.
@@ -43,16 +72,16 @@ fn code_of<'a>(maps: &'a str, program: &'a Path) -> impl Iterator<Item = Mapping
 }
 
 #[allow(unsafe_code)]
-fn release(code: &Mapping<'_>) -> Result<()> {
-    let length = code.end - code.begin;
-    let start = std::ptr::with_exposed_provenance_mut(code.begin);
-    // SAFETY: a whole mapping of the program's file that cannot be written: the next access reads the same bytes again.
-    unsafe { rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontNeed) }
-        .attempt(|| "give back the program's pages".into())
+fn advise(code: Range<usize>, advice: rustix::mm::Advice) -> Result<()> {
+    let start = std::ptr::with_exposed_provenance_mut(code.start);
+    // SAFETY: a part of a mapping of the program's file that cannot be written: the next access reads the same bytes again.
+    unsafe { rustix::mm::madvise(start, code.len(), advice) }
+        .attempt(|| "advise on the program's pages".into())
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -66,7 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn the_program_goes_on() {
+    fn the_program_goes_on_in_pieces() {
+        let whole = own_code().unwrap();
+        cut_code().unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let program = std::env::current_exe().unwrap();
+        let longest = code_of(&maps, &program).map(|code| code.end - code.begin).max();
+        assert!(longest.is_some_and(|bytes| bytes <= PIECE));
+        assert_eq!(own_code().unwrap(), whole);
         assert!(forget_code().is_ok_and(|bytes| bytes > 0));
     }
 }
