@@ -8,12 +8,14 @@
 pub mod admission;
 mod cache;
 pub mod context;
+mod converted;
 mod cursor;
 mod dispatch;
 mod encode;
 mod encodings;
 mod errors;
 mod filter;
+mod items;
 pub mod lifecycle;
 mod list;
 pub mod metrics;
@@ -33,7 +35,7 @@ use corten_meta::metadata;
 pub use admission::{Admission, Attributes, Operation};
 pub use cache::Undecided;
 pub use context::{RequestForm, User, WriteContext};
-pub use cursor::{Items, OpenPage};
+pub use items::{Items, OpenPage};
 pub use lifecycle::NamespaceLifecycle;
 pub use object::Object;
 pub use options::{

@@ -70,8 +70,10 @@ impl Registry {
             };
             match attempt {
                 // What was not written is only true if what it was decided on is the newest.
-                Ok(Attempt::Unwritten(deleted)) if newest => return resource.deleted(deleted).await,
-                Ok(Attempt::Done(deleted)) => return resource.deleted(deleted).await,
+                Ok(Attempt::Unwritten(deleted)) if newest => {
+                    return resource.deleted(deleted, !ctx.dry_run).await;
+                }
+                Ok(Attempt::Done(deleted)) => return resource.deleted(deleted, true).await,
                 Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
                 Ok(Attempt::Unwritten(_)) | Err(_) => {}
@@ -221,8 +223,9 @@ impl Write<'_> {
             .after_delete(&self.strategy_context(), object)
             .await;
         // What clients get is the state before, with the revision of the deletion.
+        let last = self.resource.in_version(existing.clone()).await?;
         Ok(Attempt::Done(Deleted {
-            object: existing.at_revision(response.revision),
+            object: last.at_revision(response.revision),
             gone: true,
         }))
     }
