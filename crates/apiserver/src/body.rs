@@ -142,7 +142,9 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(b))))
             }
             Self::Frames(frames) => Poll::Ready(frames.next().map(|frame| frame.map(Frame::data))),
-            Self::Stream(s) | Self::Awaited(s) => s.as_mut().poll_next(cx).map(|o| o.map(|r| r.map(Frame::data))),
+            Self::Stream(s) | Self::Awaited(s) => {
+                s.as_mut().poll_next(cx).map(|o| o.map(|r| r.map(Frame::data)))
+            }
             Self::Held(b, _) => Pin::new(&mut **b).poll_frame(cx),
         }
     }

@@ -281,7 +281,11 @@ impl Drop for Claim {
         let mut state = self.converted.state.lock();
         for id in &self.ids {
             // Another may have claimed it since nobody waited.
-            if state.asked.get(id).is_some_and(|asked| asked.review == self.review) {
+            if state
+                .asked
+                .get(id)
+                .is_some_and(|asked| asked.review == self.review)
+            {
                 state.asked.remove(id);
             }
         }
