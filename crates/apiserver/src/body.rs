@@ -166,3 +166,26 @@ impl http_body::Body for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_that_are_waited_for_are_gathered_too() {
+        let frames = |last: Result<Bytes, BoxError>| {
+            let frames = stream::iter([Ok(Bytes::from("a")), last]);
+            let frames = frames.then(|frame| async {
+                tokio::task::yield_now().await;
+                frame
+            });
+            Body::Awaited(Box::pin(frames)).holding(())
+        };
+        let whole = frames(Ok("b".into())).gathered().await;
+        assert!(matches!(&whole, Body::Held(body, _) if matches!(&**body, Body::Full(text) if text == "ab")));
+        let mut cut = frames(Err("no".into())).gathered().await;
+        assert_eq!(cut.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        assert!(cut.frame().await.unwrap().is_err());
+    }
+}

@@ -133,19 +133,22 @@ impl Converted {
         let mut review = Review::default();
         let mut state = self.state.lock();
         while let Some(object) = objects.get_mut(*next) {
-            let (at, id) = (*next, (object.key().into(), object.revision()));
+            let at = *next;
             if object.json().starts_with(versions.head()) {
                 // It was written in the version that is asked for.
             } else if let Some(made) = state.find(object) {
                 *object = made;
-            } else if let Some(place) = review.places.get(&id) {
-                review.own.push((at, *place));
-            } else if let Some((answer, place)) = state.under_way(&id) {
-                awaited.push(Awaited { at, answer, place });
-            } else if review.is_full() {
-                break;
             } else {
-                review.add(at, id, object);
+                let id = (object.key().into(), object.revision());
+                if let Some(place) = review.places.get(&id) {
+                    review.own.push((at, *place));
+                } else if let Some((answer, place)) = state.under_way(&id) {
+                    awaited.push(Awaited { at, answer, place });
+                } else if review.is_full() {
+                    break;
+                } else {
+                    review.add(at, id, object);
+                }
             }
             *next += 1;
         }

@@ -1,8 +1,8 @@
 //! The one door to state: generic create, read, update, delete and watch over the store.
 //!
-//! Owns: the watch cache (each object as the JSON bytes clients receive), the write path (strategy, in-process
-//! admission, metadata rules, guaranteed update, deletion) and the events watchers see. One strategy per kind that
-//! needs more than its schema. Must never know: HTTP, authentication, wire formats other than JSON.
+//! Owns: the watch cache (each object as the JSON bytes clients receive), what webhooks made of it, the write path
+//! (strategy, in-process admission, metadata rules, guaranteed update, deletion) and the events watchers see. One strategy
+//! per kind that needs more than its schema. Must never know: HTTP, authentication, wire formats other than JSON.
 //! Read first: `registry.rs` (the methods), `strategy/mod.rs` (what a kind can change).
 
 pub mod admission;

@@ -100,6 +100,7 @@ impl Resource {
     /// handle.
     pub(crate) async fn all_in_version(&self, objects: Vec<Object>) -> Result<Vec<Object>> {
         match &self.versions {
+            Some(_) if objects.iter().all(|object| self.has_version(object)) => Ok(objects),
             Some(versions) if versions.asks() => self.converted().all(versions, objects).await,
             Some(_) => {
                 let at_once = |object| Ok(self.at_once_in_version(&object)?.unwrap_or(object));

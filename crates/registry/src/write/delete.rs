@@ -213,6 +213,8 @@ impl Write<'_> {
                 gone: true,
             }));
         }
+        // Now, because afterwards a failure of it would not undo anything.
+        let last = self.resource.in_version(existing.clone()).await?;
         let response = self.remove(existing.key(), existing.revision()).await?;
         if !response.succeeded {
             return Ok(Attempt::Raced);
@@ -223,7 +225,6 @@ impl Write<'_> {
             .after_delete(&self.strategy_context(), object)
             .await;
         // What clients get is the state before, with the revision of the deletion.
-        let last = self.resource.in_version(existing.clone()).await?;
         Ok(Attempt::Done(Deleted {
             object: last.at_revision(response.revision),
             gone: true,

@@ -7,7 +7,7 @@ use corten_meta::{Result, Status, fields, labels, object};
 use corten_registry::strategy::Strategy;
 use corten_registry::{
     CreateOptions, DeleteOptions, Deleted, ListOptions, OpenPage, Resource, ResourceInfo, Subresource,
-    UpdateOptions, Versions, WatchOptions, WatchStream, WriteContext,
+    UpdateOptions, Versions, WatchEvent, WatchOptions, WatchStream, WriteContext,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -369,7 +369,13 @@ async fn one_revision_is_two_states_to_two_watches() {
     );
     assert_eq!(w.event(&mut all).await, ("MODIFIED", updated));
     let before = w.webhook.reviews();
+    let mut as_stored = w.watch(WatchOptions::default()).await;
     let deleted = w.delete("w00000").await;
+    // Who does not have events converted is told what has gone all the same.
+    let WatchEvent::Undecided(change) = next_event(&mut as_stored).await else {
+        panic!("it has to be converted")
+    };
+    assert_eq!(change.deleted().unwrap().name(), "w00000");
     let (kind, last) = w.event(&mut all).await;
     assert_eq!((kind, &last["length"]), ("DELETED", &json!("5")));
     assert_eq!(last, deleted.object.value().unwrap());
@@ -378,6 +384,34 @@ async fn one_revision_is_two_states_to_two_watches() {
         before,
         "its last state was converted when it was written"
     );
+}
+
+/// A page of an earlier moment shows what was there then, while the newest revision is kept.
+#[tokio::test]
+async fn later_pages_show_the_moment_of_the_first() {
+    let w = Widgets::open().await;
+    w.make(3).await;
+    let one = |token: &str| ListOptions {
+        limit: 1,
+        continue_token: token.to_owned(),
+        ..ListOptions::default()
+    };
+    let first = w.open_list(&one("")).await.unwrap();
+    for length in ["7", "8", "9"] {
+        w.update(&context(), "w00001", |widget| widget["length"] = json!(length))
+            .await;
+    }
+    for _ in 0..2 {
+        let mut second = w.open_list(&one(&first.continue_token)).await.unwrap();
+        let mut lengths = Vec::new();
+        let read = second.items.read(|object| {
+            lengths.push(object.value().unwrap()["length"].clone());
+            true
+        });
+        read.unwrap();
+        assert_eq!(lengths, ["1"]);
+        assert_eq!(w.get("w00001").await["length"], "9");
+    }
 }
 
 #[tokio::test]
