@@ -85,6 +85,9 @@ class Cluster:
     def apply(self, text, *args):
         return self.kubectl("apply", "-f", "-", *args, stdin=text)
 
+    def apply_all(self, objects, *args):
+        return self.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}), *args)
+
     def replace_raw(self, path, change):
         """Reads the object at an API path, lets `change` alter it, and writes it back there: kubectl's own patch knows no
         subresources before 1.24."""

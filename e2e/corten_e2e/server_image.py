@@ -10,7 +10,7 @@ SERVER = "registry.test/server:1"
 PROGRAM = os.path.join(os.path.dirname(__file__), "answerer.py")
 IMPORTED = """import runpy, sys; runpy.run_path(sys.argv[1])
 print(*{m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)}, sep='\\n')"""
-COMMAND = ["/usr/bin/python3", "-ISB", "/answerer.py"]
+COMMAND = [PYTHON, "-ISB", "/answerer.py"]
 _imported = set()
 
 

@@ -1,10 +1,10 @@
 """A namespace of the shared cluster for each class of tests, and what they make and await in it."""
 
-import json
 import subprocess
 import unittest
 
 from . import server_image, shared
+from .api import Api
 from .cluster import KUBECTL
 
 DEADLINE_S = 90
@@ -56,10 +56,17 @@ class Space(unittest.TestCase):
         cls.cluster = server_image.provide(shared.cluster())
         cls.cluster.kubectl("create", "namespace", cls.NS)
         cls.addClassCleanup(cls.cluster.kubectl, "delete", "namespace", cls.NS, "--wait=false")
+        cls.api = Api(cls.cluster)
+        cls.addClassCleanup(cls.api.close)
+
+    @classmethod
+    def path(cls, what):
+        """The API path of `pods`, `pods/a/resize` and the like in the namespace."""
+        return f"/api/v1/namespaces/{cls.NS}/{what}"
 
     @classmethod
     def make(cls, *objects):
-        cls.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}), "-n", cls.NS)
+        cls.cluster.apply_all(objects, "-n", cls.NS)
 
     def kubectl(self, *args, **options):
         return self.cluster.kubectl(*args, "-n", self.NS, **options)
@@ -87,8 +94,8 @@ class Space(unittest.TestCase):
         self.kubectl("delete", *what, "--ignore-not-found")
 
     def change(self, path, change):
-        """Reads, alters and writes an object of the namespace, such as `pods/a/resize`."""
-        return self.cluster.replace_raw(f"/api/v1/namespaces/{self.NS}/{path}", change)
+        """Reads, alters and writes an object of the namespace."""
+        return self.cluster.replace_raw(self.path(path), change)
 
     def until_logged(self, name, wanted, container="c", times=1):
         """Follows a container's log until it has said this line so often."""

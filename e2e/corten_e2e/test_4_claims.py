@@ -1,7 +1,7 @@
 """PersistentVolumes and claims through their lives and statuses, without containers; and volumes of a CSI driver in pods,
 as objects: no driver answers."""
 
-from .api import MERGE, STRATEGIC, Api
+from .api import MERGE, STRATEGIC
 from .space import Space, pod, sleeper
 
 CLASS = "claims.example.com"
@@ -29,9 +29,7 @@ class Claims(Space):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.api = Api(cls.cluster)
-        cls.addClassCleanup(cls.api.close)
-        cls.claims, cls.volumes = f"/api/v1/namespaces/{cls.NS}/persistentvolumeclaims", "/api/v1/persistentvolumes"
+        cls.claims, cls.volumes = cls.path("persistentvolumeclaims"), "/api/v1/persistentvolumes"
 
     def made(self, name):
         """The paths of a volume and a claim of it."""
@@ -99,7 +97,7 @@ class Claims(Space):
         self.make(driver)
         self.addCleanup(self.cluster.kubectl, "delete", "csidriver", "inline.example.com")
         container = sleeper(volumeMounts=[{"name": "v", "mountPath": "/v"}])
-        pods = f"/api/v1/namespaces/{self.NS}/pods"
+        pods = self.path("pods")
         made = self.api.call("POST", pods, pod("inline", container, labels={"of": "inline"}, volumes=[{"name": "v", "csi": source}]))
         csi = lambda found: next(v["csi"] for v in found["spec"]["volumes"] if v["name"] == "v")
         self.assertEqual(csi(made), source)

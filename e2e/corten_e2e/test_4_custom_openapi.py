@@ -39,7 +39,7 @@ class OpenApi(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = shared.cluster()
         definitions = [definition(kind) for kind in SCHEMAS]
-        cls.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions}))
+        cls.cluster.apply_all(definitions)
         names = [f"crd/{d['metadata']['name']}" for d in definitions]
         cls.addClassCleanup(cls.cluster.kubectl, "delete", *names)
         cls.cluster.kubectl("wait", *names, "--for=condition=Established", "--timeout=30s")

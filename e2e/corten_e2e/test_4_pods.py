@@ -213,10 +213,10 @@ class Pods(unittest.TestCase):
         entry = images.oci_layout(f"{shared.work_dir()}/entry.tar", ENTRY, [images.busybox_layer()], cmd=["default"], entrypoint=["echo", "entry"])
         cls.cluster.import_image(entry)
         cls.cluster.kubectl("create", "namespace", NS)
-        cls.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": OBJECTS}))
+        cls.cluster.apply_all(OBJECTS)
         pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.replace("_", "-"), "namespace": NS, "labels": {"of": "behaviours"}}, "spec": spec}
                 for name, (spec, _, _) in PODS.items()]
-        cls.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+        cls.cluster.apply_all(pods)
 
     @classmethod
     def tearDownClass(cls):

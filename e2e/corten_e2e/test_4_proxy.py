@@ -6,7 +6,6 @@ import subprocess
 import tempfile
 
 from . import server_image
-from .api import Api
 from .space import Space, pod, service, shell
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -34,8 +33,6 @@ class Proxy(Space):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.api = Api(cls.cluster)
-        cls.addClassCleanup(cls.api.close)
         ports = [{"containerPort": 80}, {"name": "dest", "containerPort": 160}, {"name": "tlsdest", "containerPort": 460}]
         container = server_image.container("http:80", "http:160", "http:162", "https:460", "https:462", ports=ports,
                                            volumeMounts=[{"name": "pair", "mountPath": "/tls"}])
@@ -43,13 +40,10 @@ class Proxy(Space):
                  service("target", *PORTS, selector={"app": "target"}),
                  service("only", {"port": 80}, selector={"app": "target"}),
                  pod("talker", shell(f"printf '{LINES}'; exec sleep 3600".replace("\n", "\\n"))))
-        cls.cluster.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=60s", "-n", cls.NS, timeout=65)
+        cls.cluster.wait("pods", "condition=Ready", "--all", "-n", cls.NS)
         for name in ("target", "only"):
             endpoints = lambda found: any(e["conditions"]["ready"] for e in found["endpoints"] or [])
             cls.cluster.watch_until(endpoints, "endpointslices", "-l", f"kubernetes.io/service-name={name}", "-n", cls.NS)
-
-    def path(self, what):
-        return f"/api/v1/namespaces/{self.NS}/{what}"
 
     def answered(self, method, what, rest=""):
         """Asks with a body; gives the words of the answer: pod, port, method, path, body."""

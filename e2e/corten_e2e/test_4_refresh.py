@@ -52,7 +52,7 @@ class Refresh(Space):
     def setUpClass(cls):
         super().setUpClass()
         cls.make(*(data(kind, fate, "value-1") for kind in KINDS for fate in (CHANGES, GOES)), *dependents())
-        cls.cluster.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=60s", "-n", cls.NS, timeout=65)
+        cls.cluster.wait("pods", "condition=Ready", "--all", "-n", cls.NS)
         cls.before = {form: [cls.read(named(*form), fate) for fate in FATES] for form in FORMS}
         for projected in (False, True):
             name = named("metadata", projected)

@@ -2,7 +2,7 @@
 
 And of a pod that is changed very often, the last change is observed."""
 
-from .api import STRATEGIC, Api
+from .api import STRATEGIC
 from .space import Space, is_ready, pod, sleeper, statuses
 
 PERIOD_US = 100_000
@@ -44,8 +44,6 @@ class Resize(Space):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.api = Api(cls.cluster)
-        cls.addClassCleanup(cls.api.close)
         for name, (before, _) in RESIZES.items():
             cls.make(pod(name, *(sleeper(f"c{index}", resources=of) for index, of in enumerate(before))))
         cls.make(pod("changed", sleeper(), activeDeadlineSeconds=10_000))
@@ -75,8 +73,7 @@ class Resize(Space):
         found = self.until(lambda pod: self.in_effect(pod, before), "pod", name)
         quality, ids = found["status"]["qosClass"], [s["containerID"] for s in found["status"]["containerStatuses"]]
         containers = [{"name": f"c{index}", "resources": of} for index, of in enumerate(after)]
-        path = f"/api/v1/namespaces/{self.NS}/pods/{name}/resize"
-        answered = self.api.call("PATCH", path, {"spec": {"containers": containers}}, STRATEGIC)
+        answered = self.api.call("PATCH", self.path(f"pods/{name}/resize"), {"spec": {"containers": containers}}, STRATEGIC)
         self.assertEqual([c["resources"] for c in answered["spec"]["containers"]], after)
         found = self.until(lambda pod: self.in_effect(pod, after), "pod", name)
         self.assertEqual([s["containerID"] for s in found["status"]["containerStatuses"]], ids, "none is restarted")
@@ -103,7 +100,7 @@ class Resize(Space):
         self.ready("changed")
         for count in range(1, CHANGES + 1):
             patch = {"spec": {"activeDeadlineSeconds": 10_000 - count}}
-            found = self.api.call("PATCH", f"/api/v1/namespaces/{self.NS}/pods/changed", patch, STRATEGIC)
+            found = self.api.call("PATCH", self.path("pods/changed"), patch, STRATEGIC)
             self.assertEqual(found["metadata"]["generation"], count + 1)
         last = CHANGES + 1
         found = self.until(lambda pod: pod["status"].get("observedGeneration") == last, "pod", "changed")

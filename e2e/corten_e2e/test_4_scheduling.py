@@ -2,7 +2,7 @@
 
 import json
 
-from .api import STRATEGIC, Api
+from .api import STRATEGIC
 from .space import Space, condition, pod, sleeper
 
 PORT = 54322
@@ -31,13 +31,11 @@ class Scheduling(Space):
     def setUpClass(cls):
         super().setUpClass()
         cls.node = cls.cluster.get("nodes")["items"][0]["metadata"]["name"]
-        cls.api = Api(cls.cluster)
-        cls.addClassCleanup(cls.api.close)
         cls.offer({name: str(amount) for name, amount in RESOURCES.items()})
         cls.addClassCleanup(cls.offer, dict.fromkeys(RESOURCES))
         classes = [{"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value}
                    for name, value in PRIORITIES.items()]
-        cls.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": classes}))
+        cls.cluster.apply_all(classes)
         cls.addClassCleanup(cls.cluster.kubectl, "delete", "priorityclass", *PRIORITIES)
 
     @classmethod

@@ -8,7 +8,6 @@ import subprocess
 import time
 
 from . import server_image
-from .api import Api
 from .cluster import KUBECTL
 from .space import Space, pod, service
 
@@ -43,8 +42,7 @@ class Services(Space):
                  *(pod(name, server_image.container("http:8090", "http:9090", "udp:8090"), labels={"app": name})
                    for name in ("first", "second")),
                  *(pod(f"alike-{n}", server_image.container("http:8090"), labels={"app": "alike"}) for n in range(3)))
-        names = ["client", "first", "second", *(f"alike-{n}" for n in range(3))]
-        cls.cluster.kubectl("wait", "pods", *names, "--for=condition=Ready", "--timeout=60s", "-n", cls.NS, timeout=65)
+        cls.cluster.wait("pods", "condition=Ready", "--all", "-n", cls.NS)
         cls.address = {item["metadata"]["name"]: item["status"]["podIP"] for item in cls.cluster.get("pods", "-n", cls.NS)["items"]}
 
     def served(self, ask, *target):
@@ -138,23 +136,20 @@ class Services(Space):
         by_slices = {(a, p["port"]) for s in slices for e in s["endpoints"] for a in e["addresses"] for p in s["ports"]}
         self.assertEqual(by_endpoints, by_slices)
         self.assertEqual(len(by_slices), 1, "one server")
-        api = Api(self.cluster)
-        self.addCleanup(api.close)
         # The certificate must be good for the address too.
-        connection = http.client.HTTPSConnection(*by_slices.pop(), context=api.context, timeout=10)
+        connection = http.client.HTTPSConnection(*by_slices.pop(), context=self.api.context, timeout=10)
         self.addCleanup(connection.close)
         connection.request("GET", "/version")
         self.assertIn(b"v1.36", connection.getresponse().read())
 
     def test_endpoints_come_soon(self):
-        api, made, seen = Api(self.cluster), {}, {}
-        self.addCleanup(api.close)
+        made, seen = {}, {}
 
         def make_all():
             for index in range(MANY):
                 name = f"soon-{index}"
                 made[name] = time.monotonic()
-                api.call("POST", f"/api/v1/namespaces/{self.NS}/services", service(name, {"port": 80}, selector={"app": "first"}))
+                self.api.call("POST", self.path("services"), service(name, {"port": 80}, selector={"app": "first"}))
 
         line = '{.metadata.labels.kubernetes\\.io/service-name} {.endpoints[0].addresses[0]}{"\\n"}'
         watch = subprocess.Popen([KUBECTL, "get", "endpointslices", "-w", "-n", self.NS, "-o", f"jsonpath={line}"],

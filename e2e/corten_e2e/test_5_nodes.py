@@ -1,6 +1,5 @@
 """Step 5: three nodes on one machine."""
 
-import json
 import os
 import signal
 import unittest
@@ -65,7 +64,7 @@ class Nodes(unittest.TestCase):
         what = ("http:8080", "udp:8081")
         pods = [pod(name, server_image.container(*what) if name.startswith("udp") else space.sleeper(image=server_image.SERVER), **spec)
                 for name, spec in asks.items()]
-        self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+        self.cluster.apply_all(pods)
         for name in asks:
             self.cluster.wait(f"pod/{name}", "condition=Ready")
         address = {item["metadata"]["name"]: item["status"]["podIP"] for item in self.cluster.get("pods")["items"]}

@@ -124,7 +124,7 @@ impl Authenticator {
                 return None;
             }
         }
-        let secret = self.find("secrets", "kube-system", &token.secret_name()).await?;
+        let secret = find(&self.registry, "secrets", "kube-system", &token.secret_name()).await?;
         let user = token.user(&secret, jiff::Timestamp::now())?;
         Some(Authenticated { user, audiences })
     }
@@ -140,7 +140,7 @@ impl Authenticator {
             legacy_tokens::check(&self.registry, &self.legacy, legacy, token, notes).await?;
         }
         for object in verified.bound_objects() {
-            let found = self.find(object.resource, &object.namespace, &object.name).await;
+            let found = find(&self.registry, object.resource, &object.namespace, &object.name).await;
             object.check(found.as_ref(), now_s).map_err(|e| e.to_string())?;
         }
         if let Some(stale_s) = verified.stale_s(now_s) {
@@ -153,10 +153,13 @@ impl Authenticator {
             audiences: verified.audiences,
         })
     }
+}
 
-    async fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
-        legacy_tokens::find(&self.registry, plural, namespace, name).await
-    }
+/// An object of the core group that a token stands for or is kept in.
+pub(crate) async fn find(registry: &Registry, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+    let resource = registry.resource("", plural)?;
+    let found = registry.get(&resource, namespace, name, "").await.ok()?;
+    found.value().ok()
 }
 
 fn digest(token: &str) -> [u8; 32] {

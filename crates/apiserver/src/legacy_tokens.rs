@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry as Metrics;
 use serde_json::Value;
 
+use crate::authn::find;
 use crate::bootstrap::Writer;
 use crate::call::SharedNotes;
 
@@ -90,12 +91,6 @@ pub async fn check(
             Ok(())
         }
     }
-}
-
-pub(crate) async fn find(registry: &Registry, plural: &str, namespace: &str, name: &str) -> Option<Value> {
-    let resource = registry.resource("", plural)?;
-    let found = registry.get(&resource, namespace, name, "").await.ok()?;
-    found.value().ok()
 }
 
 /// Whether the token counts does not hang on this write.

@@ -18,6 +18,7 @@ mod call;
 mod catalog;
 pub mod coalesce;
 mod codec;
+mod congestion;
 pub mod connect;
 mod convert;
 pub mod custom;

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::congestion::Congestion;
 use crate::limits;
 use crate::peer::Peer;
 use crate::server::ApiServer;
@@ -80,6 +81,7 @@ struct Front {
 
 impl Front {
     async fn accept(self, listener: TcpListener) {
+        let congestion = Congestion::of(&listener);
         loop {
             let Ok(slot) = self.slots.clone().acquire_owned().await else {
                 return;
@@ -90,6 +92,7 @@ impl Front {
             };
             match accepted {
                 Ok((socket, remote)) => {
+                    congestion.accepted(&socket, remote);
                     let front = self.clone();
                     tokio::spawn(async move {
                         front.connection(socket, remote).await;

@@ -38,10 +38,9 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     };
     let protobuf = content_type != types[0];
     let name = if protobuf { Name::V2Protobuf } else { Name::V2 };
-    let selection = call.server.catalog.selection().clone();
     let document = match custom::openapi::document(&call.server, name).await? {
         Some(document) => document,
-        None => tokio::task::spawn_blocking(move || openapi::v2(&selection, protobuf))
+        None => tokio::task::spawn_blocking(move || openapi::v2(protobuf))
             .await
             .map_err(Status::internal)?,
     };

@@ -14,6 +14,7 @@ pub mod kubeconfig;
 pub mod node;
 pub mod oidc;
 pub mod pki;
+mod private_key;
 pub mod rbac;
 pub mod request_header;
 pub mod token;

@@ -237,7 +237,7 @@ mod tests {
         let Some(Action::Write(write)) = actions.into_iter().next() else {
             panic!("nothing written");
         };
-        let filled: Secret = serde_json::from_value(serde_json::Value::clone(&write.body)).unwrap();
+        let filled = Secret::deserialize(&*write.body).unwrap();
         let data = filled.data.clone().unwrap();
         assert_eq!(data["token"].0, b"u/t");
         assert_eq!(data["namespace"].0, b"a");

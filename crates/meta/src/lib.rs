@@ -17,6 +17,7 @@ pub mod object;
 pub mod patch;
 pub mod quantity;
 mod quote;
+pub mod resource_version;
 pub mod scan;
 pub mod status;
 pub mod time;

@@ -62,15 +62,16 @@ impl Cursor {
             .snapshot
             .objects
             .range::<_, [u8]>((from, Bound::Unbounded))
-            .take_while(|object| object.key().starts_with(&self.prefix));
+            .take_while(|object| object.key_bytes().starts_with(self.prefix.as_bytes()));
         let selects = !self.filter.is_everything();
+        let last = self.last.as_deref().map(str::as_bytes);
         let mut stopped = None;
         for object in rest.by_ref() {
             if selects && !self.filter.matches(object) {
                 continue;
             }
             let more = take(object);
-            if self.last.as_deref() == Some(object.key()) {
+            if last == Some(object.key_bytes()) {
                 break;
             }
             if !more {

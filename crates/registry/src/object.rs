@@ -161,7 +161,7 @@ impl Object {
         std::str::from_utf8(self.key_bytes()).unwrap_or_default()
     }
 
-    fn key_bytes(&self) -> &[u8] {
+    pub(crate) fn key_bytes(&self) -> &[u8] {
         &self.0.slice[..self.head().key_length as usize]
     }
 

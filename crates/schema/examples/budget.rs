@@ -85,9 +85,7 @@ fn main() {
             .for_each(|id| default(id, &mut value));
         1
     });
-    once("openapi v2 protobuf", || {
-        openapi::v2(&Selection::default(), true).gzip.len()
-    });
+    once("openapi v2 protobuf", || openapi::v2(true).gzip.len());
     once("openapi v3 apps/v1", || {
         openapi::v3("apps", "v1").map_or(0, |d| d.gzip.len())
     });

@@ -231,16 +231,13 @@ pub fn priorities(group: &str, version: &str) -> (u64, u64) {
 /// An APIService per group and version served here. What is not switched on any more loses its own.
 pub async fn api_services(writer: &Writer<'_>, selection: &Selection) -> Result<()> {
     let group = "apiregistration.k8s.io";
-    for (of, version, ..) in OPTIONAL_API_SERVICES
+    let (on, off): (Vec<&_>, Vec<&_>) = OPTIONAL_API_SERVICES
         .iter()
-        .filter(|o| !selection.serves(o.0, o.1))
-    {
+        .partition(|row| selection.serves(row.0, row.1));
+    for (of, version, ..) in off {
         local_services::remove(writer, &format!("{version}.{of}")).await?;
     }
-    let optional = OPTIONAL_API_SERVICES
-        .iter()
-        .filter(|o| selection.serves(o.0, o.1));
-    let writes = API_SERVICES.iter().chain(optional).map(|&(of, version, group_priority, version_priority)| async move {
+    let writes = API_SERVICES.iter().chain(on).map(|&(of, version, group_priority, version_priority)| async move {
         let name = format!("{version}.{of}");
         let mut spec = json!({
             "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,

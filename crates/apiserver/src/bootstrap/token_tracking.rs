@@ -45,7 +45,7 @@ fn plan(found: Option<&Value>, created: Option<Duration>) -> Step {
 
 /// Makes the ConfigMap, and keeps it from then on until `stop`.
 pub fn start(registry: &Arc<Registry>, stop: &CancellationToken) -> Result<()> {
-    let (found, changes) = watch::channel(None);
+    let (found, changes) = watch::channel(Known::None);
     let resource = registry
         .resource("", "configmaps")
         .ok_or_else(|| Status::internal("configmaps is not served"))?;
@@ -57,17 +57,14 @@ pub fn start(registry: &Arc<Registry>, stop: &CancellationToken) -> Result<()> {
     };
     let (watched, ended) = (registry.clone(), stop.clone());
     tokio::spawn(async move {
-        let mut state = None;
-        let apply = |change: Change<'_>| match change {
-            Change::Upsert(map) => {
-                state = Some(map.value().unwrap_or_default());
-                found.send_replace(Some(state.clone()));
-            }
-            Change::Remove(..) => {
-                state = None;
-                found.send_replace(Some(None));
-            }
-            Change::Synced => drop(found.send_replace(Some(state.clone()))),
+        let apply = |change: Change<'_>| {
+            found.send_modify(|known| match change {
+                Change::Upsert(map) => *known = Some(Some(map.value().unwrap_or_default())),
+                Change::Remove(..) => *known = Some(None),
+                Change::Synced => {
+                    known.get_or_insert(None);
+                }
+            });
         };
         follow_selected(&watched, &resource, &options, &ended, apply).await;
     });

@@ -61,6 +61,20 @@ impl Reply {
     }
 }
 
+const SERVICE_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
+
+/// The cluster of a harness whose server listens at this port.
+pub fn cluster(pki: &Pki, port: u16) -> bootstrap::Config {
+    bootstrap::Config {
+        service_cidrs: vec!["10.96.0.0/16".to_owned()],
+        service_ip: SERVICE_IP,
+        advertise_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        advertise_port: port,
+        client_ca_pem: pki.ca_pem().to_owned(),
+        front_proxy_ca_pem: pki.front_proxy_authority.pem().to_owned(),
+    }
+}
+
 impl Harness {
     pub async fn start() -> Self {
         Self::audited(None).await
@@ -97,8 +111,7 @@ impl Harness {
         dialer: Arc<dyn KubeletDialer>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let service_ip = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
-        let names = ServingNames::standard("cluster.local", service_ip, &[], "localhost");
+        let names = ServingNames::standard("cluster.local", SERVICE_IP, &[], "localhost");
         let pki = Pki::load_or_create(&dir.path().join("pki"), &names).unwrap();
         let store = Engine::open(dir.path().join("store"), EngineOptions::default())
             .await
@@ -112,14 +125,7 @@ impl Harness {
         let address = listener.local_addr().unwrap();
         let standard = Standard {
             registry,
-            cluster: bootstrap::Config {
-                service_cidrs: vec!["10.96.0.0/16".to_owned()],
-                service_ip,
-                advertise_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-                advertise_port: address.port(),
-                client_ca_pem: pki.ca_pem().to_owned(),
-                front_proxy_ca_pem: pki.front_proxy_authority.pem().to_owned(),
-            },
+            cluster: cluster(&pki, address.port()),
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             static_tokens: vec![
                 (ADMIN.to_owned(), UserInfo::new("admin", [groups::MASTERS])),

@@ -98,10 +98,7 @@ async fn a_token_out_of_use_is_refused_and_told_of() {
     let bearer = token(&h, "t", true).await;
     show(&h, &bearer).await.ok();
     let label = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}}});
-    let merge = "application/merge-patch+json";
-    h.body("PATCH", &format!("{SECRETS}/t"), merge, label.to_string())
-        .await
-        .ok();
+    h.merge(&format!("{SECRETS}/t"), label).await.ok();
     assert_eq!(show(&h, &bearer).await.code, 401);
     let review = json!({"spec": {"token": bearer}});
     let review = h
@@ -139,12 +136,8 @@ async fn the_day_since_when_use_is_noted_is_kept() {
     let watch = format!("{maps}?watch=1&fieldSelector=metadata.name%3D{TRACKING}");
     let is_date = |map: &Value| map["data"]["since"].as_str().is_some_and(|s| s.len() == 10);
     h.until(&watch, is_date).await;
-    let merge = "application/merge-patch+json";
-    let wrong = json!({"data": {"since": "long ago"}}).to_string();
-    let wrong = h
-        .body("PATCH", &format!("{maps}/{TRACKING}"), merge, wrong)
-        .await
-        .ok();
+    let wrong = json!({"data": {"since": "long ago"}});
+    let wrong = h.merge(&format!("{maps}/{TRACKING}"), wrong).await.ok();
     let revision = wrong["metadata"]["resourceVersion"].as_str().unwrap();
     h.until(&format!("{watch}&resourceVersion={revision}"), is_date)
         .await;

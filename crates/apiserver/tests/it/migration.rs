@@ -10,13 +10,12 @@ use corten_store::{Range, RangeRequest, Store};
 use serde_json::{Value, json};
 
 use crate::custom::{CRDS, WIDGETS, crd, version, widget};
-use crate::harness::Harness;
+use crate::harness::{self, Harness};
 
 const MIGRATIONS: &str = "/apis/storagemigration.k8s.io/v1beta1/storageversionmigrations";
 const ROLE: &str =
     "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:controller:storage-version-migrator-controller";
 const SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.storagemigration.k8s.io";
-const MERGE: &str = "application/merge-patch+json";
 
 struct Migrator {
     h: Harness,
@@ -117,7 +116,7 @@ async fn custom_resources_are_stored_in_the_new_version() {
         h.post(WIDGETS, widget(name, json!({"size": 3}))).await.ok();
     }
     let versions = json!({"spec": {"versions": [version("v1", false), version("v2", true)]}});
-    h.body("PATCH", &path, MERGE, versions.to_string()).await.ok();
+    h.merge(&path, versions).await.ok();
     assert_eq!(
         h.get(&path).await.ok()["status"]["storedVersions"],
         json!(["v1", "v2"])
@@ -162,7 +161,7 @@ async fn custom_resources_are_stored_in_the_new_version() {
         );
     }
     let versions = json!({"spec": {"versions": [version("v2", true)]}});
-    h.body("PATCH", &path, MERGE, versions.to_string()).await.ok();
+    h.merge(&path, versions).await.ok();
     let served = |object: &Value| object["metadata"]["name"] == "a" && object["spec"]["size"] == 3;
     h.until("/apis/example.com/v2/namespaces/default/widgets?watch=1", served)
         .await;
@@ -220,16 +219,16 @@ async fn migrations_are_validated() {
     let made = post("nobody.io", "things").await.ok();
     assert_eq!(made["status"], json!({}), "the status is not the creator's");
     let path = format!("{MIGRATIONS}/x");
-    let other = json!({"spec": {"resource": {"resource": "pods"}}}).to_string();
-    let refused = m.h.body("PATCH", &path, MERGE, other).await;
+    let other = json!({"spec": {"resource": {"resource": "pods"}}});
+    let refused = m.h.merge(&path, other).await;
     assert_eq!(refused.code, 422);
     assert!(
         refused.text().contains("field is immutable"),
         "{}",
         refused.text()
     );
-    let status = json!({"status": {"resourceVersion": "07"}}).to_string();
-    let refused = m.h.body("PATCH", &format!("{path}/status"), MERGE, status).await;
+    let status = json!({"status": {"resourceVersion": "07"}});
+    let refused = m.h.merge(&format!("{path}/status"), status).await;
     assert!(
         refused.text().contains("resource version is not well formed: 07"),
         "{}",
@@ -258,17 +257,12 @@ async fn it_is_served_only_where_it_is_switched_on() {
     assert!(m.h.get("/openapi/v2").await.ok()["paths"][MIGRATIONS].is_object());
 
     // The next start has it switched off.
-    let (inner, at) = (m.h.server.inner(), [127, 0, 0, 1].into());
-    let cluster = bootstrap::Config {
-        service_cidrs: vec!["10.96.0.0/16".to_owned()],
-        service_ip: [10, 96, 0, 1].into(),
-        advertise_ip: at,
-        advertise_port: m.h.address.port(),
-        client_ca_pem: m.h.pki.ca_pem().to_owned(),
-        front_proxy_ca_pem: m.h.pki.front_proxy_authority.pem().to_owned(),
-    };
+    let (registry, cluster) = (
+        &m.h.server.inner().registry,
+        harness::cluster(&m.h.pki, m.h.address.port()),
+    );
     let off = Features::default();
-    bootstrap::run(&inner.registry, &cluster, &off).await.unwrap();
+    bootstrap::run(registry, &cluster, &off).await.unwrap();
     assert_eq!(m.h.get(SERVICE).await.code, 404);
 
     let h = Harness::start().await;

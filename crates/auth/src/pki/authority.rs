@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::files::{read, write_private};
 use super::{Identity, PkiError, ServingNames};
+use crate::private_key;
 
 const CA_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
@@ -80,7 +81,8 @@ impl Authority {
             .into_iter()
             .next();
         let der = der.ok_or("no certificate in it")?;
-        let load = || KeyPair::from_pem(key).map_err(|error| format!("key: {error}"));
+        let key = private_key::pkcs8(key).map_err(|error| format!("key: {error}"))?;
+        let load = || KeyPair::try_from(&key).map_err(|error| format!("key: {error}"));
         let (pair, own) = (load()?, load()?);
         let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| error.to_string())?;
         if parsed.public_key().subject_public_key.data.as_ref() != pair.public_key_raw() {

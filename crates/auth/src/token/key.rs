@@ -6,12 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, KeyPair as _, RsaKeyPair};
+use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use serde_json::{Value, json};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey as ParsedKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::private_key::{self, RSA_ALGORITHM, der};
 
 /// DER of SubjectPublicKeyInfo up to the point: algorithm id-ecPublicKey with the named curve.
 const P256_SPKI_PREFIX: &[u8] = &[
@@ -22,16 +24,14 @@ const P384_SPKI_PREFIX: &[u8] = &[
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81,
     0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
 ];
-/// AlgorithmIdentifier rsaEncryption with NULL parameters.
-const RSA_ALGORITHM: &[u8] = &[
-    0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
-];
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("not a PEM key: {0}")]
     Pem(String),
-    #[error("key is neither RSA (2048 bits or more) nor ECDSA on P-256 or P-384 in PKCS #8 or PKCS #1 form")]
+    #[error(
+        "key is neither RSA (2048 bits or more) nor ECDSA on P-256 or P-384 in PKCS #8, PKCS #1 or SEC 1 form"
+    )]
     Unsupported,
     #[error("key could not be generated: {0}")]
     Generate(String),
@@ -61,29 +61,17 @@ impl SigningKey {
 
     /// Reads a private key from PEM.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| KeyError::Pem(error.to_string()))?;
+        let key = private_key::pkcs8(pem).map_err(|error| KeyError::Pem(error.to_string()))?;
+        let key = key.secret_pkcs8_der();
         let rng = SystemRandom::new();
-        let ecdsa = |curve, pkcs8: &[u8]| EcdsaKeyPair::from_pkcs8(curve, pkcs8, &rng).ok();
-        let (pair, algorithm) = match &der {
-            PrivateKeyDer::Pkcs8(key) => {
-                let key = key.secret_pkcs8_der();
-                let p256 = ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, key);
-                let p384 = || ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, key);
-                match (p256, RsaKeyPair::from_pkcs8(key)) {
-                    (Some(pair), _) => (Pair::Ecdsa(Arc::new(pair)), Algorithm::Es256),
-                    (None, Ok(pair)) => (Pair::Rsa(Arc::new(pair)), Algorithm::Rs256),
-                    (None, Err(_)) => (
-                        Pair::Ecdsa(Arc::new(p384().ok_or(KeyError::Unsupported)?)),
-                        Algorithm::Es384,
-                    ),
-                }
-            }
-            PrivateKeyDer::Pkcs1(key) => {
-                let pair = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(|_| KeyError::Unsupported)?;
-                (Pair::Rsa(Arc::new(pair)), Algorithm::Rs256)
-            }
-            _ => return Err(KeyError::Unsupported),
+        let ecdsa = |curve| EcdsaKeyPair::from_pkcs8(curve, key, &rng).map(Arc::new).ok();
+        let (pair, algorithm) = if let Some(pair) = ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING) {
+            (Pair::Ecdsa(pair), Algorithm::Es256)
+        } else if let Ok(pair) = RsaKeyPair::from_pkcs8(key) {
+            (Pair::Rsa(Arc::new(pair)), Algorithm::Rs256)
+        } else {
+            let pair = ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING).ok_or(KeyError::Unsupported)?;
+            (Pair::Ecdsa(pair), Algorithm::Es384)
         };
         let raw = match &pair {
             Pair::Ecdsa(pair) => pair.public_key().as_ref().to_vec(),
@@ -237,22 +225,6 @@ impl PublicKey {
         };
         Some((trimmed(key.modulus), trimmed(key.exponent)))
     }
-}
-
-/// One DER element.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
-    let mut element = vec![tag];
-    match length {
-        [short] if *short < 0x80 => element.push(*short),
-        long => {
-            element.push(0x80 | u8::try_from(long.len()).unwrap_or_default());
-            element.extend_from_slice(long);
-        }
-    }
-    element.extend_from_slice(content);
-    element
 }
 
 #[cfg(test)]

@@ -324,8 +324,8 @@ fn deleted_before(object: &Value, time_s: i64) -> bool {
     deleted.is_some_and(|time| time.as_second() < time_s)
 }
 
-pub(super) fn digest(token: &str) -> [u8; 32] {
-    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+pub(super) fn digest(text: impl AsRef<[u8]>) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     bytes

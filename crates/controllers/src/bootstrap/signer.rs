@@ -102,6 +102,8 @@ pub async fn run(context: Context) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde::Deserialize as _;
+
     use super::*;
     use crate::core::action::transcript;
 
@@ -154,14 +156,8 @@ mod tests {
         );
         let keys: Vec<_> = write.body["data"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys, ["jws-kubeconfig-abcdef", "kubeconfig", "more"]);
-        assert!(
-            plan(
-                &serde_json::from_value(serde_json::Value::clone(&write.body)).unwrap(),
-                &tokens,
-                now
-            )
-            .is_none()
-        );
+        let written = ConfigMap::deserialize(&*write.body).unwrap();
+        assert!(plan(&written, &tokens, now).is_none());
         assert!(plan(&info(json!({"other": "c"})), &tokens, now).is_none());
     }
 }

@@ -186,6 +186,7 @@ fn expiry(certificate: &[u8]) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde::Deserialize as _;
     use serde_json::json;
 
     use super::*;
@@ -267,8 +268,7 @@ mod tests {
         let Some(Action::Write(write)) = signature(&csr, &Fixed, now).unwrap() else {
             panic!("not signed");
         };
-        let signed: CertificateSigningRequest =
-            serde_json::from_value(serde_json::Value::clone(&write.body)).unwrap();
+        let signed = CertificateSigningRequest::deserialize(&*write.body).unwrap();
         let certificate = issued(&signed).unwrap();
         assert_eq!(certificate, b"client auth+digital signature for 3600 s");
         assert_eq!(signature(&signed, &Fixed, now), Ok(None));

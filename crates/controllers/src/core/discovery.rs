@@ -30,6 +30,11 @@ impl Served {
             format!("{}/{}", self.group, self.version)
         }
     }
+    /// As Go prints a GroupVersionResource.
+    #[must_use]
+    pub fn gvr(&self) -> String {
+        format!("{}/{}, Resource={}", self.group, self.version, self.plural)
+    }
     #[must_use]
     pub fn can(&self, verbs: &[&str]) -> bool {
         verbs.iter().all(|v| self.verbs.contains(*v))

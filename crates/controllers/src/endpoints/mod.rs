@@ -20,10 +20,11 @@ use parking_lot::Mutex;
 
 pub use endpoint::{AddressType, Backend, backends};
 pub use slices::MANAGED_BY;
-use topology::{Topology, ZONE};
+use topology::Topology;
 
 use crate::core::context::queue_self;
 use crate::core::{Action, Context, Executor, Expectations, LAGGING, Note, Shown, pod};
+use crate::nodes::{ZONE, is_ready};
 
 const WORKERS: usize = 5;
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -162,7 +163,7 @@ fn zones() -> Key {
 
 /// What zones' shares hang on and changes now and then: whether a node is ready, and where it is.
 fn place(node: &Node) -> (bool, Option<&str>) {
-    (topology::is_ready(node), node.metadata.label(ZONE))
+    (is_ready(node), node.metadata.label(ZONE))
 }
 
 fn queue_for_nodes(nodes: &Informer<Node>, queue: &Queue<Key>, moved: Arc<AtomicBool>) {
@@ -233,11 +234,11 @@ impl Controller {
             node.metadata.label(ZONE).map(str::to_owned)
         };
         let backends = backends(&service, &pods, zone);
-        let plan = |topology: &mut Topology| slices::plan(&service, &backends, &current, topology);
-        let (actions, notes) = self.with_topology(plan);
+        let mut changes = slices::plan(&service, &backends, &current);
+        let notes = self.with_topology(|topology| changes.hint(&service, topology));
         let legacy = self.endpoints.get_key(key);
         let older = legacy::plan(&service, &backends, legacy.as_deref());
-        let applied = self.apply(key, &service, actions, older).await;
+        let applied = self.apply(key, &service, changes.into_actions(), older).await;
         let notes = notes.into_iter().map(Action::from).collect();
         self.executor.apply(notes, None).await?;
         applied

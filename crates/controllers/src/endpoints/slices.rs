@@ -6,7 +6,7 @@ use std::sync::Arc;
 use corten_client::Key;
 use corten_client::object::{MetaExt, controller_ref};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -27,7 +27,10 @@ type Group = (AddressType, String);
 
 /// What becomes of the slices of a Service.
 #[derive(Default)]
-struct Changes<'a> {
+pub struct Changes<'a> {
+    families: Vec<AddressType>,
+    /// As the slices are.
+    current: &'a [Arc<EndpointSlice>],
     create: Vec<EndpointSlice>,
     update: Vec<EndpointSlice>,
     delete: Vec<&'a EndpointSlice>,
@@ -45,8 +48,29 @@ fn family_of(slice: &EndpointSlice) -> AddressType {
 }
 
 impl Changes<'_> {
-    /// Has the hints of one family assigned.
-    fn hint(&mut self, service: &Service, family: AddressType, topology: &mut Topology) -> Option<Note> {
+    /// Has hints by zones assigned where the Service wants them; says what is to be told of them, whatever comes of the writes.
+    pub fn hint(&mut self, service: &Service, topology: &mut Topology) -> Vec<Note> {
+        let mut notes = Vec::new();
+        for family in [AddressType::IPv4, AddressType::IPv6] {
+            if !self.families.contains(&family) {
+                if self.current.iter().any(|slice| family_of(slice) == family) {
+                    topology.remove(&Key::of(service), Some(family));
+                }
+            } else if self.unhinted {
+                notes.extend(self.hint_family(service, family, topology));
+            } else {
+                notes.extend(topology.disable(service, family));
+            }
+        }
+        notes
+    }
+
+    fn hint_family(
+        &mut self,
+        service: &Service,
+        family: AddressType,
+        topology: &mut Topology,
+    ) -> Option<Note> {
         let mut create: Vec<_> = self.create.extract_if(.., |s| family_of(s) == family).collect();
         let mut update: Vec<_> = self.update.extract_if(.., |s| family_of(s) == family).collect();
         let mut unchanged: Vec<_> = self
@@ -65,7 +89,8 @@ impl Changes<'_> {
     }
 
     /// A slice that would go takes the content of one that would come: nobody sees both, or neither.
-    fn into_actions(mut self) -> Vec<Action> {
+    #[must_use]
+    pub fn into_actions(mut self) -> Vec<Action> {
         self.delete.retain(|old| {
             let fits = |new: &EndpointSlice| new.address_type == old.address_type;
             let Some(position) = self.create.iter().position(fits) else {
@@ -86,39 +111,9 @@ impl Changes<'_> {
     }
 }
 
-/// The writes that make the slices of a Service hold exactly `backends`, and what is to be said of their hints, whatever
-/// comes of the writes.
+/// What makes the slices of a Service hold exactly `backends`. Hints by zones come after it: they are of all endpoints together.
 #[must_use]
-pub fn plan(
-    service: &Service,
-    backends: &[Backend],
-    current: &[Arc<EndpointSlice>],
-    topology: &mut Topology,
-) -> (Vec<Action>, Vec<Note>) {
-    let spec = service.spec.clone().unwrap_or_default();
-    let mut changes = changes(service, &spec, backends, current);
-    let mut notes = Vec::new();
-    for family in [AddressType::IPv4, AddressType::IPv6] {
-        if !families(&spec).contains(&family) {
-            if current.iter().any(|slice| family_of(slice) == family) {
-                topology.remove(&Key::of(service), Some(family));
-            }
-        } else if changes.unhinted {
-            notes.extend(changes.hint(service, family, topology));
-        } else {
-            notes.extend(topology.disable(service, family));
-        }
-    }
-    (changes.into_actions(), notes)
-}
-
-/// As if each slice were alone.
-fn changes<'a>(
-    service: &Service,
-    spec: &ServiceSpec,
-    backends: &[Backend],
-    current: &'a [Arc<EndpointSlice>],
-) -> Changes<'a> {
+pub fn plan<'a>(service: &Service, backends: &[Backend], current: &'a [Arc<EndpointSlice>]) -> Changes<'a> {
     let mut groups: BTreeMap<Group, (Vec<EndpointPort>, Vec<&Backend>)> = BTreeMap::new();
     for backend in backends {
         let group = groups
@@ -129,10 +124,11 @@ fn changes<'a>(
     }
     let mut ours: HashMap<Group, Vec<&EndpointSlice>> = HashMap::new();
     let mut changes = Changes {
+        families: families(&service.spec.clone().unwrap_or_default()),
+        current,
         unhinted: by_annotation(service),
         ..Changes::default()
     };
-    let families = families(spec);
     for slice in current
         .iter()
         .filter(|s| s.metadata.label(MANAGED_BY_LABEL) == Some(MANAGED_BY))
@@ -149,13 +145,10 @@ fn changes<'a>(
     let trigger = backends.iter().filter_map(|b| b.changed).max();
     let trigger = trigger.or(service.metadata.creation_timestamp.as_ref().map(|t| t.0));
     // A Service without endpoints keeps one empty slice in each family: it says that there are none.
-    for family in families
-        .iter()
-        .filter(|f| !groups.keys().any(|(g, _)| g == *f))
-        .copied()
-        .collect::<Vec<_>>()
-    {
-        groups.insert((family, port_key(&[])), (Vec::new(), Vec::new()));
+    for family in &changes.families {
+        if !groups.keys().any(|(g, _)| g == family) {
+            groups.insert((*family, port_key(&[])), (Vec::new(), Vec::new()));
+        }
     }
     for (group, (ports, wanted)) in groups {
         let existing = ours.remove(&group).unwrap_or_default();

@@ -12,10 +12,10 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointHints, EndpointSlice, Fo
 
 use super::endpoint::AddressType;
 use crate::core::Note;
+use crate::nodes::{ZONE, is_ready};
 
 /// How much more than its share of endpoints a zone's clients may put on one.
 const OVERLOAD: f64 = 0.2;
-pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// Nodes with one of these labels serve no pods.
 const EXCLUDED: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
@@ -57,12 +57,6 @@ struct Unfit(String);
 
 fn has_role(node: &Node) -> bool {
     EXCLUDED.iter().any(|label| node.metadata.label(label).is_some())
-}
-
-pub fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let mut ready = conditions.into_iter().flatten().filter(|c| c.type_ == "Ready");
-    ready.next().is_some_and(|c| c.status == "True")
 }
 
 /// Each zone's share of the processors of nodes that are ready.
@@ -269,8 +263,13 @@ fn strip(create: &mut [EndpointSlice], update: &mut Vec<EndpointSlice>, unchange
     }
 }
 
+/// What a zone with this share of the processors must have of `count` endpoints, lest they be overloaded.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of a count
+fn minimum(share: f64, count: usize) -> usize {
+    (share * count as f64 * (1.0 / (1.0 + OVERLOAD))).ceil() as usize
+}
+
 /// What each zone is to have of `count` endpoints.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // shares of a count
 fn allocations(
     shares: Option<&BTreeMap<String, f64>>,
     count: usize,
@@ -288,12 +287,11 @@ fn allocations(
     let mut allocations = BTreeMap::new();
     let mut least = 0;
     for (zone, share) in shares {
-        let desired = share * count as f64;
-        let minimum = (desired * (1.0 / (1.0 + OVERLOAD))).ceil() as usize;
+        let minimum = minimum(*share, count);
         let allocation = Allocation {
             minimum,
             maximum: 0,
-            desired: desired.max(minimum as f64),
+            desired: (share * count as f64).max(minimum as f64),
         };
         allocations.insert(zone.clone(), allocation);
         least += minimum;
@@ -395,16 +393,12 @@ fn redistribute(open: Vec<&mut Endpoint>, mut giving: Counts, mut receiving: Cou
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // shares of a count
 fn is_overloaded(counts: &Counts, shares: Option<&BTreeMap<String, f64>>) -> bool {
     let Some(shares) = shares else {
         return !counts.is_empty();
     };
     let total: usize = counts.values().sum();
-    let short = |(zone, share): (&String, &f64)| {
-        let least = (total as f64 * share * (1.0 / (1.0 + OVERLOAD))).ceil() as usize;
-        counts.get(zone).is_none_or(|n| *n < least)
-    };
+    let short = |(zone, share): (&String, &f64)| counts.get(zone).is_none_or(|n| *n < minimum(*share, total));
     !counts.is_empty() && shares.iter().any(short)
 }
 

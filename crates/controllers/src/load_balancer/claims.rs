@@ -44,15 +44,17 @@ fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     service.spec.iter().flat_map(|s| s.ports.iter().flatten())
 }
 
+fn named(port: &ServicePort) -> String {
+    format!("{}/{}", port.port, protocol(port))
+}
+
 /// The ports that a Service wants of nodes, as `80/TCP`; none if it wants no balancer or is going away.
 #[must_use]
 pub fn wanted(service: &Service) -> Vec<String> {
     if !wants(service) || service.metadata.terminating() {
         return Vec::new();
     }
-    ports(service)
-        .map(|p| format!("{}/{}", p.port, protocol(p)))
-        .collect()
+    ports(service).map(named).collect()
 }
 
 /// The ports that a Service has on nodes without a balancer, as `30080/TCP`: node ports, and those of external addresses.
@@ -80,10 +82,10 @@ pub fn decide(service: &Service, mut contenders: Vec<Contender>, ground: &Ground
     let mut taken: HashMap<(IpAddr, String), Key> = HashMap::new();
     for contender in contenders {
         let outcome = one(&contender, &taken, ground);
-        if age(&contender.service) == age(service) {
+        let key = Key::of(&*contender.service);
+        if key == Key::of(service) {
             return outcome;
         }
-        let key = Key::of(&*contender.service);
         for address in outcome.unwrap_or_default() {
             let ports = wanted(&contender.service).into_iter();
             taken.extend(ports.map(|port| ((address, port), key.clone())));
@@ -105,9 +107,8 @@ fn one(contender: &Contender, taken: &HashMap<(IpAddr, String), Key>, ground: &G
     for address in &addresses {
         for port in ports(&contender.service) {
             free(&contender.service, *address, port, ground)?;
-            let claim = (*address, format!("{}/{}", port.port, protocol(port)));
-            if let Some(key) = taken.get(&claim) {
-                return Err(format!("port {} of {address} is taken by Service {key}", claim.1));
+            if let Some(key) = taken.get(&(*address, named(port))) {
+                return Err(is_taken(port, *address, key));
             }
         }
     }
@@ -142,10 +143,13 @@ fn addresses(contender: &Contender, nodes: &[Place]) -> Outcome {
     }
 }
 
+fn is_taken(port: &ServicePort, address: IpAddr, by: &Key) -> String {
+    format!("port {} of {address} is taken by Service {by}", named(port))
+}
+
 /// Whether neither the node nor a Service without balancer has this port of the address.
 fn free(service: &Service, address: IpAddr, port: &ServicePort, ground: &Ground) -> Result<(), String> {
     let (number, protocol) = (port.port, protocol(port));
-    let said = format!("port {number}/{protocol} of {address}");
     if protocol == "TCP" {
         let kubelets = |n: &Place| n.addresses.contains(&address) && n.kubelet == Some(number);
         let owner = match number {
@@ -155,10 +159,10 @@ fn free(service: &Service, address: IpAddr, port: &ServicePort, ground: &Ground)
             _ => "",
         };
         if !owner.is_empty() {
-            return Err(format!("{said} is kept for the node's {owner}"));
+            let port = named(port);
+            return Err(format!("port {port} of {address} is kept for the node's {owner}"));
         }
     }
-    let wanted = format!("{number}/{protocol}");
     for holder in ground
         .holders
         .iter()
@@ -171,8 +175,7 @@ fn free(service: &Service, address: IpAddr, port: &ServicePort, ground: &Ground)
         let node_port = |p: &ServicePort| p.node_port == Some(number) && self::protocol(p) == protocol;
         let health = protocol == "TCP" && spec.and_then(|s| s.health_check_node_port) == Some(number);
         if outside || health || ports(holder).any(node_port) {
-            let key = Key::of(&**holder);
-            return Err(format!("port {wanted} of {address} is taken by Service {key}"));
+            return Err(is_taken(port, address, &Key::of(&**holder)));
         }
     }
     Ok(())

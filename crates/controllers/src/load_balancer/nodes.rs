@@ -6,6 +6,8 @@ use corten_client::object::MetaExt;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use crate::nodes::is_ready;
+
 /// Anything but a false here keeps load balancers away.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// The cluster autoscaler is about to remove the node.
@@ -32,13 +34,8 @@ pub fn place(node: &Node) -> Option<Place> {
         .is_some_and(|is| !FALSE.contains(&is));
     let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
     let status = node.status.as_ref()?;
-    let ready = status
-        .conditions
-        .iter()
-        .flatten()
-        .any(|c| c.type_ == "Ready" && c.status == "True");
-    if excluded || !ready || node.metadata.terminating() || taints.into_iter().any(|t| t.key == TO_BE_DELETED)
-    {
+    let leaving = node.metadata.terminating() || taints.into_iter().any(|t| t.key == TO_BE_DELETED);
+    if excluded || leaving || !is_ready(node) {
         return None;
     }
     let of_type = |kind: &str| -> Vec<IpAddr> {

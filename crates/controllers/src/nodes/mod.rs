@@ -16,6 +16,9 @@ use crate::core::pod;
 pub use health::{Health, Verdict};
 pub use taints::{NOT_READY, UNREACHABLE, Zone};
 
+/// The label of a node that says in which zone it is.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+
 /// A node's condition.
 #[must_use]
 pub fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
@@ -31,6 +34,11 @@ pub fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
 #[must_use]
 pub fn ready(node: &Node) -> Option<&str> {
     condition(node, "Ready").map(|c| c.status.as_str())
+}
+
+#[must_use]
+pub fn is_ready(node: &Node) -> bool {
+    ready(node) == Some("True")
 }
 
 /// Index value of a pod: its node.

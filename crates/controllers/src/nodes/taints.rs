@@ -6,7 +6,7 @@ use corten_client::object::MetaExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use super::{condition, ready};
+use super::{ZONE, condition, is_ready, ready};
 use crate::core::context::time;
 
 pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -101,10 +101,7 @@ pub fn is_evicting(node: &Node) -> bool {
 #[must_use]
 pub fn zone_of(node: &Node) -> String {
     let label = |key: &str| node.metadata.label(key).unwrap_or_default().to_owned();
-    let (region, zone) = (
-        label("topology.kubernetes.io/region"),
-        label("topology.kubernetes.io/zone"),
-    );
+    let (region, zone) = (label("topology.kubernetes.io/region"), label(ZONE));
     format!("{region}:\0:{zone}")
 }
 
@@ -153,7 +150,7 @@ pub fn zones<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> HashMap<String, Z
             continue;
         }
         let zone = zones.entry(zone_of(node)).or_default();
-        if ready(node) == Some("True") {
+        if is_ready(node) {
             zone.ready += 1;
         } else {
             zone.not_ready += 1;

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corten_client::driver::Next;
-use corten_client::object::{MetaExt, path_of};
+use corten_client::object::MetaExt;
 use corten_client::{Caller, Error, Informer, Key, Queue};
+use corten_meta::resource_version;
 use jiff::Timestamp;
 use k8s_openapi::api::storagemigration::v1beta1::StorageVersionMigration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ListMeta};
@@ -25,7 +26,6 @@ use crate::core::{Action, Context, Executor, Reconcile, Write, drive};
 
 pub use definition::{begun, ended};
 pub use turns::{Turn, turns};
-pub use writing::is_newer;
 
 const WORKERS: usize = 5;
 const CONTROLLER: &str = "storage-version-migrator-controller";
@@ -85,6 +85,12 @@ fn with_condition(
     changed
 }
 
+/// The revision up to which is migrated, once it is noted.
+fn until(migration: &StorageVersionMigration) -> Option<&str> {
+    let noted = migration.status.as_ref()?.resource_version.as_deref();
+    noted.filter(|version| !version.is_empty())
+}
+
 /// What is to be done about the migration whose turn it is, as far as what is served says; none: it can be carried out.
 #[must_use]
 pub fn obstacle(
@@ -92,11 +98,7 @@ pub fn obstacle(
     found: Option<&Served>,
     now: Timestamp,
 ) -> Option<Result<Duration, String>> {
-    let known = migration
-        .status
-        .as_ref()
-        .and_then(|s| s.resource_version.as_deref());
-    let begun = known.is_some_and(|version| !version.is_empty());
+    let begun = until(migration).is_some();
     let Some(found) = found else {
         let made = migration
             .metadata
@@ -116,8 +118,7 @@ pub fn obstacle(
     if begun || found.can(&VERBS) {
         return None;
     }
-    let (group, version, plural) = (&found.group, &found.version, &found.plural);
-    let named = corten_meta::quote(&format!("{group}/{version}, Resource={plural}"));
+    let named = corten_meta::quote(&found.gvr());
     let verbs = VERBS.join(" ");
     Some(Err(format!(
         "resource {named} does not support discovery operations: [{verbs}]"
@@ -214,8 +215,7 @@ impl Controller {
             None => {}
         }
         let Some(found) = found else { return Ok(Next::Done) };
-        let status = migration.status.clone().unwrap_or_default();
-        let Some(until) = status.resource_version.filter(|version| !version.is_empty()) else {
+        let Some(until) = until(migration) else {
             // From that revision on everything is written in the new version.
             let definition = definition::find(self.caller(), &key).await?;
             if let Some(definition) = definition
@@ -225,7 +225,7 @@ impl Controller {
             }
             return self.note_revision(migration, &found).await;
         };
-        match writing::write_all(self.caller(), &found, &until).await? {
+        match writing::write_all(self.caller(), &found, until).await? {
             Err(message) => self.fail(migration, &message).await,
             Ok(()) => {
                 let (now, reason) = (self.context.now(), "StorageVersionMigrationSucceeded");
@@ -240,13 +240,11 @@ impl Controller {
         migration: &StorageVersionMigration,
         found: &Served,
     ) -> Result<Next, Error> {
-        let (group, version, plural) = (&found.group, &found.version, &found.plural);
-        let collection = path_of(group, version, plural, "", "", "");
+        let collection = found.path("", "");
         let head: Head = self.caller().read(&format!("{collection}?limit=1")).await?;
         let latest = head.metadata.resource_version.unwrap_or_default();
-        if let Err(error) = is_newer(&latest, &latest) {
-            let named = format!("{group}/{version}, Resource={plural}");
-            let message = format!("latest resourceVersion for {named} is not valid: {error}");
+        if let Err(error) = resource_version::check(&latest) {
+            let message = format!("latest resourceVersion for {} is not valid: {error}", found.gvr());
             return self.fail(migration, &message).await;
         }
         let mut noted = migration.clone();

@@ -160,16 +160,3 @@ fn what_cannot_be_migrated_is_said() {
         Some(Err(cannot.into()))
     );
 }
-
-#[test]
-fn revisions_are_compared_as_numbers() {
-    assert_eq!(is_newer("10", "9"), Ok(true));
-    assert_eq!(is_newer("9", "10"), Ok(false));
-    assert_eq!(is_newer("9", "9"), Ok(false));
-    for wrong in ["", "0", "07", "x"] {
-        assert_eq!(
-            is_newer("9", wrong),
-            Err(format!("resource version is not well formed: {wrong}"))
-        );
-    }
-}

@@ -1,8 +1,9 @@
 //! Writing every object of a resource once more: an applied configuration without fields changes nothing but the version
 //! that is stored. Upstream: storageversionmigrator.go, which takes the objects from the garbage collector's cache.
 
-use corten_client::object::{MetaExt, path_of};
+use corten_client::object::MetaExt;
 use corten_client::{Caller, Error, Partial};
+use corten_meta::resource_version::is_newer;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -20,19 +21,6 @@ const PASSING: [&str; 5] = [
     "InternalError",
     "Timeout",
 ];
-
-/// Whether one resourceVersion came after another of the same resource.
-///
-/// # Errors
-/// Where one is none, in upstream's words.
-pub fn is_newer(version: &str, than: &str) -> Result<bool, String> {
-    for text in [version, than] {
-        if text.is_empty() || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(format!("resource version is not well formed: {text}"));
-        }
-    }
-    Ok((version.len(), version) > (than.len(), than))
-}
 
 /// Writes what was last written up to `until`. The inner error ends the migration; the outer one calls for another try.
 pub(super) async fn write_all(
@@ -78,7 +66,7 @@ async fn write(caller: &Caller, of: &Served, object: &Partial) -> Result<(), Err
     let meta = &object.metadata;
     let body: Value = json!({"apiVersion": of.api_version(), "kind": of.kind,
         "metadata": {"uid": meta.uid(), "resourceVersion": meta.rv()}});
-    let path = path_of(&of.group, &of.version, &of.plural, meta.ns(), meta.name(), "");
+    let path = of.path(meta.ns(), meta.name());
     let path = format!("{path}?fieldManager={CONTROLLER}");
     match caller.patch(&path, APPLY, &body).await {
         Err(error) if !error.is_conflict() => Err(error),

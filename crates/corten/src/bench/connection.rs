@@ -1,22 +1,18 @@
 //! One HTTP/1.1 connection over TLS, as lean as a client can be: on few cores its work is taken from the server's.
 
 use super::target::Access;
+use super::tls::{READ_BYTES, TlsStream};
 use anyhow::Context;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::io::BufRead as _;
 use std::sync::Arc;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-
-/// What is read from a socket at once.
-const READ_BYTES: usize = 64 << 10;
 
 /// An open connection; one request at a time.
 pub(super) struct Connection {
@@ -29,13 +25,12 @@ impl Connection {
         let tcp = TcpStream::connect((access.host.as_str(), access.port)).await;
         let tcp = tcp.with_context(|| format!("connecting to {}: is the cluster up?", access.authority()))?;
         tcp.set_nodelay(true)?;
-        // rustls reads 4 KiB at a time.
-        let tcp = BufReader::with_capacity(READ_BYTES, tcp);
         let name = ServerName::try_from(access.host.clone())?;
-        let tls = TlsConnector::from(Arc::clone(&access.tls))
-            .connect(name, tcp)
+        let tls = TlsStream::connect(Arc::clone(&access.tls), name, tcp).await?;
+        let (sender, connection) = Builder::new()
+            .read_buf_exact_size(Some(READ_BYTES))
+            .handshake(TokioIo::new(tls))
             .await?;
-        let (sender, connection) = handshake(TokioIo::new(tls)).await?;
         // Its error is also that of the request in flight.
         tokio::spawn(async move { drop(connection.await) });
         Ok(Self {

@@ -17,7 +17,7 @@ const CHANGES: usize = 5;
 /// Gets measured for each object.
 const GETS: usize = 25;
 /// Lists measured: each is of all objects.
-const LISTS: usize = 200;
+const LISTS: usize = 2000;
 
 /// Durable creates, deletes, updates and merge patches.
 pub(super) async fn writes(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod report;
 mod restart;
 mod start;
 mod target;
+mod tls;
 mod watchers;
 
 use crate::cli::BenchArgs;

@@ -21,13 +21,13 @@ const FURTHER: f64 = 1.6;
 /// with upstream's client.
 pub async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> Report {
     let (seconds, deadline) = (timeout.as_secs(), Instant::now() + timeout);
+    let server = joined(host, port);
     let Ok(stream) = timeout_at(deadline, connect(host, port)).await else {
         return Report::Failure(format!(
-            "timeout: failed to connect service \"{}\" within {seconds}s: context deadline exceeded",
-            joined(host, port)
+            "timeout: failed to connect service \"{server}\" within {seconds}s: context deadline exceeded"
         ));
     };
-    match timeout_at(deadline, call(stream, host, port, service)).await {
+    match timeout_at(deadline, call(stream, &server, service)).await {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => Report::Failure(format!("error: health rpc probe failed: {error}")),
         Err(_) => Report::Failure(format!("timeout: health rpc did not complete within {seconds}s")),
@@ -45,21 +45,18 @@ async fn connect(host: &str, port: u16) -> TcpStream {
     }
 }
 
-async fn call(stream: TcpStream, host: &str, port: u16, service: &str) -> Result<Report, String> {
+async fn call(stream: TcpStream, server: &str, service: &str) -> Result<Report, String> {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(|e| e.to_string())?;
     let driver = tokio::spawn(connection);
-    let request = Request::post(format!(
-        "http://{}/grpc.health.v1.Health/Check",
-        joined(host, port)
-    ))
-    .header("content-type", "application/grpc")
-    .header("te", "trailers")
-    .header("user-agent", super::run::AGENT)
-    .body(Full::new(Bytes::from(frame(service))))
-    .map_err(|e| e.to_string())?;
+    let request = Request::post(format!("http://{server}/grpc.health.v1.Health/Check"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("user-agent", super::run::AGENT)
+        .body(Full::new(Bytes::from(frame(service))))
+        .map_err(|e| e.to_string())?;
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
     let headers = response.headers().clone();
     let body = Limited::new(response.into_body(), MAX_ANSWER)

@@ -81,7 +81,6 @@ pub struct ContainerRecord {
     pub resources: Option<LinuxContainerResources>,
     #[prost(string, tag = "19")]
     pub log_path: String,
-    /// Whether attach may still give it input (stdinOnce closes it for good).
     #[prost(bool, tag = "20")]
     pub privileged: bool,
     /// Layer directories of the images that are its volumes.

@@ -95,16 +95,11 @@ fn hash(content: &[u8]) -> String {
     format!("{forward:016X}{backward:016X}")
 }
 
-/// The whole API as OpenAPI v2: JSON, or protobuf. Kept for the process where nothing is switched on, as is usual; else the
-/// caller keeps it.
-pub fn v2(selection: &Selection, protobuf: bool) -> Arc<Document> {
+/// All that is always served as OpenAPI v2: JSON, or protobuf. With more in it see [`v2_with`].
+pub fn v2(protobuf: bool) -> Arc<Document> {
     static DOCUMENTS: [OnceLock<Arc<Document>>; 2] = [OnceLock::new(), OnceLock::new()];
-    let make = || Arc::new(v2_document(&v2_value(selection), protobuf));
-    if selection.is_default() {
-        DOCUMENTS[usize::from(protobuf)].get_or_init(make).clone()
-    } else {
-        make()
-    }
+    let make = || Arc::new(v2_document(&v2_value(&Selection::default()), protobuf));
+    DOCUMENTS[usize::from(protobuf)].get_or_init(make).clone()
 }
 
 /// A document of version 2 that others were merged into, as JSON or in protobuf.

@@ -1,6 +1,6 @@
 //! StorageVersionMigrations (`pkg/apis/storagemigration/validation`).
 
-use corten_meta::names;
+use corten_meta::{names, resource_version};
 use serde_json::Value;
 
 use super::super::rules::{At, ErrorList, conditions};
@@ -51,16 +51,12 @@ fn change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// `apimachinery/pkg/util/resourceversion`.
-fn is_well_formed(version: &str) -> bool {
-    !version.starts_with('0') && version.bytes().all(|b| b.is_ascii_digit())
-}
-
 fn status(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     let status = at.get("status");
     let (version, list) = (status.get("resourceVersion"), status.get("conditions"));
-    if !version.is_empty() && !is_well_formed(version.str()) {
-        let text = format!("resource version is not well formed: {}", version.str());
+    if !version.is_empty()
+        && let Err(text) = resource_version::check(version.str())
+    {
         version.invalid(errors, &text);
     }
     conditions(&list, errors);
