@@ -284,11 +284,8 @@ impl Drop for Claim {
         let mut state = self.converted.state.lock();
         for id in &self.ids {
             // Another may have claimed it since nobody waited.
-            if state
-                .asked
-                .get(id)
-                .is_some_and(|asked| asked.review == self.review)
-            {
+            let own = |asked: &Asked| asked.review == self.review;
+            if state.asked.get(id).is_some_and(own) {
                 state.asked.remove(id);
             }
         }

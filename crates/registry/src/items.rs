@@ -103,7 +103,7 @@ impl Items {
         Self { asking, ..self }
     }
 
-    /// Of the rest so many are at hand as can be had without waiting for somebody: all, unless a webhook converts them.
+    /// There are more than are at hand: [`Items::prepare`] has to be waited for.
     pub fn asks(&self) -> bool {
         self.asking.is_some() && !self.source.is_done()
     }
