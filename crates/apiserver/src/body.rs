@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{Stream, StreamExt, TryFutureExt};
+use futures::{Stream, StreamExt, TryFutureExt, stream};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,8 @@ where
     )
 }
 
-type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
+/// Frames that come when they are there.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
 /// Frames that are made as they are asked for.
 pub type Frames = Box<dyn Iterator<Item = Result<Bytes, BoxError>> + Send>;
@@ -57,6 +58,8 @@ pub enum Body {
     Full(Bytes),
     /// A whole answer in frames that are made as they are sent; an error cuts the connection.
     Frames(Frames),
+    /// A whole answer likewise, some of whose frames wait for somebody (a webhook that converts a list).
+    Awaited(ByteStream),
     /// Frames as they come.
     Stream(ByteStream),
     /// A body that keeps something alive (an in-flight permit, a gauge) until it is dropped.
@@ -79,23 +82,26 @@ impl Body {
     }
 
     /// As one buffer, where it has frames that are still to be made.
-    pub fn gathered(self) -> Self {
+    pub async fn gathered(self) -> Self {
         match self {
-            Self::Frames(frames) => {
-                let mut whole = Vec::new();
-                for frame in frames {
-                    match frame {
-                        Ok(frame) => whole.extend_from_slice(&frame),
-                        Err(error) => {
-                            return Self::Frames(Box::new([Ok(whole.into()), Err(error)].into_iter()));
-                        }
-                    }
-                }
-                Self::Full(whole.into())
-            }
-            Self::Held(body, guard) => Self::Held(Box::new(body.gathered()), guard),
+            Self::Frames(frames) => Self::whole(stream::iter(frames)).await,
+            Self::Awaited(frames) => Self::whole(frames).await,
+            Self::Held(body, guard) => Self::Held(Box::new(Box::pin(body.gathered()).await), guard),
             other => other,
         }
+    }
+
+    async fn whole(mut frames: impl Stream<Item = Result<Bytes, BoxError>> + Unpin) -> Self {
+        let mut whole = Vec::new();
+        while let Some(frame) = frames.next().await {
+            match frame {
+                Ok(frame) => whole.extend_from_slice(&frame),
+                Err(error) => {
+                    return Self::Frames(Box::new([Ok(whole.into()), Err(error)].into_iter()));
+                }
+            }
+        }
+        Self::Full(whole.into())
     }
 
     /// Ends a stream early when `stop` is cancelled; other bodies have an end of their own.
@@ -136,7 +142,9 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(b))))
             }
             Self::Frames(frames) => Poll::Ready(frames.next().map(|frame| frame.map(Frame::data))),
-            Self::Stream(s) => s.as_mut().poll_next(cx).map(|o| o.map(|r| r.map(Frame::data))),
+            Self::Stream(s) | Self::Awaited(s) => {
+                s.as_mut().poll_next(cx).map(|o| o.map(|r| r.map(Frame::data)))
+            }
             Self::Held(b, _) => Pin::new(&mut **b).poll_frame(cx),
         }
     }
@@ -144,7 +152,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Full(_) | Self::Frames(_) | Self::Stream(_) => false,
+            Self::Full(_) | Self::Frames(_) | Self::Awaited(_) | Self::Stream(_) => false,
             Self::Held(b, _) => b.is_end_stream(),
         }
     }
@@ -153,8 +161,31 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(b) => SizeHint::with_exact(b.len() as u64),
-            Self::Frames(_) | Self::Stream(_) => SizeHint::default(),
+            Self::Frames(_) | Self::Awaited(_) | Self::Stream(_) => SizeHint::default(),
             Self::Held(b, _) => b.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_that_are_waited_for_are_gathered_too() {
+        let frames = |last: Result<Bytes, BoxError>| {
+            let frames = stream::iter([Ok(Bytes::from("a")), last]);
+            let frames = frames.then(|frame| async {
+                tokio::task::yield_now().await;
+                frame
+            });
+            Body::Awaited(Box::pin(frames)).holding(())
+        };
+        let whole = frames(Ok("b".into())).gathered().await;
+        assert!(matches!(&whole, Body::Held(body, _) if matches!(&**body, Body::Full(text) if text == "ab")));
+        let mut cut = frames(Err("no".into())).gathered().await;
+        assert_eq!(cut.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        assert!(cut.frame().await.unwrap().is_err());
     }
 }

@@ -61,7 +61,7 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
             let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
             let audit = notes.lock().audit.take();
             let answer = match audit {
-                Some(record) => record.answered(answer),
+                Some(record) => record.answered(answer).await,
                 None => answer,
             };
             let answer = if gzip && !answer.status().is_informational() {

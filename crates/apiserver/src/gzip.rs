@@ -5,9 +5,11 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures::{Stream, StreamExt, stream};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, VARY};
+use http::response::Parts;
 
-use crate::body::{Body, BoxError, Frames};
+use crate::body::{Body, BoxError, ByteStream, Frames};
 use crate::limits::GZIP_THRESHOLD_BYTES;
 use crate::respond::Answer;
 
@@ -30,6 +32,11 @@ pub fn compress(answer: Answer) -> Answer {
     }
     let (mut parts, body) = answer.into_parts();
     let chunks: Frames = match body {
+        // It is longer than one review of a webhook.
+        Body::Awaited(frames) => {
+            encoded(&mut parts);
+            return Answer::from_parts(parts, Body::Awaited(Box::pin(compressed_stream(frames))));
+        }
         Body::Full(whole) if whole.len() > GZIP_THRESHOLD_BYTES => Box::new(std::iter::once(Ok(whole))),
         Body::Frames(mut frames) => {
             let (mut begun, mut length) = (Vec::new(), 0);
@@ -46,40 +53,90 @@ pub fn compress(answer: Answer) -> Answer {
         }
         other => return Answer::from_parts(parts, other),
     };
-    parts
-        .headers
-        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    parts
-        .headers
-        .append(VARY, HeaderValue::from_static("Accept-Encoding"));
-    parts.headers.remove(CONTENT_LENGTH);
+    encoded(&mut parts);
     Answer::from_parts(parts, Body::Frames(Box::new(compressed(chunks))))
+}
+
+/// What the head of a compressed answer says.
+fn encoded(parts: &mut Parts) {
+    let headers = &mut parts.headers;
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.remove(CONTENT_LENGTH);
 }
 
 /// Frames compressed one after the other: no more than one of them is held, and what it was compressed to.
 pub(crate) fn compressed(mut chunks: Frames) -> impl Iterator<Item = Result<Bytes, BoxError>> + Send {
-    let mut encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut gz = Compressor::default();
     std::iter::from_fn(move || {
-        let mut taken = 0;
-        while let Some(gz) = encoder.as_mut() {
-            let Some(chunk) = chunks.next() else {
-                return Some(encoder.take()?.finish().map(Bytes::from).map_err(Into::into));
-            };
-            let written = chunk.and_then(|chunk| {
-                taken += chunk.len();
-                gz.write_all(&chunk).map_err(Into::into)
-            });
-            if let Err(error) = written {
-                encoder = None;
-                return Some(Err(error));
-            }
-            let ready = gz.get_ref().len();
-            if ready >= FLUSH_BYTES || (ready > 0 && taken >= TURN_BYTES) {
-                return Some(Ok(Bytes::from(std::mem::take(gz.get_mut()))));
+        while !gz.ended {
+            let made = gz.take(chunks.next());
+            if made.is_some() {
+                return made;
             }
         }
         None
     })
+}
+
+/// The same of frames that are waited for.
+fn compressed_stream(chunks: ByteStream) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
+    stream::unfold(
+        (chunks, Compressor::default()),
+        async |(mut chunks, mut gz): (ByteStream, Compressor)| {
+            while !gz.ended {
+                if let Some(made) = gz.take(chunks.next().await) {
+                    return Some((made, (chunks, gz)));
+                }
+            }
+            None
+        },
+    )
+}
+
+struct Compressor {
+    encoder: GzEncoder<Vec<u8>>,
+    /// Bytes of input since the last frame.
+    taken: usize,
+    /// After the last frame or a failure.
+    ended: bool,
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self {
+            encoder: GzEncoder::new(Vec::new(), Compression::fast()),
+            taken: 0,
+            ended: false,
+        }
+    }
+}
+
+impl Compressor {
+    /// Takes a frame or, with `None`, the end; gives a compressed frame where there is enough for one.
+    fn take(&mut self, chunk: Option<Result<Bytes, BoxError>>) -> Option<Result<Bytes, BoxError>> {
+        let Some(chunk) = chunk else {
+            self.ended = true;
+            let finished = self.encoder.try_finish();
+            return Some(finished.map(|()| self.made()).map_err(Into::into));
+        };
+        let written = chunk.and_then(|chunk| {
+            self.taken += chunk.len();
+            self.encoder.write_all(&chunk).map_err(Into::into)
+        });
+        if let Err(error) = written {
+            self.ended = true;
+            return Some(Err(error));
+        }
+        let ready = self.encoder.get_ref().len();
+        let enough = ready >= FLUSH_BYTES || (ready > 0 && self.taken >= TURN_BYTES);
+        enough.then(|| Ok(self.made()))
+    }
+
+    fn made(&mut self) -> Bytes {
+        self.taken = 0;
+        Bytes::from(std::mem::take(self.encoder.get_mut()))
+    }
 }
 
 /// Compressed bytes sent as one frame.

@@ -66,6 +66,11 @@ impl Filter {
         self.late.is_some()
     }
 
+    /// A webhook is asked to show this object.
+    pub fn asks_about(&self, object: &Object) -> bool {
+        self.resource.asks() && !self.resource.has_version(object)
+    }
+
     /// The value demanded of a field.
     pub fn exact(&self, field: &str) -> Option<&str> {
         self.fields.as_ref()?.exact(field)

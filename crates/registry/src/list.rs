@@ -6,17 +6,17 @@ use corten_meta::field::{Error as FieldError, ErrorList, Path};
 use corten_meta::{Result, Status};
 
 use crate::cache::Snapshot;
-use crate::cursor::{Cursor, Items, OpenPage};
+use crate::cursor::Cursor;
 use crate::dispatch;
 use crate::errors::{continue_expired, list_expired, store_error};
 use crate::filter::Filter;
+use crate::items::{Items, OpenPage};
 use crate::object::Object;
 use crate::options::{ListOptions, ListPage, VersionMatch};
 use crate::read::{list_options_invalid, parse_version};
 use crate::registry::Registry;
 use crate::resource::Resource;
 use crate::token::Token;
-use crate::versions::CONVERTED_TOGETHER;
 
 /// Of a page of at most so many items with selectors the items are picked out, so that each object is matched once; of
 /// a longer one only the end is sought, and its items are matched again when they are read.
@@ -47,10 +47,13 @@ impl Registry {
     ) -> Result<ListPage> {
         let mut page = self.open_list(resource, namespace, options).await?;
         let mut items = Vec::new();
-        page.items.read(|object| {
-            items.push(object.clone());
-            true
-        })?;
+        while !page.items.is_done() {
+            page.items.prepare().await?;
+            page.items.read(|object| {
+                items.push(object.clone());
+                true
+            })?;
+        }
         Ok(ListPage {
             revision: page.revision,
             items,
@@ -59,7 +62,8 @@ impl Registry {
         })
     }
 
-    /// One page, to be read piece by piece. Held whole only where a webhook has to convert objects of it.
+    /// One page, to be read piece by piece. What a webhook has to convert is converted a review at a time
+    /// ([`Items::prepare`]), the first now.
     pub async fn open_list(
         &self,
         resource: &Resource,
@@ -171,8 +175,7 @@ async fn cut(
     let everything = filter.is_everything();
     let cursor = |last| Cursor::new(Arc::clone(snapshot), filter.clone(), start, last);
     if filter.is_late() {
-        let wanted = if limit == 0 { usize::MAX } else { limit };
-        return select_converted(resource, cursor(None), &filter, wanted).await;
+        return select_converted(resource, cursor, &filter, limit).await;
     }
     if limit > 0 && limit <= PICKED_MAX && !everything {
         let (mut picked, mut follows) = (Vec::new(), false);
@@ -196,30 +199,44 @@ async fn cut(
     })
 }
 
-/// What a selector picks that only an object in the handle's version answers.
+/// What a selector picks that only an object in the handle's version answers. Where a page is long, what it has is converted
+/// again when it is read (which asks nobody for what is still kept).
 async fn select_converted(
     resource: &Resource,
-    mut cursor: Cursor,
+    cursor: impl Fn(Option<Arc<str>>) -> Cursor,
     filter: &Filter,
     limit: usize,
 ) -> Result<Cut> {
-    let mut picked = Vec::new();
-    while !cursor.is_done() {
-        let mut batch = Vec::new();
-        cursor.read(|object| {
-            batch.push(object.clone());
-            batch.len() < CONVERTED_TOGETHER
-        });
-        for (cached, converted) in batch.iter().zip(resource.all_in_version(batch.clone()).await?) {
-            if filter.selects_converted(cached, &converted)? {
-                if picked.len() == limit {
-                    return Ok(Cut::picked(resource, picked, true));
-                }
-                picked.push(converted);
-            }
-        }
+    let until = |last| Items::of_cursor(resource, cursor(last)).selected_late(filter);
+    if limit == 0 {
+        let items = until(None);
+        return Ok(Cut { items, follow: None });
     }
-    Ok(Cut::picked(resource, picked, false))
+    let (mut picked, mut count, mut last, mut follows) = (Vec::new(), 0, None, false);
+    let mut items = until(None);
+    while !follows && !items.is_done() {
+        items.prepare().await?;
+        items.read(|object| {
+            follows = count == limit;
+            if follows {
+                return false;
+            }
+            count += 1;
+            if count == limit {
+                last = Some(Arc::from(object.key()));
+            }
+            if limit <= PICKED_MAX {
+                picked.push(object.clone());
+            }
+            true
+        })?;
+    }
+    if limit <= PICKED_MAX {
+        return Ok(Cut::picked(resource, picked, follows));
+    }
+    let items = until(last.clone().filter(|_| follows));
+    let follow = last.filter(|_| follows).map(|last| (last, None));
+    Ok(Cut { items, follow })
 }
 
 impl Cut {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use corten_meta::{GroupKind, GroupResource};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::cache::{Cache, Change};
+use crate::converted::Converted;
 use crate::metrics::Metrics;
 use crate::strategy::{self, Strategy};
 use crate::versions::Versions;
@@ -199,6 +200,8 @@ pub(crate) struct Served {
     /// Caches of the rows that this one replaced, while a request still reads them: it must not miss a write that was
     /// acknowledged before it asked.
     former: Mutex<Vec<Weak<Cache>>>,
+    /// Made when a webhook is first asked.
+    converted: OnceLock<Arc<Converted>>,
 }
 
 /// Handle on a resource the registry serves; clone freely.
@@ -211,12 +214,12 @@ impl Resource {
     }
 
     fn with(info: ResourceInfo, cache: Arc<Cache>, stored: bool) -> Self {
-        let former = Mutex::default();
         Self(Arc::new(Served {
             info,
             stored,
             cache,
-            former,
+            former: Mutex::default(),
+            converted: OnceLock::new(),
         }))
     }
 
@@ -252,6 +255,11 @@ impl Resource {
 
     pub(crate) fn cache(&self) -> &Cache {
         &self.0.cache
+    }
+
+    /// What a webhook made of the cache's objects for this handle.
+    pub(crate) fn converted(&self) -> &Arc<Converted> {
+        self.0.converted.get_or_init(Arc::default)
     }
 
     /// How many objects there are, and about how many bytes one has (the mean of a few).

@@ -4,21 +4,15 @@
 //! A handle ([`Resource`]) stands for one version. What leaves the registry through it is in that version; what enters
 //! is written in the version that is stored now.
 
-use std::collections::VecDeque;
-
 use async_trait::async_trait;
-use corten_meta::{Result, Status};
+use corten_meta::Result;
 use serde_json::Value;
 
+use crate::converted::{self, lost};
 use crate::object::Object;
 use crate::registry::{Deleted, Updated};
 use crate::resource::Resource;
 use crate::watch::WatchEvent;
-
-/// Objects that are sent to a webhook in one review at most; further ones are sent when their answer is there.
-pub(crate) const CONVERTED_TOGETHER: usize = 500;
-/// A review that holds so many bytes of objects takes no further one.
-const CONVERTED_TOGETHER_BYTES: usize = 8 << 20;
 
 /// Conversion between the versions of one resource, as seen from the version of one handle.
 #[async_trait]
@@ -71,7 +65,7 @@ pub trait Versions: Send + Sync {
 }
 
 impl Resource {
-    /// An object in this handle's version.
+    /// A stored object in this handle's version.
     pub(crate) async fn in_version(&self, object: Object) -> Result<Object> {
         if self.has_version(&object) {
             return Ok(object);
@@ -102,36 +96,29 @@ impl Resource {
         }
     }
 
-    /// Objects in this handle's version; those of another one are converted together, as many as the bounds let.
-    pub(crate) async fn all_in_version(&self, mut objects: Vec<Object>) -> Result<Vec<Object>> {
-        let Some(versions) = &self.versions else {
-            return Ok(objects);
-        };
-        let mut others = (0..objects.len())
-            .filter(|at| !self.has_version(&objects[*at]))
-            .collect::<VecDeque<usize>>();
-        while !others.is_empty() {
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            while let Some(at) = others.front()
-                && batch.len() < CONVERTED_TOGETHER
-                && bytes < CONVERTED_TOGETHER_BYTES
-            {
-                bytes += objects[*at].json().len();
-                batch.extend(others.pop_front());
+    /// Stored objects in this handle's version. What a webhook makes of them is shared with all who ask through this
+    /// handle.
+    pub(crate) async fn all_in_version(&self, objects: Vec<Object>) -> Result<Vec<Object>> {
+        match &self.versions {
+            Some(_) if objects.iter().all(|object| self.has_version(object)) => Ok(objects),
+            Some(versions) if versions.asks() => self.converted().all(versions, objects).await,
+            Some(_) => {
+                let at_once = |object| Ok(self.at_once_in_version(&object)?.unwrap_or(object));
+                objects.into_iter().map(at_once).collect()
             }
-            let values = batch
-                .iter()
-                .map(|at| objects[*at].value())
-                .collect::<Result<Vec<_>>>()?;
-            let converted = versions.to_served(values).await?;
-            if converted.len() != batch.len() {
-                return Err(lost());
-            }
-            for (at, value) in batch.into_iter().zip(converted) {
-                objects[at] = objects[at].converted(&value)?;
-            }
+            None => Ok(objects),
         }
-        Ok(objects)
+    }
+
+    /// In this handle's version what the store does not hold as it is: it is shared with nobody.
+    pub(crate) async fn apart_in_version(&self, object: Object) -> Result<Object> {
+        match &self.versions {
+            Some(versions) if !self.has_version(&object) => {
+                let converted = converted::each(versions.as_ref(), &[object]).await?;
+                converted.into_iter().next().ok_or_else(lost)
+            }
+            _ => Ok(object),
+        }
     }
 
     /// The events of a watch in this handle's version, without those that turn out not to be for it. Bookmarks and
@@ -171,18 +158,29 @@ impl Resource {
         }
     }
 
-    pub(crate) async fn updated(&self, updated: Updated) -> Result<Updated> {
+    /// What came of an update. `stored`: the object is what the store holds.
+    pub(crate) async fn updated(&self, updated: Updated, stored: bool) -> Result<Updated> {
         Ok(Updated {
-            object: self.in_version(updated.object).await?,
+            object: self.written(updated.object, stored).await?,
             ..updated
         })
     }
 
-    pub(crate) async fn deleted(&self, deleted: Deleted) -> Result<Deleted> {
+    /// What came of a delete, likewise.
+    pub(crate) async fn deleted(&self, deleted: Deleted, stored: bool) -> Result<Deleted> {
         Ok(Deleted {
-            object: self.in_version(deleted.object).await?,
+            object: self.written(deleted.object, stored).await?,
             ..deleted
         })
+    }
+
+    /// What came of a write, likewise.
+    pub(crate) async fn written(&self, object: Object, stored: bool) -> Result<Object> {
+        if stored {
+            self.in_version(object).await
+        } else {
+            self.apart_in_version(object).await
+        }
     }
 }
 
@@ -194,8 +192,4 @@ fn objects_of(event: &WatchEvent) -> impl Iterator<Item = &Object> {
         event => (event.object(), None),
     };
     one.into_iter().chain(other)
-}
-
-fn lost() -> Status {
-    Status::internal("a conversion did not give as many objects as it was given")
 }

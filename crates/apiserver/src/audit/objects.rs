@@ -34,7 +34,7 @@ fn whole(body: &Body) -> Option<Bytes> {
     match body {
         Body::Full(bytes) => Some(bytes.clone()),
         Body::Held(body, _) => whole(body),
-        Body::Empty | Body::Frames(_) | Body::Stream(_) => None,
+        Body::Empty | Body::Frames(_) | Body::Awaited(_) | Body::Stream(_) => None,
     }
 }
 

@@ -131,10 +131,11 @@ impl Record {
     }
 
     /// Takes in an answer. The last stage follows when its body has ended, for others than long-running requests now.
-    pub fn answered(self, mut answer: Answer) -> Answer {
+    pub async fn answered(self, mut answer: Answer) -> Answer {
         self.take_request();
         if self.0.wanted.level >= Level::RequestResponse && !self.0.long_running {
-            answer = answer.map(Body::gathered);
+            let (parts, body) = answer.into_parts();
+            answer = Answer::from_parts(parts, body.gathered().await);
         }
         self.take_status(&answer);
         if !self.0.long_running {

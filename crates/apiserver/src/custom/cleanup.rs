@@ -108,7 +108,12 @@ impl Ending {
                 WatchEvent::Added(object) => drop(left.insert(object.key().to_owned())),
                 WatchEvent::Deleted(object) => drop(left.remove(object.key())),
                 WatchEvent::Bookmark(_) => initial = false,
-                WatchEvent::Modified(_) | WatchEvent::Undecided(_) => {}
+                WatchEvent::Undecided(change) => {
+                    if let Some(object) = change.deleted() {
+                        left.remove(object.key());
+                    }
+                }
+                WatchEvent::Modified(_) => {}
                 WatchEvent::Error(status) => return Err(status),
             }
             if !initial && left.is_empty() {

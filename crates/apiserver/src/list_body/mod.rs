@@ -1,5 +1,6 @@
 //! Lists as frames that are made while they are sent, in every encoding and shape. Nothing of a list grows with it: there
-//! is the frame being filled, the item being encoded, and a place in the items.
+//! is the frame being filled, the item being encoded, and a place in the items; and what one review holds, where a webhook
+//! converts them.
 
 mod protobuf;
 mod stored;
@@ -10,6 +11,7 @@ mod text;
 use bytes::Bytes;
 use corten_meta::Status;
 use corten_registry::{Items, Object};
+use futures::{StreamExt, stream};
 
 pub use self::protobuf::{Encode, Protobuf};
 pub use self::stored::{Metadata, Stored};
@@ -47,9 +49,16 @@ pub trait Form: Send {
 /// # Errors
 /// Where the first frame cannot be made. What fails later cuts the connection.
 pub fn body(form: Box<dyn Form>, items: Items) -> Result<Body, Status> {
+    let asks = items.asks();
     let mut frames = Frames::new(form, items);
     match frames.next_frame()? {
         Some(only) if frames.items.is_none() && frames.waiting.is_none() => Ok(Body::Full(only)),
+        Some(first) if asks => {
+            let next = async |mut frames: Frames| Some((frames.next_awaited().await?, frames));
+            let rest = stream::unfold(frames, next).map(|frame| frame.map_err(BoxError::from));
+            let first = stream::once(std::future::ready(Ok(first)));
+            Ok(Body::Awaited(Box::pin(first.chain(rest))))
+        }
         Some(first) => {
             let rest = frames.map(|frame| frame.map_err(BoxError::from));
             Ok(Body::Frames(Box::new(std::iter::once(Ok(first)).chain(rest))))
@@ -115,6 +124,19 @@ impl Frames {
             return Ok(self.waiting.take());
         }
         Ok(Some(std::mem::take(&mut self.frame).into()))
+    }
+
+    /// The same where a webhook has to be asked for further items.
+    async fn next_awaited(&mut self) -> Option<Result<Bytes, Status>> {
+        if self.waiting.is_none()
+            && let Some(items) = &mut self.items
+            && let Err(status) = items.prepare().await
+        {
+            self.items = None;
+            self.frame.clear();
+            return Some(Err(status));
+        }
+        self.next()
     }
 
     fn fill(&mut self, items: &mut Items) -> Result<(), Status> {

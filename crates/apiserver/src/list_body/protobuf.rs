@@ -1,5 +1,5 @@
 //! Protobuf lists. The envelope says how long the list is before it begins, so the items are gone through twice: to be
-//! measured, and to be sent.
+//! measured, and to be sent. What a webhook converts is asked for again the second time as far as it was too much to be kept.
 
 use std::sync::Arc;
 
@@ -81,6 +81,7 @@ impl Protobuf {
     ) -> Result<Self, Status> {
         let (mut items, mut total) = (items.clone(), 0);
         while !items.is_done() {
+            items.prepare().await?;
             let (mut outcome, mut measured) = (Ok(()), 0);
             items.read(|object| match encode.length(object) {
                 Ok(length) => {

@@ -9,7 +9,7 @@ use crate::policies;
 use crate::webhooks::{configure, with};
 
 /// v2 says `length` where v1 says `size`.
-fn convert(asked: &Value) -> Reply {
+pub fn convert(asked: &Value) -> Reply {
     hook_server::convert(asked, |object, version| {
         let (from, to) = if version.ends_with("v2") {
             ("size", "length")
@@ -22,7 +22,7 @@ fn convert(asked: &Value) -> Reply {
     })
 }
 
-fn second_version() -> Value {
+pub fn second_version() -> Value {
     json!({"name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": {
         "type": "object", "properties": {"spec": {"type": "object", "properties": {
             "length": {"type": "integer", "maximum": 9}, "color": {"type": "string"},
@@ -79,7 +79,8 @@ async fn a_webhook_converts_what_is_read_and_written() {
         .collect();
     assert_eq!(
         (lengths, hook.requests().len()),
-        (vec![json!(3), json!(5)], before + 1)
+        (vec![json!(3), json!(5)], before),
+        "what was shown before is not asked for again"
     );
 }
 

@@ -4,6 +4,7 @@
 mod aggregation;
 mod audit;
 mod conversion;
+mod converted;
 mod crud;
 mod custom;
 mod custom_promises;

@@ -61,13 +61,13 @@ async fn names(h: &Harness, path: &str, selector: &str) -> Vec<String> {
 }
 
 /// A watch that stays open.
-struct Watch {
+pub struct Watch {
     body: Incoming,
     text: Vec<u8>,
 }
 
 impl Watch {
-    async fn open(h: &Harness, path: &str, selector: &str) -> Self {
+    pub async fn open(h: &Harness, path: &str, selector: &str) -> Self {
         let path = format!("{path}?watch=1&fieldSelector={selector}");
         let request = h.request("GET", &path, ADMIN).body(Full::default()).unwrap();
         let answer = h.send(request).await;
@@ -78,7 +78,7 @@ impl Watch {
         }
     }
 
-    async fn next(&mut self) -> (String, Value) {
+    pub async fn next(&mut self) -> (String, Value) {
         loop {
             if let Some(end) = self.text.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.text.drain(..=end).collect();
@@ -243,7 +243,9 @@ async fn conversion_is_in_batches_and_its_failure_an_answer() {
         .collect();
     assert_eq!(sizes, [500, 500, 100]);
     assert_eq!(names(&h, V2, "host%3Dh7").await.len(), 11);
-    make(9999, "bad:".to_owned()).await;
+    // In the first review: what a later one refuses cuts the connection.
+    let bad = page("a", "v1", &json!({"hostPort": "bad:"}));
+    h.post(V1, bad).await.ok();
     let failed = h.get(V2).await;
     assert_eq!(failed.code, 500);
     assert!(

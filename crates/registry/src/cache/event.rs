@@ -74,6 +74,10 @@ impl CacheEvent {
         match (now, before) {
             (None, None) => None,
             _ if filter.is_late() => Some(WatchEvent::Undecided(Undecided::new(self, filter))),
+            // It is converted as it was stored: under this change's revision others may see another state of it.
+            (None, Some(previous)) if filter.asks_about(previous) => {
+                Some(WatchEvent::Undecided(Undecided::new(self, filter)))
+            }
             (Some(object), None) => Some(WatchEvent::Added(object.clone())),
             (Some(object), Some(_)) => Some(WatchEvent::Modified(object.clone())),
             (None, Some(previous)) => Some(WatchEvent::Deleted(self.gone(previous))),
@@ -81,14 +85,20 @@ impl CacheEvent {
     }
 }
 
-/// A change that a watcher's selector decides on when its objects are in the version of the watcher's handle
-/// ([`crate::Resource::events_in_version`]).
+/// A change that a watcher's selector decides on when its objects are in the version of the watcher's handle, or that ends
+/// what a webhook has to convert ([`crate::Resource::events_in_version`]).
 #[derive(Clone, Debug)]
 pub struct Undecided(Box<(Arc<CacheEvent>, Filter)>);
 
 impl Undecided {
     fn new(event: &Arc<CacheEvent>, filter: &Filter) -> Self {
         Self(Box::new((Arc::clone(event), filter.clone())))
+    }
+
+    /// The last state of an object that is stored no more.
+    pub fn deleted(&self) -> Option<&Object> {
+        let (event, _) = &*self.0;
+        event.previous.as_ref().filter(|_| event.object.is_none())
     }
 
     /// The object as stored, where what of the selector can be told already selects it.

@@ -46,7 +46,7 @@ impl Registry {
         let name = object::name(&object).to_owned();
         write.admit(Act::create(&name), &mut object).await?;
         let created = write.create_once(object).await?;
-        resource.in_version(created).await
+        resource.written(created, !ctx.dry_run).await
     }
 }
 

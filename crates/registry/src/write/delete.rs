@@ -70,8 +70,10 @@ impl Registry {
             };
             match attempt {
                 // What was not written is only true if what it was decided on is the newest.
-                Ok(Attempt::Unwritten(deleted)) if newest => return resource.deleted(deleted).await,
-                Ok(Attempt::Done(deleted)) => return resource.deleted(deleted).await,
+                Ok(Attempt::Unwritten(deleted)) if newest => {
+                    return resource.deleted(deleted, !ctx.dry_run).await;
+                }
+                Ok(Attempt::Done(deleted)) => return resource.deleted(deleted, true).await,
                 Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
                 Ok(Attempt::Unwritten(_)) | Err(_) => {}
@@ -211,6 +213,8 @@ impl Write<'_> {
                 gone: true,
             }));
         }
+        // Now, because afterwards a failure of it would not undo anything.
+        let last = self.resource.in_version(existing.clone()).await?;
         let response = self.remove(existing.key(), existing.revision()).await?;
         if !response.succeeded {
             return Ok(Attempt::Raced);
@@ -222,7 +226,7 @@ impl Write<'_> {
             .await;
         // What clients get is the state before, with the revision of the deletion.
         Ok(Attempt::Done(Deleted {
-            object: existing.at_revision(response.revision),
+            object: last.at_revision(response.revision),
             gone: true,
         }))
     }

@@ -16,6 +16,8 @@ use crate::resource::{Resource, Subresource};
 /// What came of one attempt.
 enum Attempt {
     Done(Updated),
+    /// The object has left the store; it is shown as it would have been.
+    Removed(Updated),
     /// Nothing changed, or a dry run.
     Unwritten(Updated),
     /// Another write came between.
@@ -59,9 +61,12 @@ impl Registry {
                 .update_once(name, &key, existing.as_ref(), &change, options)
                 .await
             {
-                Ok(Attempt::Done(updated)) => return resource.updated(updated).await,
+                Ok(Attempt::Done(updated)) => return resource.updated(updated, !ctx.dry_run).await,
+                Ok(Attempt::Removed(updated)) => return resource.updated(updated, false).await,
                 // What was not written is only true if what it was compared with is the newest.
-                Ok(Attempt::Unwritten(updated)) if newest => return resource.updated(updated).await,
+                Ok(Attempt::Unwritten(updated)) if newest => {
+                    return resource.updated(updated, !ctx.dry_run).await;
+                }
                 Ok(Attempt::Unwritten(_)) => {}
                 Ok(Attempt::Raced) => self.metrics.conflicts_retried.add(1),
                 Err(status) if newest => return Err(status),
@@ -109,10 +114,11 @@ impl Write<'_> {
         let finish = strategy.begin_update(&context, &mut new, &old).await?;
         let act = Act::update(name, &old, options);
         let attempt = self.update_prepared(act, existing, &mut new, &old).await;
+        let done = matches!(attempt, Ok(Attempt::Done(_) | Attempt::Removed(_)));
         if let Some(finish) = finish {
-            finish(matches!(attempt, Ok(Attempt::Done(_))));
+            finish(done);
         }
-        if matches!(attempt, Ok(Attempt::Done(_))) {
+        if done {
             strategy.after_update(&context, &new).await;
         }
         attempt
@@ -248,7 +254,7 @@ impl Write<'_> {
             .strategy
             .after_delete(&self.strategy_context(), new)
             .await;
-        Ok(Attempt::Done(updated))
+        Ok(Attempt::Removed(updated))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The registry over the embedded store.
 #![allow(clippy::unwrap_used)]
 
+mod converted;
 mod crud;
 mod deletion;
 mod fixture;
