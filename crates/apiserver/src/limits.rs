@@ -36,3 +36,11 @@ pub const WATCH_COALESCE_FRAMES: usize = 64;
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long shutdown waits for requests under way.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is encrypted before it is written: four records that fill one segment of the loopback interface. With 64 KiB of
+/// text each write left some bytes over, a segment of their own.
+pub const TLS_WRITE_BYTES: usize = LOOPBACK_SEGMENT - 4 * TLS_RECORD_OVERHEAD;
+/// An MTU of 64 KiB without the headers of IPv4 and TCP, timestamps among them; a byte less, as Linux has it.
+const LOOPBACK_SEGMENT: usize = 65_483;
+/// Header, content type and tag of TLS 1.3.
+const TLS_RECORD_OVERHEAD: usize = 22;

@@ -110,11 +110,13 @@ impl Front {
 
     async fn connection(self, socket: TcpStream, remote: SocketAddr) {
         let _ = socket.set_nodelay(true);
-        let stream = match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, self.tls.accept(socket)).await {
+        let mut stream = match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, self.tls.accept(socket)).await
+        {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return tracing::debug!(%remote, error = %e, "TLS handshake failed"),
             Err(_) => return tracing::debug!(%remote, "TLS handshake timed out"),
         };
+        stream.get_mut().1.set_buffer_limit(Some(limits::TLS_WRITE_BYTES));
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let authenticator = &self.server.inner().authenticator;
         let (authorities, proxies) = (&authenticator.certificates, &authenticator.front_proxies);

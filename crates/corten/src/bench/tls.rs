@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 
 /// What is read from the socket at once: with many connections longer buffers do not stay in a core's cache.
 pub(super) const READ_BYTES: usize = 32 << 10;
+/// Where a read puts it, the beginning of a record that came before in front of it: what begins with a page is copied faster,
+/// by a tenth of a long list's rate. More than a record takes.
+const READ_AT: usize = 20 << 10;
 /// What is encrypted at once.
 const WRITE_BYTES: usize = 64 << 10;
 
@@ -53,8 +56,8 @@ impl TlsStream {
         let mut stream = Self {
             tcp,
             tls: UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?,
-            incoming: vec![0; READ_BYTES],
-            unread: 0..0,
+            incoming: vec![0; READ_AT + READ_BYTES],
+            unread: READ_AT..READ_AT,
             rest: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
@@ -134,9 +137,13 @@ impl TlsStream {
 
     /// Reads from the socket after what is there.
     fn poll_fetch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.incoming.copy_within(self.unread.clone(), 0);
-        self.unread = 0..self.unread.len();
-        let mut room = ReadBuf::new(&mut self.incoming[self.unread.end..]);
+        let start = READ_AT.saturating_sub(self.unread.len());
+        let end = start + self.unread.len();
+        if self.unread.end != end {
+            self.incoming.copy_within(self.unread.clone(), start);
+            self.unread = start..end;
+        }
+        let mut room = ReadBuf::new(&mut self.incoming[end..]);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut room))?;
         let read = room.filled().len();
         self.unread.end += read;
