@@ -132,6 +132,8 @@ class Kubectl(unittest.TestCase):
         text = self.out("explain", "pod.spec.containers.livenessProbe")
         self.assertRegex(text, r"(FIELD|RESOURCE): livenessProbe <(Probe|Object)>")
         self.assertRegex(text, r"initialDelaySeconds\s+<integer>")
+        for field in ("pod", "deployment.spec.replicas", "service.spec.ports.targetPort", "cronjob.spec.schedule", "configmap.metadata.labels"):
+            self.assertRegex(self.out("explain", field), r"(?s)DESCRIPTION:\s+[A-Z][^<]{20,}", field)
 
     def proxy(self, *args):
         process = subprocess.Popen([KUBECTL, "proxy", *args], env=self.cluster.env, stdout=subprocess.PIPE, text=True)

@@ -10,6 +10,7 @@ pub mod apply;
 pub mod convert;
 pub mod decode;
 pub mod defaults;
+mod descriptions;
 pub mod encode;
 pub mod openapi;
 pub mod resources;

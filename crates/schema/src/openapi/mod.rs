@@ -22,6 +22,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
 use self::roots::Root;
+use crate::descriptions::describe;
 use crate::resources::{self, Resource, Selection, ServedVersion};
 use crate::types::{TypeId, type_of};
 
@@ -250,11 +251,15 @@ fn definitions(
         }
     }
     let mut out = reached(pending, dialect, served);
+    let mut add = |name: &str, mut definition| {
+        describe(name, &mut definition);
+        out.insert(name.to_owned(), definition);
+    };
     if roots.iter().any(Root::is_version) {
-        out.insert(roots::VERSION.to_owned(), roots::version(dialect));
+        add(roots::VERSION, roots::version(dialect));
     }
     if resources.iter().any(|r| r.has_verb("patch")) {
-        out.insert(paths::PATCH.to_owned(), json!({"type": "object"}));
+        add(paths::PATCH, json!({"type": "object"}));
     }
     out
 }
@@ -265,12 +270,17 @@ fn reached(mut pending: Vec<TypeId>, dialect: Dialect, served: Option<ServedVers
     while let Some(id) = pending.pop() {
         if seen.insert(id) {
             let mut reached = definition::Reached::default();
-            let definition = definition::structure(id, dialect, served, &mut reached);
-            out.insert(definition::name_of(id.expr()), definition);
+            let mut definition = definition::structure(id, dialect, served, &mut reached);
+            let name = definition::name_of(id.expr());
+            describe(&name, &mut definition);
+            out.insert(name, definition);
             pending.extend(reached.types);
             for (name, special) in reached.specials {
-                out.entry(name)
-                    .or_insert_with(|| definition::special(special, dialect));
+                if !out.contains_key(&name) {
+                    let mut definition = definition::special(special, dialect);
+                    describe(&name, &mut definition);
+                    out.insert(name, definition);
+                }
             }
         }
     }
