@@ -13,28 +13,26 @@ const WITHIN: &str = "reno";
 
 /// What connections of one listener are given.
 pub(crate) struct Congestion {
-    /// The machine's choice where it is another than what accepted connections begin with.
-    usual: Option<&'static str>,
+    /// [`PACING`] is the machine's choice, and accepted connections begin without.
+    paced: bool,
 }
 
 impl Congestion {
     /// Connections are accepted without pacing from now on: a connection that began with it keeps it, whatever is
     /// chosen later.
     pub fn of(listener: &TcpListener) -> Self {
-        let paces = tcp_congestion(listener).is_ok_and(|usual| usual == PACING);
-        let changed = paces && set_tcp_congestion(listener, WITHIN).is_ok();
-        Self {
-            usual: changed.then_some(PACING),
-        }
+        let paced = tcp_congestion(listener).is_ok_and(|usual| usual == PACING)
+            && set_tcp_congestion(listener, WITHIN).is_ok();
+        Self { paced }
     }
 
     /// Gives a connection from another machine the machine's choice.
     pub fn accepted(&self, socket: &TcpStream, remote: SocketAddr) {
-        if let Some(usual) = self.usual
+        if self.paced
             && !is_within(socket, remote)
-            && let Err(error) = set_tcp_congestion(socket, usual)
+            && let Err(error) = set_tcp_congestion(socket, PACING)
         {
-            tracing::debug!(%remote, %error, usual, "the congestion control of a connection stays {WITHIN}");
+            tracing::debug!(%remote, %error, "the congestion control of a connection stays {WITHIN}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the commands need of the machine they run on.
 
 use anyhow::{Context, bail};
+use corten_sys::memory::Code;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,18 +21,22 @@ pub(crate) fn stay_small() {
 
 /// A start is over this long after it.
 const SETTLED: Duration = Duration::from_secs(5);
-/// How often the code that ran meanwhile is given back. What is in use comes back at a page fault for 64 KiB.
+/// How often the code that ran meanwhile is given back. What is in use comes back at page faults, a piece at a time.
 const GIVE_BACK: Duration = Duration::from_secs(30);
 
 /// For processes that run long: gives back the pages of code that only the start, and then that only rare requests needed:
 /// they are half of an idle server.
 pub(crate) async fn settle() {
     tokio::time::sleep(SETTLED).await;
-    if let Err(error) = corten_sys::memory::cut_code() {
+    let code = match Code::find() {
+        Ok(code) => code,
+        Err(error) => return tracing::warn!(%error, "the program's code stays in memory"),
+    };
+    if let Err(error) = code.cut() {
         tracing::warn!(%error, "more of the program's code stays in memory than runs");
     }
     loop {
-        match corten_sys::memory::forget_code() {
+        match code.forget() {
             Ok(bytes) => tracing::debug!(bytes, "gave back the pages of the program's code"),
             Err(error) => return tracing::warn!(%error, "the program's code stays in memory"),
         }

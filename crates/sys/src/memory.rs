@@ -27,41 +27,45 @@ fn parse(line: &str) -> Option<Mapping<'_>> {
 /// fault maps a whole piece, if that is within one mapping.
 const PIECE: usize = 16 << 10;
 
-/// Cuts the mapping of the program's code into pieces, so that only what runs becomes resident. The cuts are made by a mark
-/// that means nothing else here: whether pages of a file, which a core dump has no use for, are left out of it.
-pub fn cut_code() -> Result<()> {
-    for code in own_code()? {
-        for begin in (code.start..code.end).step_by(2 * PIECE) {
-            let end = code.end.min(begin + PIECE);
-            advise(begin..end, rustix::mm::Advice::LinuxDontDump)?;
-        }
-    }
-    Ok(())
-}
+/// Where the program's code is mapped, from the program's start to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code(Vec<Range<usize>>);
 
-/// Gives back the pages of the program's code: what runs again comes back from the file, page by page. Most of what a
-/// start or a rare request has touched never does. Returns the bytes that were mapped.
-pub fn forget_code() -> Result<usize> {
-    let mut bytes = 0;
-    for code in own_code()? {
-        bytes += code.len();
-        advise(code, rustix::mm::Advice::LinuxDontNeed)?;
-    }
-    Ok(bytes)
-}
-
-/// Where the program's code is mapped: neighbours are one.
-fn own_code() -> Result<Vec<Range<usize>>> {
-    let program = std::env::current_exe().attempt(|| "find the program".into())?;
-    let maps = std::fs::read_to_string("/proc/self/maps").attempt(|| "read own mappings".into())?;
-    let mut joined: Vec<Range<usize>> = Vec::new();
-    for code in code_of(&maps, &program) {
-        match joined.last_mut() {
-            Some(before) if before.end == code.begin => before.end = code.end,
-            _ => joined.push(code.begin..code.end),
+impl Code {
+    /// Reads the mappings of this process, of which [`Code::cut`] makes thousands: once is enough. Neighbours are one.
+    pub fn find() -> Result<Self> {
+        let program = std::env::current_exe().attempt(|| "find the program".into())?;
+        let maps = std::fs::read_to_string("/proc/self/maps").attempt(|| "read own mappings".into())?;
+        let mut joined: Vec<Range<usize>> = Vec::new();
+        for code in code_of(&maps, &program) {
+            match joined.last_mut() {
+                Some(before) if before.end == code.begin => before.end = code.end,
+                _ => joined.push(code.begin..code.end),
+            }
         }
+        Ok(Self(joined))
     }
-    Ok(joined)
+
+    /// Cuts the mapping into pieces, so that only what runs becomes resident. The cuts are made by a mark that means nothing
+    /// else here: whether pages of a file, which a core dump has no use for, are left out of it.
+    pub fn cut(&self) -> Result<()> {
+        for code in &self.0 {
+            for begin in code.clone().step_by(2 * PIECE) {
+                let end = code.end.min(begin + PIECE);
+                advise(begin..end, rustix::mm::Advice::LinuxDontDump)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back its pages: what runs again comes back from the file, piece by piece. Most of what a start or a rare request
+    /// has touched never does. Returns the bytes that are mapped.
+    pub fn forget(&self) -> Result<usize> {
+        for code in &self.0 {
+            advise(code.clone(), rustix::mm::Advice::LinuxDontNeed)?;
+        }
+        Ok(self.0.iter().map(Range::len).sum())
+    }
 }
 
 /// Executable and never written: every page is the file's.
@@ -96,13 +100,13 @@ mod tests {
 
     #[test]
     fn the_program_goes_on_in_pieces() {
-        let whole = own_code().unwrap();
-        cut_code().unwrap();
+        let whole = Code::find().unwrap();
+        whole.cut().unwrap();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let program = std::env::current_exe().unwrap();
         let longest = code_of(&maps, &program).map(|code| code.end - code.begin).max();
         assert!(longest.is_some_and(|bytes| bytes <= PIECE));
-        assert_eq!(own_code().unwrap(), whole);
-        assert!(forget_code().is_ok_and(|bytes| bytes > 0));
+        assert_eq!(Code::find().unwrap(), whole);
+        assert!(whole.forget().is_ok_and(|bytes| bytes > 0));
     }
 }
