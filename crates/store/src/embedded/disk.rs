@@ -13,17 +13,19 @@ use crate::api::{Error, Event, EventKind, KeyValue, RangeRequest, RangeResponse,
 
 /// Decoded blocks kept for reading. Small: the watch cache above holds what is read often.
 const BLOCK_CACHE_BYTES: u64 = 4 << 20;
-/// States gathered in memory before they are written as a sorted table.
+/// States gathered in memory before they are sealed, to be written as a sorted table. fjall would seal them at the same
+/// bounds, but only asks its worker to: once for each commit, in a queue of 1,000 that the worker itself has to put the next
+/// step into. A worker that is busy for 1,000 commits would wait for itself for ever, and every writer for it. So whoever
+/// commits seals what is full at once ([`Disk::seal_full_memtables`]); at four sealed ones fjall lets writers wait, so that all of it
+/// stays under five times this and a group.
 const KV_MEMTABLE_BYTES: u64 = 8 << 20;
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
-/// States that are still gathered: fjall's worker seals them at [`KV_MEMTABLE_BYTES`], but only when it is done with the
-/// tables it is writing, which takes seconds where much is written. At this bound the writer seals them itself. At four
-/// sealed ones fjall lets writers wait, so that all of it stays under five times this and a group.
-const ACTIVE_MEMTABLE_BYTES_MAX: u64 = 2 * KV_MEMTABLE_BYTES;
+/// Of its bound, what a memtable must have for a table of its own when nothing much is written any more.
+const QUIET_MEMTABLE_PART: u64 = 8;
 /// The least fjall allows.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// What writing tables in the background needs at a time.
-const BACKGROUND_BYTES: u64 = 2 * KV_MEMTABLE_BYTES;
+const BACKGROUND_BYTES: u64 = 16 << 20;
 const OPEN_FILES_MAX: usize = 64;
 const WORKER_THREADS: usize = 1;
 
@@ -134,10 +136,20 @@ impl Disk {
         }
     }
 
-    /// Seals what has reached its bound in memory ([`ACTIVE_MEMTABLE_BYTES_MAX`]).
+    /// Seals what has reached its bound in memory. Belongs after every commit.
     pub fn seal_full_memtables(&self) {
-        for keyspace in [&self.kv, &self.log] {
-            if keyspace.tree.active_memtable().size() >= ACTIVE_MEMTABLE_BYTES_MAX
+        self.seal_memtables(|bound| bound);
+    }
+
+    /// Seals what is worth a table of its own, so that its memory is given back.
+    pub fn seal_quiet_memtables(&self) {
+        self.seal_memtables(|bound| bound / QUIET_MEMTABLE_PART);
+    }
+
+    fn seal_memtables(&self, least: impl Fn(u64) -> u64) {
+        let small = [&self.log, &self.leases, &self.meta].map(|keyspace| (keyspace, SMALL_MEMTABLE_BYTES));
+        for (keyspace, bound) in [(&self.kv, KV_MEMTABLE_BYTES)].into_iter().chain(small) {
+            if keyspace.tree.active_memtable().size() >= least(bound)
                 && let Err(error) = keyspace.rotate_memtable()
             {
                 // What is wrong with the database, the next write is told.
@@ -355,8 +367,88 @@ mod tests {
             most = most.max(disk.db.write_buffer_size());
         }
         let group = u64::try_from(super::super::writer::GROUP_BYTES_MAX).unwrap() + (1 << 20);
-        assert!(active <= ACTIVE_MEMTABLE_BYTES_MAX + group, "{active} bytes");
-        assert!(most <= 5 * (ACTIVE_MEMTABLE_BYTES_MAX + group), "{most} bytes");
+        assert!(active <= KV_MEMTABLE_BYTES + group, "{active} bytes");
+        assert!(most <= 5 * (KV_MEMTABLE_BYTES + group), "{most} bytes");
+    }
+
+    /// Puts as many values of 64 KiB, one after another.
+    async fn put_values(engine: &Engine, values: usize) {
+        for n in 0..values {
+            let op = Op::Put {
+                key: format!("/k/{n}").into(),
+                value: vec![b'x'; 64 << 10].into(),
+                lease: 0,
+                tag: None,
+            };
+            let txn = Txn {
+                success: vec![op],
+                ..Txn::default()
+            };
+            engine.txn(txn).await.unwrap();
+        }
+    }
+
+    /// fjall's worker is never flooded with requests to seal: it would wait for room in its own queue.
+    #[test]
+    fn a_busy_worker_finishes() {
+        // More than its queue holds.
+        const COMMITS: u64 = 1_200;
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path()).unwrap();
+        let commit = |key: u64, bytes: u64| {
+            let mut batch = disk.db.batch();
+            let row = vec![0; usize::try_from(bytes).unwrap()];
+            batch.insert(&disk.leases, key.to_be_bytes(), row);
+            batch.commit().unwrap();
+            disk.seal_full_memtables();
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let until = |reached: &dyn Fn() -> bool| {
+            while !reached() && std::time::Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            reached()
+        };
+        let busy = disk.leases.tree.get_flush_lock();
+        commit(0, SMALL_MEMTABLE_BYTES);
+        assert!(until(&|| disk.leases.sealed_memtable_count() == 1));
+        commit(1, SMALL_MEMTABLE_BYTES);
+        (2..COMMITS).for_each(|key| commit(key, 1));
+        let written = std::sync::atomic::AtomicBool::new(false);
+        let finished = std::thread::scope(|scope| {
+            // Takes each place in the queue that the worker makes before the worker can.
+            scope.spawn(|| {
+                while !written.load(Ordering::Relaxed) {
+                    commit(COMMITS, 1);
+                }
+            });
+            drop(busy);
+            let finished = until(&|| disk.leases.table_count() == 2);
+            written.store(true, Ordering::Relaxed);
+            finished
+        });
+        assert!(finished, "the worker waits for itself");
+    }
+
+    /// What a load leaves in memory is given back when it is over, and read from the tables.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn quiet_memtables_are_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = corten_stdx::ManualClock::at(std::time::SystemTime::UNIX_EPOCH);
+        let options = Options {
+            clock: clock.clone(),
+            ..Options::default()
+        };
+        let engine = Engine::open(dir.path(), options).await.unwrap();
+        put_values(&engine, 40).await;
+        let disk = engine.shared.disk.clone();
+        assert!(disk.kv.tree.active_memtable().size() > KV_MEMTABLE_BYTES / QUIET_MEMTABLE_PART);
+        while disk.kv.tree.active_memtable().size() > 0 || disk.kv.sealed_memtable_count() > 0 {
+            clock.advance(std::time::Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+        let all = RangeRequest::new(crate::api::Range::prefix("/k/"));
+        assert_eq!(engine.range(all).await.unwrap().kvs.len(), 40);
     }
 
     /// Anonymous memory of this process, in bytes.

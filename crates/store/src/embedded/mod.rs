@@ -131,7 +131,8 @@ impl Engine {
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writer = thread.spawn(move || writer.run(queue))?;
         let expire = upkeep::expire_leases(Arc::downgrade(&shared), writes.downgrade());
-        let mut tasks = vec![tokio::spawn(expire)];
+        let give_back = upkeep::give_back(Arc::downgrade(&shared));
+        let mut tasks = vec![tokio::spawn(expire), tokio::spawn(give_back)];
         if let Some(interval) = options.compact_interval {
             tasks.push(tokio::spawn(upkeep::compact_regularly(
                 Arc::downgrade(&shared),

@@ -60,17 +60,21 @@ impl Ring {
             let Some(revision) = self.events.front().map(Recent::revision) else {
                 return;
             };
-            while self
-                .events
-                .front()
-                .is_some_and(|recent| recent.revision() == revision)
-            {
-                self.bytes -= self
-                    .events
-                    .pop_front()
-                    .map_or(0, |recent| recent.event.kv.value.len());
-            }
-            self.low = revision + 1;
+            self.drop_through(revision);
+        }
+    }
+
+    /// Drops all but the newest `revisions`, and the room they took.
+    pub fn keep_newest(&mut self, revisions: u64) {
+        let newest = self.events.back().map_or(0, Recent::revision);
+        self.drop_through(newest.saturating_sub(revisions));
+        self.events.shrink_to_fit();
+    }
+
+    fn drop_through(&mut self, revision: u64) {
+        while let Some(recent) = self.events.pop_front_if(|recent| recent.revision() <= revision) {
+            self.bytes -= recent.event.kv.value.len();
+            self.low = recent.revision() + 1;
         }
     }
 

@@ -13,6 +13,9 @@ use crate::api::{Error, EventKind, Result};
 
 /// Revisions compacted in one batch: bounds how long writes wait for it.
 const COMPACT_STEP_REVISIONS: usize = 256;
+/// Revisions in [`QUIET_INTERVAL`] that are few: what leases of nodes and leaders alone make of a few hundred nodes.
+const QUIET_REVISIONS: u64 = 256;
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the store is compacted in the time for which its history is kept.
 const COMPACTIONS_IN_INTERVAL: u32 = 5;
 
@@ -39,6 +42,7 @@ impl Shared {
             batch.remove(&self.disk.log, revision.to_be_bytes());
         }
         batch.commit().map_err(|error| self.disk.error(error))?;
+        self.disk.seal_full_memtables();
         Ok(revisions < COMPACT_STEP_REVISIONS)
     }
 }
@@ -91,6 +95,31 @@ pub(super) async fn compact_regularly(shared: Weak<Shared>, interval: Duration) 
         match compact(&shared, target).await {
             Ok(()) | Err(Error::Compacted { .. }) => {}
             Err(error) => tracing::warn!(%error, revision = target, "compaction failed"),
+        }
+    }
+}
+
+/// Gives back what was gathered for more writes once few come: recent events and the states that no table has yet. A load's
+/// last megabytes would stay for hours where only leases are renewed.
+pub(super) async fn give_back(shared: Weak<Shared>) {
+    let Some(start) = shared.upgrade() else { return };
+    let clock = start.clock.clone();
+    drop(start);
+    let mut revision = 0;
+    loop {
+        clock.sleep(QUIET_INTERVAL).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let now = shared.revision();
+        if now - std::mem::replace(&mut revision, now) > QUIET_REVISIONS {
+            continue;
+        }
+        shared.ring.write().keep_newest(QUIET_REVISIONS);
+        let seal = move || {
+            shared.disk.seal_quiet_memtables();
+            Ok(())
+        };
+        if let Err(error) = blocking(seal).await {
+            tracing::warn!(%error, "giving back the store's memory failed");
         }
     }
 }
