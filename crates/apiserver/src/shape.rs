@@ -136,13 +136,15 @@ pub fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accept
 fn columns(served: &Served) -> Value {
     if let Some(kind) = &served.custom {
         let one = |c: &corten_crd::resource::Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority});
-        let name =
-            json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0});
+        let name = json!({"name": "Name", "type": "string", "format": "name", "description": table::describe("", "Name"), "priority": 0});
         return std::iter::once(name)
             .chain(kind.version.columns.iter().map(one))
             .collect();
     }
-    let one = |c: &Column| json!({"name": c.name, "type": c.kind, "format": c.format, "description": "", "priority": c.priority});
+    let one = |c: &Column| {
+        let description = table::describe(served.schema.kind, c.name);
+        json!({"name": c.name, "type": c.kind, "format": c.format, "description": description, "priority": c.priority})
+    };
     table::columns(served.schema).iter().map(one).collect()
 }
 

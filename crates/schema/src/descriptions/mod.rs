@@ -69,6 +69,16 @@ const OF_LISTS: [(&str, &str); 4] = [
     ("items", "The objects."),
 ];
 
+/// What the columns of tables show: `Kind.Column` where a column of that name means something of its own there, else `Column`.
+const COLUMNS: &str = include_str!("columns.txt");
+
+/// What a column of a kind's table shows; nothing for a column that no kind served here has.
+pub(crate) fn column(kind: &str, column: &str) -> &'static str {
+    find(COLUMNS, &format!("{kind}.{column}"))
+        .or_else(|| find(COLUMNS, column))
+        .unwrap_or_default()
+}
+
 /// Adds what is known of a definition and its properties.
 pub(crate) fn describe(name: &str, definition: &mut Value) {
     let Some((_, kind)) = name.rsplit_once('.') else {
@@ -131,8 +141,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_column_is_described() {
+        for resource in crate::resources::all() {
+            for shown in crate::table::columns(resource) {
+                let said = column(resource.kind, shown.name);
+                assert!(!said.is_empty(), "{} {}", resource.kind, shown.name);
+            }
+        }
+        assert_eq!(column("Pod", "Nothing"), "");
+        assert_ne!(column("Pod", "Ready"), column("Deployment", "Ready"));
+    }
+
+    #[test]
     fn keys_are_in_order_and_found() {
-        for (group, lines) in GROUPS {
+        for (group, lines) in GROUPS.into_iter().chain([("columns", COLUMNS)]) {
             assert!(lines.is_ascii(), "{group}");
             let keys: Vec<&str> = lines
                 .lines()

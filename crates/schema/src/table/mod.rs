@@ -45,6 +45,11 @@ pub fn columns(resource: &Resource) -> &'static [Column] {
     }
 }
 
+/// What a column of the kind's table shows, in our own words.
+pub fn describe(kind: &str, column: &str) -> &'static str {
+    crate::descriptions::column(kind, column)
+}
+
 /// The row of an object, cells in column order. `now` gives ages.
 pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Cells {
     let view = View::new(object, now);
