@@ -87,15 +87,21 @@ impl Disk {
     pub fn open(path: &Path) -> Result<Self> {
         let wrap = |error| fjall_error(path, error);
         std::fs::create_dir_all(path)?;
-        let db = Database::builder(path)
-            .cache_size(BLOCK_CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .max_cached_files(Some(OPEN_FILES_MAX))
-            .worker_threads(WORKER_THREADS)
-            .manual_journal_persist(true)
-            .journal_compression(CompressionType::None)
-            .open()
-            .map_err(wrap)?;
+        let open = || {
+            Database::builder(path)
+                .cache_size(BLOCK_CACHE_BYTES)
+                .max_journaling_size(JOURNAL_BYTES_MAX)
+                .max_cached_files(Some(OPEN_FILES_MAX))
+                .worker_threads(WORKER_THREADS)
+                .manual_journal_persist(true)
+                .journal_compression(CompressionType::None)
+                .open()
+        };
+        let db = match open() {
+            Err(fjall::Error::JournalRecovery(_)) if super::torn::cut(path)? => open(),
+            outcome => outcome,
+        };
+        let db = db.map_err(wrap)?;
         let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES);
         let kv = || {
             KeyspaceCreateOptions::default()

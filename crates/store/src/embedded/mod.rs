@@ -6,6 +6,7 @@ mod group;
 mod layout;
 mod leases;
 mod ring;
+mod torn;
 mod upkeep;
 mod watch;
 mod writer;

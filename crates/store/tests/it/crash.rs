@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use corten_store::embedded::{Engine, Options};
-use corten_store::{Op, Range, RangeRequest, Store, Txn};
+use corten_store::{Error, Op, Range, RangeRequest, Store, Txn};
 
 const DIR: &str = "CORTEN_CRASH_DIR";
 const WRITERS: usize = 16;
@@ -116,4 +116,64 @@ async fn acknowledged_writes_survive_a_kill() {
         assert!(stored.values().all(|revision| *revision <= answer.revision));
     }
     assert!(acked.len() >= ROUNDS * SEEN);
+}
+
+const LARGE: usize = 100_000;
+
+/// Writes a small and a large value, and gives the journal and where the large one is in it.
+async fn journal_of_two(dir: &Path) -> (PathBuf, usize) {
+    let engine = Engine::open(dir, options()).await.unwrap();
+    for (key, bytes) in [("/small", 10), ("/large", LARGE)] {
+        let txn = Txn {
+            success: vec![Op::put(key, vec![b'x'; bytes])],
+            ..Txn::default()
+        };
+        engine.txn(txn).await.unwrap();
+    }
+    drop(engine);
+    let journal = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut journal = journal.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"));
+    let path = journal.next().unwrap();
+    let content = std::fs::read(&path).unwrap();
+    let large = content
+        .windows(LARGE)
+        .position(|part| part.iter().all(|byte| *byte == b'x'));
+    (path, large.unwrap())
+}
+
+fn overwrite(journal: &Path, at: usize, with: &[u8]) {
+    let file = std::fs::OpenOptions::new().write(true).open(journal).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, with, at as u64).unwrap();
+}
+
+/// A power failure while the last write is made: of its pages one did not reach the disk.
+#[tokio::test]
+async fn a_torn_write_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, large) = journal_of_two(dir.path()).await;
+    overwrite(&journal, (large + 10_000).next_multiple_of(4096), &[0; 4096]);
+    for again in ["/again", "/and-again"] {
+        let engine = Engine::open(dir.path(), options()).await.unwrap();
+        let answer = engine.range(RangeRequest::new(Range::prefix("/"))).await.unwrap();
+        let keys: Vec<_> = answer.kvs.iter().map(|kv| &*kv.key).collect();
+        assert!(keys.contains(&b"/small".as_slice()) && !keys.contains(&b"/large".as_slice()));
+        let txn = Txn {
+            success: vec![Op::put(again, "1")],
+            ..Txn::default()
+        };
+        engine.txn(txn).await.unwrap();
+    }
+    let engine = Engine::open(dir.path(), options()).await.unwrap();
+    let answer = engine.range(RangeRequest::new(Range::prefix("/"))).await.unwrap();
+    assert_eq!(answer.kvs.len(), 3);
+}
+
+/// Bytes that changed on the disk are something else: acknowledged writes are not dropped silently.
+#[tokio::test]
+async fn a_damaged_journal_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, large) = journal_of_two(dir.path()).await;
+    overwrite(&journal, large + 10_000, b"y");
+    let error = Engine::open(dir.path(), options()).await.err().unwrap();
+    assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
