@@ -88,11 +88,13 @@ pub fn client_tls(
             .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
     } else {
         let mut roots = RootCertStore::empty();
+        let mut trusted = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(bundle.unwrap_or_default()) {
             let certificate = certificate.map_err(|e| PkiError::Issue(e.to_string()))?;
-            roots.add(certificate)?;
+            roots.add(certificate.clone())?;
+            trusted.push(certificate);
         }
-        builder.with_root_certificates(roots)
+        corten_webhook::trust::trusting(builder, trusted)
     };
     Ok(match identity {
         Some(identity) => wants_client.with_client_auth_cert(identity.chain()?, identity.key()?)?,

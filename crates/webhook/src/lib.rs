@@ -11,6 +11,7 @@ mod config;
 mod connect;
 mod error;
 mod tls;
+pub mod trust;
 
 pub use caller::Caller;
 pub use config::{ClientConfig, ConfigError, Endpoint};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use corten_auth::request_header;
 use corten_meta::Status;
+use corten_webhook::dial_text;
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -90,12 +91,30 @@ pub enum Security {
     Unchecked,
 }
 
+/// Why a backend did not answer, in Go's words.
+#[derive(Debug)]
+pub struct Unreachable(String);
+
+impl Unreachable {
+    /// What a client is told whose connection was to be joined with the backend's.
+    pub fn dialing(self) -> Status {
+        Status::new(500, "", format!("error dialing backend: {}", self.0))
+    }
+
+    /// What a client of a proxy is told.
+    pub fn reaching(self) -> Status {
+        Status::service_unavailable(format!("error trying to reach service: {}", self.0))
+    }
+
+    /// What a client is told whom the server fetches `url` for.
+    pub fn getting(self, url: &str) -> Status {
+        Status::new(500, "", format!("Get \"{url}\": {}", self.0))
+    }
+}
+
 impl Backends {
     /// Connects, with TLS where asked.
-    ///
-    /// # Errors
-    /// 502-like failures as upstream words them: `dial tcp ...`.
-    async fn open(&self, target: &Target, security: Security) -> Result<BoxIo, Status> {
+    async fn open(&self, target: &Target, security: Security) -> Result<BoxIo, Unreachable> {
         let dial = async {
             let plain = self.dialer.connect(target).await?;
             let config = match security {
@@ -108,16 +127,12 @@ impl Backends {
             Ok::<BoxIo, io::Error>(Box::new(stream))
         };
         let whole = tokio::time::timeout(limits::DIAL_TIMEOUT, dial).await;
-        let error = match whole {
-            Ok(Ok(io)) => return Ok(io),
-            Ok(Err(e)) => e.to_string(),
-            Err(_) => "i/o timeout".to_owned(),
-        };
-        let text = format!(
-            "error dialing backend: dial tcp {}:{}: {error}",
-            target.host, target.port
-        );
-        Err(Status::new(500, "", text))
+        let address = authority(target);
+        match whole {
+            Ok(Ok(io)) => Ok(io),
+            Ok(Err(error)) => Err(Unreachable(dial_text(&address, &error))),
+            Err(_) => Err(Unreachable(format!("dial tcp {address}: i/o timeout"))),
+        }
     }
 
     /// Sends one request over a connection of its own and gives the answer; where the backend switches protocols and the
@@ -125,7 +140,7 @@ impl Backends {
     ///
     /// # Errors
     /// Where the backend cannot be reached or does not speak HTTP.
-    pub async fn send(&self, request: Outgoing) -> Result<Answer, Status> {
+    pub async fn send(&self, request: Outgoing) -> Result<Answer, Unreachable> {
         let io = self.open(&request.target, request.security).await?;
         let upgrade = request.upgrade;
         let host = authority(&request.target);
@@ -135,7 +150,7 @@ impl Backends {
         *head.headers_mut() = forwarded_headers(request.headers, &host, upgrade.is_some());
         converse(io, head, upgrade, &self.stop)
             .await
-            .map_err(|e| Status::service_unavailable(format!("error trying to reach service: {e}")))
+            .map_err(|error| Unreachable(error.to_string()))
     }
 }
 

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::backend::{Outgoing, Security};
+use super::backend::{Outgoing, Security, authority};
 use super::streaming::{container_of, kubelet_of, pod_of, push, uri};
 use crate::body::{Body, empty_body, read_whole};
 use crate::call::Call;
@@ -37,6 +37,7 @@ pub async fn log(mut call: Call) -> Result<Answer, Status> {
     let target = kubelet_of(&call, &pod).await?;
     let (ns, name) = (&call.info.namespace, &call.info.name);
     let path = format!("/containerLogs/{ns}/{name}/{container}{}", query.encode());
+    let url = format!("https://{}{path}", authority(&target));
     let security = match call.query.flag("insecureSkipTLSVerifyBackend") {
         Some(true) => Security::Unchecked,
         _ => Security::Kubelet,
@@ -50,7 +51,8 @@ pub async fn log(mut call: Call) -> Result<Answer, Status> {
         body: empty_body(),
         upgrade: None,
     };
-    let answer = call.server.backends()?.send(outgoing).await?;
+    let answer = call.server.backends()?.send(outgoing).await;
+    let answer = answer.map_err(|why| why.getting(&url))?;
     let answer = log_answer(answer, name).await?;
     match call.upgrade.take().filter(|_| websocket::wanted(&call.headers)) {
         Some(upgrade) => over_websocket(&call, upgrade, answer.into_body()),

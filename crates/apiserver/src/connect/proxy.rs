@@ -43,6 +43,7 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
         None
     };
     let own = authority(&target);
+    let joined = upgrade.is_some();
     let outgoing = Outgoing {
         target,
         security,
@@ -52,7 +53,8 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
         body: call.body.get_mut().take().unwrap_or_else(empty_body),
         upgrade,
     };
-    let answer = call.server.backends()?.send(outgoing).await?;
+    let answer = call.server.backends()?.send(outgoing).await;
+    let answer = answer.map_err(|why| if joined { why.dialing() } else { why.reaching() })?;
     let path = call.uri.path();
     let asked = call.header(http::header::HOST).unwrap_or_default();
     let place = Place {

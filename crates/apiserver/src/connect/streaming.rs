@@ -8,7 +8,7 @@ use corten_registry::Operation;
 use http::Uri;
 use serde_json::{Value, json};
 
-use super::backend::{Outgoing, Security, Target, wants_upgrade};
+use super::backend::{Outgoing, Security, Target, Unreachable, wants_upgrade};
 use crate::body::empty_body;
 use crate::call::Call;
 use crate::query::escape;
@@ -53,7 +53,8 @@ pub async fn stream(mut call: Call) -> Result<Answer, Status> {
         body: empty_body(),
         upgrade: call.upgrade.take(),
     };
-    call.server.backends()?.send(outgoing).await
+    let answer = call.server.backends()?.send(outgoing).await;
+    answer.map_err(Unreachable::dialing)
 }
 
 /// WebSocket clients come with GET; what they do there is what SPDY clients need `create` for.

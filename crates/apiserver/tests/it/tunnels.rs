@@ -184,10 +184,14 @@ async fn an_unreachable_kubelet_is_an_error_that_names_it() {
     let status = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": gone}}}});
     h.merge("/api/v1/nodes/n/status", status).await.ok();
     let r = h.get(&format!("{POD}/log?container=a")).await;
-    let text = r.json()["message"].as_str().unwrap().to_owned();
-    assert!(
-        r.code == 500 && text.contains(&format!("dial tcp 127.0.0.1:{gone}: ")),
-        "{text}"
+    let refused = format!("dial tcp 127.0.0.1:{gone}: connect: connection refused");
+    let got = format!("Get \"https://127.0.0.1:{gone}/containerLogs/default/p/a\": {refused}");
+    assert_eq!((r.code, r.json()["message"].as_str()), (500, Some(got.as_str())));
+    let r = h.get("/api/v1/nodes/n/proxy/pods").await;
+    let reached = format!("error trying to reach service: {refused}");
+    assert_eq!(
+        (r.code, r.json()["message"].as_str()),
+        (503, Some(reached.as_str()))
     );
 }
 

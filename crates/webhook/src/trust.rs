@@ -1,0 +1,206 @@
+//! Which servers a bundle of certificates vouches for: those that Go's verifier takes.
+//!
+//! Beside a chain to one of the bundle's authorities that is a certificate of the bundle itself, also where it calls itself an
+//! authority: what `openssl req -x509` makes, and many an operator for its own webhook. webpki refuses any
+//! authority as a server (`CaUsedAsEndEntity`).
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, WantsVerifier,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Adds trust in the certificates of a bundle; an empty one trusts nobody.
+pub fn trusting(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    bundle: Vec<CertificateDer<'static>>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    for certificate in &bundle {
+        // One that does not parse cannot have signed anything.
+        let _ = roots.add(certificate.clone());
+    }
+    let roots = Arc::new(roots);
+    let provider = Arc::clone(builder.crypto_provider());
+    match WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build() {
+        Ok(chains) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Bundle { chains, bundle })),
+        Err(_) => builder.with_root_certificates(roots),
+    }
+}
+
+/// Whether the certificate can be trusted at all.
+pub(crate) fn parses(certificate: &CertificateDer<'static>) -> bool {
+    RootCertStore::empty().add(certificate.clone()).is_ok()
+}
+
+#[derive(Debug)]
+struct Bundle {
+    chains: Arc<WebPkiServerVerifier>,
+    bundle: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Bundle {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let outcome = self
+            .chains
+            .verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        match outcome {
+            Err(_) if self.bundle.contains(end_entity) => serves(end_entity, name, now),
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+/// What is asked of a trusted certificate: its time, its purpose, its names.
+fn serves(
+    certificate: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    if now < parsed.validity().not_before.timestamp() {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > parsed.validity().not_after.timestamp() {
+        return Err(CertificateError::Expired.into());
+    }
+    let usage = parsed
+        .extended_key_usage()
+        .map_err(|_| CertificateError::BadEncoding)?;
+    if usage.is_some_and(|usage| !usage.value.any && !usage.value.server_auth) {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+    Ok(ServerCertVerified::assertion())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+
+    use super::*;
+
+    fn params(names: &[&str]) -> CertificateParams {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2036, 1, 1);
+        params
+    }
+
+    fn authority(names: &[&str]) -> CertificateParams {
+        let mut params = params(names);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn signed_by_itself(params: &CertificateParams) -> CertificateDer<'static> {
+        params
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap()
+            .der()
+            .clone()
+    }
+
+    fn verify(
+        bundle: &[&CertificateDer<'static>],
+        server: &CertificateDer<'_>,
+        year: i32,
+    ) -> Result<(), Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let bundle: Vec<_> = bundle.iter().map(|one| (*one).clone()).collect();
+        let mut roots = RootCertStore::empty();
+        bundle.iter().for_each(|one| roots.add(one.clone()).unwrap());
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let chains = chains.build().unwrap();
+        let since = std::time::Duration::from_secs(date_time_ymd(year, 6, 1).unix_timestamp() as u64);
+        let name = ServerName::try_from("hook.walk.svc").unwrap();
+        Bundle { chains, bundle }
+            .verify_server_cert(server, &[], &name, &[], UnixTime::since_unix_epoch(since))
+            .map(drop)
+    }
+
+    #[test]
+    fn an_authority_of_the_bundle_serves_itself() {
+        let own = signed_by_itself(&authority(&["hook.walk.svc"]));
+        verify(&[&own], &own, 2027).unwrap();
+        let stranger = signed_by_itself(&authority(&["hook.walk.svc"]));
+        assert!(verify(&[&own], &stranger, 2027).is_err());
+    }
+
+    #[test]
+    fn time_purpose_and_names_are_still_asked() {
+        let own = signed_by_itself(&authority(&["hook.walk.svc"]));
+        let bad = |error: Result<(), Error>| match error.unwrap_err() {
+            Error::InvalidCertificate(bad) => bad,
+            other => panic!("{other}"),
+        };
+        assert_eq!(bad(verify(&[&own], &own, 2037)), CertificateError::Expired);
+        assert_eq!(bad(verify(&[&own], &own, 2025)), CertificateError::NotValidYet);
+        let other = signed_by_itself(&authority(&["other.walk.svc"]));
+        let named = bad(verify(&[&other], &other, 2027));
+        assert!(
+            matches!(named, CertificateError::NotValidForNameContext { .. }),
+            "{named}"
+        );
+        let mut client = authority(&["hook.walk.svc"]);
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let client = signed_by_itself(&client);
+        assert_eq!(
+            bad(verify(&[&client], &client, 2027)),
+            CertificateError::InvalidPurpose
+        );
+    }
+
+    #[test]
+    fn chains_are_followed() {
+        let (key, params_of_ca) = (KeyPair::generate().unwrap(), authority(&[]));
+        let ca = params_of_ca.self_signed(&key).unwrap().der().clone();
+        let issuer = Issuer::new(params_of_ca, key);
+        let leaf = params(&["hook.walk.svc"]).signed_by(&KeyPair::generate().unwrap(), &issuer);
+        verify(&[&ca], leaf.unwrap().der(), 2027).unwrap();
+        let alone = signed_by_itself(&params(&["hook.walk.svc"]));
+        verify(&[&alone], &alone, 2027).unwrap();
+    }
+}
