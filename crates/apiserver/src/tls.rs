@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use corten_auth::authn::ClientCertificates;
 use corten_auth::pki::{Identity, PkiError};
+use corten_webhook::trust;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
@@ -94,7 +95,7 @@ pub fn client_tls(
             roots.add(certificate.clone())?;
             trusted.push(certificate);
         }
-        corten_webhook::trust::trusting(builder, trusted)
+        trust::trusting(builder, trust::Bundle::of(trusted))
     };
     Ok(match identity {
         Some(identity) => wants_client.with_client_auth_cert(identity.chain()?, identity.key()?)?,

@@ -7,11 +7,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::config::ConfigError;
-use crate::trust;
+use crate::trust::{self, Bundle};
 
 /// The machine's authorities, read when the first webhook without a `caBundle` is called.
-static SYSTEM_ROOTS: LazyLock<Vec<CertificateDer<'static>>> =
-    LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
+static SYSTEM_ROOTS: LazyLock<Option<Arc<Bundle>>> =
+    LazyLock::new(|| Bundle::of(rustls_native_certs::load_native_certs().certs));
 
 /// Trust in the certificates of a bundle. Upstream speaks HTTP/1.1 to services, so that requests spread over
 /// endpoints (kubernetes/kubernetes#75791); it is what every webhook speaks.
@@ -19,12 +19,8 @@ pub(crate) fn trusting(ca_bundle: &[u8]) -> Result<Arc<TlsConfig>, ConfigError> 
     let bundle = if ca_bundle.is_empty() {
         SYSTEM_ROOTS.clone()
     } else {
-        let certificates = CertificateDer::pem_slice_iter(ca_bundle).flatten();
-        let bundle: Vec<_> = certificates.filter(trust::parses).collect();
-        if bundle.is_empty() {
-            return Err(ConfigError::CaBundle);
-        }
-        bundle
+        let bundle = Bundle::of(CertificateDer::pem_slice_iter(ca_bundle).flatten());
+        Some(bundle.ok_or(ConfigError::CaBundle)?)
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = TlsConfig::builder_with_provider(provider)

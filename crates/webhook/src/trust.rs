@@ -16,35 +16,34 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Adds trust in the certificates of a bundle; an empty one trusts nobody.
+/// The verifier of a bundle. Certificates that do not parse are left out: they cannot have signed anything.
+#[derive(Debug)]
+pub struct Bundle {
+    chains: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Bundle {
+    /// `None` where no certificate parses.
+    pub fn of(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> Option<Arc<Self>> {
+        let mut roots = RootCertStore::empty();
+        let mut certificates: Vec<_> = certificates.into_iter().collect();
+        certificates.retain(|certificate| roots.add(certificate.clone()).is_ok());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        chains.ok().map(|chains| Arc::new(Self { chains, certificates }))
+    }
+}
+
+/// Adds trust in a bundle; without one nobody is trusted.
 pub fn trusting(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
-    bundle: Vec<CertificateDer<'static>>,
+    bundle: Option<Arc<Bundle>>,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    let mut roots = RootCertStore::empty();
-    for certificate in &bundle {
-        // One that does not parse cannot have signed anything.
-        let _ = roots.add(certificate.clone());
+    match bundle {
+        Some(bundle) => builder.dangerous().with_custom_certificate_verifier(bundle),
+        None => builder.with_root_certificates(RootCertStore::empty()),
     }
-    let roots = Arc::new(roots);
-    let provider = Arc::clone(builder.crypto_provider());
-    match WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider).build() {
-        Ok(chains) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Bundle { chains, bundle })),
-        Err(_) => builder.with_root_certificates(roots),
-    }
-}
-
-/// Whether the certificate can be trusted at all.
-pub(crate) fn parses(certificate: &CertificateDer<'static>) -> bool {
-    RootCertStore::empty().add(certificate.clone()).is_ok()
-}
-
-#[derive(Debug)]
-struct Bundle {
-    chains: Arc<WebPkiServerVerifier>,
-    bundle: Vec<CertificateDer<'static>>,
 }
 
 impl ServerCertVerifier for Bundle {
@@ -60,7 +59,7 @@ impl ServerCertVerifier for Bundle {
             .chains
             .verify_server_cert(end_entity, intermediates, name, ocsp, now);
         match outcome {
-            Err(_) if self.bundle.contains(end_entity) => serves(end_entity, name, now),
+            Err(_) if self.certificates.contains(end_entity) => serves(end_entity, name, now),
             outcome => outcome,
         }
     }
@@ -148,15 +147,10 @@ mod tests {
         server: &CertificateDer<'_>,
         year: i32,
     ) -> Result<(), Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let bundle: Vec<_> = bundle.iter().map(|one| (*one).clone()).collect();
-        let mut roots = RootCertStore::empty();
-        bundle.iter().for_each(|one| roots.add(one.clone()).unwrap());
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        let chains = chains.build().unwrap();
+        let bundle = Bundle::of(bundle.iter().map(|one| (*one).clone())).unwrap();
         let since = std::time::Duration::from_secs(date_time_ymd(year, 6, 1).unix_timestamp() as u64);
         let name = ServerName::try_from("hook.walk.svc").unwrap();
-        Bundle { chains, bundle }
+        bundle
             .verify_server_cert(server, &[], &name, &[], UnixTime::since_unix_epoch(since))
             .map(drop)
     }
