@@ -243,16 +243,17 @@ fn apply_to(
     let own = write.id(Operation::Apply);
     let last = managers.take(&own);
     let mut set = shape::field_set(node, config);
-    set.subtract(stripped());
     set.subtract_prefixes(&reset);
     let merged = merge::values(node, Some(&before), Some(config)).unwrap_or(Value::Null);
+    let last_set = last.as_ref().map(|entry| entry.fields.set());
+    // With the name in it, which no manager keeps: without, metadata would go with the last of its fields.
+    let merged = prune(node, merged, last_set.as_deref(), &managers, &set);
+    set.subtract(stripped());
     let entry = Entry {
         api_version: write.gvk.api_version(),
         time: write.now.to_owned(),
         fields: Fields::Set(set),
     };
-    let last_set = last.as_ref().map(|entry| entry.fields.set());
-    let merged = prune(node, merged, last_set.as_deref(), &managers, &entry.fields.set());
     let comparison = compare::values(node, &before, &merged).without(&reset);
     if !force {
         managers.conflicts(&comparison)?;

@@ -95,6 +95,22 @@ fn what_is_no_longer_said_goes() {
     assert_eq!(containers[0]["terminationMessagePath"], "/dev/termination-log");
 }
 
+/// Metadata holds what nobody owns: it does not go with the last of its fields that somebody does.
+#[test]
+fn who_gives_up_the_last_field_of_metadata_leaves_the_rest() {
+    let gvk = GroupVersionKind::new("", "v1", "ConfigMap");
+    let config = |metadata: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+    let first = config(json!({"name": "c", "labels": {"l": "one"}, "annotations": {"a": "b"}}));
+    let mut first = stored(apply(&write(&gvk, "one"), None, &first, false).unwrap());
+    first["metadata"]["creationTimestamp"] = json!(NOW);
+    let nothing = config(json!({"name": "c"}));
+    let second = apply(&write(&gvk, "one"), Some(&first), &nothing, false).unwrap();
+    assert_eq!(
+        second,
+        config(json!({"name": "c", "uid": "u", "creationTimestamp": NOW}))
+    );
+}
+
 #[test]
 fn two_want_the_same_field() {
     let first = stored(applied(None, "one", json!([{"name": "c", "image": "x"}]), false).unwrap());
