@@ -7,7 +7,7 @@ use crate::status::{Details, Result, Status};
 /// Most operations one JSON patch may hold, as upstream.
 pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 
-/// Applies an RFC 6902 patch given as JSON. A patch that cannot be read is a bad request; one that does not apply is
+/// Applies a JSON patch. A patch that cannot be read is a bad request; one that does not apply is
 /// unprocessable (422), as upstream answers.
 pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
     let count = patch.as_array().map_or(0, Vec::len);
@@ -16,11 +16,10 @@ pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
             "The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {count}"
         )));
     }
-    let operations: json_patch::Patch =
-        serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(e.to_string()))?;
-    // On a copy: the library's way back panics where a value was moved into a place that it then lacks.
+    let operations = crate::json_patch::operations(patch).map_err(Status::bad_request)?;
+    // On a copy: a patch applies whole or not at all.
     let mut patched = doc.clone();
-    json_patch::patch_unsafe(&mut patched, &operations).map_err(|_| {
+    crate::json_patch::apply(&mut patched, operations).map_err(|_| {
         Status::new(
             422,
             "Invalid",

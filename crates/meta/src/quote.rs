@@ -66,6 +66,19 @@ pub fn html_safe(json: &str) -> String {
     out
 }
 
+/// What Go's decoder calls a JSON value.
+pub fn json_word(value: &serde_json::Value) -> &'static str {
+    use serde_json::Value;
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{html_safe, print_float, quote};

@@ -1,6 +1,7 @@
 //! What a mutation makes of an object: a JSON patch, or an apply configuration merged by the rules of the type.
 
 use corten_cel::{Type, Value as CelValue};
+use corten_meta::json_patch::{Failure, apply, operations as operations_of};
 use corten_meta::{GroupVersionKind, object};
 use serde_json::Value;
 
@@ -57,13 +58,12 @@ fn json_patch(object: &Value, operations: &CelValue<'_>) -> Result<Value, String
     let patch = operations.to_json().map_err(|error| {
         format!("JSONPath valueExpression evaluated to a type that could not marshal to JSON: {error}")
     })?;
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|error| format!("JSON Patch: {error}"))?;
+    let patch = operations_of(&patch).map_err(|error| format!("JSON Patch: {error}"))?;
     let mut changed = object.clone();
-    match json_patch::patch(&mut changed, &patch) {
+    match apply(&mut changed, patch) {
         Ok(()) => Ok(changed),
         // A test that fails is no failure: the object stays as it is.
-        Err(error) if matches!(error.kind, json_patch::PatchErrorKind::TestFailed) => Ok(object.clone()),
+        Err(Failure::Test(_)) => Ok(object.clone()),
         Err(error) => Err(format!("JSON Patch: {error}")),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use corten_auth::authz::Authorizer;
-use corten_meta::{Result, Status};
+use corten_meta::{Result, Status, json_patch};
 use corten_registry::{Admission, Attributes, Operation, Registry, WriteContext};
 use corten_webhook::Caller;
 use serde_json::Value;
@@ -103,10 +103,9 @@ fn patched(hook: &Hook, answer: &Answer, seen: &Value) -> std::result::Result<Op
         |error: String| Failure::Calling(format!("received undecodable patch in webhook response: {error}"));
     let patch: Value =
         serde_json::from_slice(&answer.patch).map_err(|error| undecodable(error.to_string()))?;
-    match patch.as_array() {
-        None => return Err(undecodable("a JSON patch is an array".to_owned())),
-        Some(operations) if operations.is_empty() => return Ok(None),
-        Some(_) => {}
+    let operations = json_patch::operations(&patch).map_err(undecodable)?;
+    if operations.is_empty() {
+        return Ok(None);
     }
     if seen.is_null() {
         let text = format!(
@@ -120,8 +119,8 @@ fn patched(hook: &Hook, answer: &Answer, seen: &Value) -> std::result::Result<Op
         return Err(Failure::Calling(text));
     }
     let mut changed = seen.clone();
-    corten_meta::patch::json_patch(&mut changed, &patch)
-        .map_err(|status| Failure::Refused(Status::internal(status.message)))?;
+    json_patch::apply(&mut changed, operations)
+        .map_err(|failure| Failure::Refused(Status::internal(failure.to_string())))?;
     Ok(Some(changed))
 }
 

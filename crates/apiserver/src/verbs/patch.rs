@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use corten_meta::status::Details;
-use corten_meta::{GroupVersionKind, Status, patch as patches};
+use corten_meta::{GroupVersionKind, Status, json_word, patch as patches};
 use corten_registry::UpdateOptions;
 use http::StatusCode;
 use serde_json::Value;
@@ -214,6 +214,9 @@ impl Patch {
             );
             return Err(bad(text));
         }
+        if kind == PatchType::Json {
+            check_operations(&document).map_err(bad)?;
+        }
         Ok(Self { kind, document })
     }
 
@@ -258,13 +261,24 @@ impl Patch {
     }
 }
 
-fn json_word(v: &Value) -> &'static str {
-    match v {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+/// Operations that Go could not read, in its words.
+fn check_operations(document: &Value) -> Result<(), String> {
+    for operation in document.as_array().into_iter().flatten() {
+        if !operation.is_object() && !operation.is_null() {
+            let word = json_word(operation);
+            return Err(format!(
+                "json: cannot unmarshal {word} into Go value of type handlers.jsonPatchOp"
+            ));
+        }
+        for name in ["op", "path", "from"] {
+            let value = &operation[name];
+            if !value.is_string() && !value.is_null() {
+                let word = json_word(value);
+                return Err(format!(
+                    "json: cannot unmarshal {word} into Go struct field jsonPatchOp.{name} of type string"
+                ));
+            }
+        }
     }
+    Ok(())
 }
