@@ -1,7 +1,5 @@
-//! `/openapi/v2` (JSON, and gnostic's protobuf for older kubectl) and `/openapi/v3`. The documents are the schema's, made on
-//! first demand and kept compressed.
-
-use std::sync::Arc;
+//! `/openapi/v2` and `/openapi/v3`, as JSON and in gnostic's protobuf (for older kubectl). The documents are the schema's,
+//! made on first demand and kept compressed.
 
 use corten_meta::Status;
 use corten_schema::openapi::{self, Document};
@@ -9,6 +7,7 @@ use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
 };
 use http::{HeaderMap, StatusCode};
+use jiff::SignedDuration;
 
 use crate::aggregator;
 use crate::body::Body;
@@ -20,8 +19,16 @@ use crate::respond::{self, Answer};
 /// The protobuf media type without the `@`. Clients ask with either and are answered with this one, as on upstream: an `@`
 /// is no token of a media type, and Go's parser refuses it.
 const V2_PROTOBUF_PLAIN: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// How long a document named by its hash may be kept: a year.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// The types of version 3; the last with an `@` for those who still ask so.
+const V3_TYPES: [&str; 3] = [
+    "application/json",
+    openapi::V3_PROTOBUF,
+    "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+];
+/// A document named by its hash does not change.
+const IMMUTABLE: &str = "public, immutable";
+/// How long it may be kept: a year.
+const KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// The whole API as one document.
 ///
@@ -29,11 +36,7 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// 406 where the client takes none of the three types.
 pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let types = ["application/json", openapi::V2_PROTOBUF, V2_PROTOBUF_PLAIN];
-    let clauses = negotiate::clauses(call.accept().unwrap_or("*/*"));
-    let wanted = clauses
-        .iter()
-        .find_map(|c| types.into_iter().find(|t| c.admits(t)));
-    let Some(content_type) = wanted else {
+    let Some(content_type) = wanted(call, types) else {
         return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
     };
     let protobuf = content_type != types[0];
@@ -49,7 +52,15 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
     } else {
         V2_PROTOBUF_PLAIN
     };
-    Ok(answer(call, &document, named))
+    Ok(answer(call, &document.hash, &document.gzip, named))
+}
+
+/// The first type the client takes, in its order.
+fn wanted(call: &Call, types: [&'static str; 3]) -> Option<&'static str> {
+    let clauses = negotiate::clauses(call.accept().unwrap_or("*/*"));
+    clauses
+        .iter()
+        .find_map(|c| types.into_iter().find(|t| c.admits(t)))
 }
 
 /// Which documents there are.
@@ -75,7 +86,7 @@ pub async fn v3_index(call: &Call) -> Result<Answer, Status> {
 /// One document: `path` is `api/v1`, `apis/apps/v1`, or one above resources such as `version`.
 ///
 /// # Errors
-/// Where making it fails.
+/// Where making it fails. 406 where the client takes none of the types.
 pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
     let custom = match path.split('/').collect::<Vec<_>>()[..] {
         ["apis", group, version] => {
@@ -84,27 +95,46 @@ pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
         }
         _ => None,
     };
-    let (wanted, selection) = (path.to_owned(), call.server.catalog.selection().clone());
+    let (at, selection) = (path.to_owned(), call.server.catalog.selection().clone());
     let found = match custom {
         Some(document) => Some(document),
-        None => tokio::task::spawn_blocking(move || openapi::v3_at(&selection, &wanted))
+        None => tokio::task::spawn_blocking(move || openapi::v3_at(&selection, &at))
             .await
             .map_err(Status::internal)?,
     };
     let Some(document) = found else {
         return Ok(respond::not_found_text());
     };
-    let mut out = answer(call, &document, "application/json");
-    match call.query.get("hash") {
-        Some(hash) if hash != document.hash => return Ok(moved(path, &document)),
-        Some(_) => {
-            out.headers_mut()
-                .insert(CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
-            out.headers_mut().remove(EXPIRES);
-        }
-        None => {}
+    let Some(content_type) = wanted(call, V3_TYPES) else {
+        return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
+    };
+    let hash = call.query.get("hash").filter(|hash| !hash.is_empty());
+    if hash.is_some_and(|hash| hash != document.hash) {
+        return Ok(moved(path, &document));
+    }
+    let mut out = if content_type == V3_TYPES[0] {
+        answer(call, &document.hash, &document.gzip, content_type)
+    } else {
+        let made = document.clone();
+        // The first time it is made of the JSON form.
+        tokio::task::spawn_blocking(move || made.v3_protobuf().len())
+            .await
+            .map_err(Status::internal)?;
+        answer(call, &document.hash, document.v3_protobuf(), openapi::V3_PROTOBUF)
+    };
+    if hash.is_some() {
+        let headers = out.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
+        headers.insert(EXPIRES, in_a_year());
     }
     Ok(out)
+}
+
+fn in_a_year() -> HeaderValue {
+    let expires = jiff::Timestamp::now().saturating_add(KEPT).ok();
+    let text = expires.map(|at| at.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string());
+    text.and_then(|text| HeaderValue::try_from(text).ok())
+        .unwrap_or(HeaderValue::from_static(""))
 }
 
 /// To the address of the document as it is now.
@@ -116,16 +146,16 @@ fn moved(path: &str, document: &Document) -> Answer {
     out
 }
 
-fn answer(call: &Call, document: &Arc<Document>, content_type: &'static str) -> Answer {
-    let tag = format!("\"{}\"", document.hash);
+fn answer(call: &Call, hash: &str, compressed: &[u8], content_type: &'static str) -> Answer {
+    let tag = format!("\"{hash}\"");
     let same = call.header(IF_NONE_MATCH).is_some_and(|t| t == tag);
     let gzip = crate::gzip::accepted(&call.headers);
     let (code, body) = if same {
         (StatusCode::NOT_MODIFIED, Body::Empty)
     } else if gzip {
-        (StatusCode::OK, Body::from(document.gzip.clone()))
+        (StatusCode::OK, Body::from(compressed.to_vec()))
     } else {
-        (StatusCode::OK, Body::from(document.plain()))
+        (StatusCode::OK, Body::from(openapi::plain(compressed)))
     };
     let mut out = respond::bytes(code, content_type, body);
     let headers: &mut HeaderMap = out.headers_mut();

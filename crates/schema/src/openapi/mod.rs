@@ -1,5 +1,5 @@
-//! OpenAPI documents out of the type table: v2 as JSON and in gnostic's protobuf (which older kubectl demand), v3 one per
-//! group and version. Made on first demand and kept compressed.
+//! OpenAPI documents out of the type table: v2, and v3 one per group and version; as JSON and in gnostic's protobuf (which
+//! older kubectl demand). Made on first demand and kept compressed.
 
 pub(crate) use definition::default as default_of;
 
@@ -29,6 +29,9 @@ use crate::types::{TypeId, type_of};
 /// Media type of the protobuf form of v2.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
+/// Media type of the protobuf form of v3.
+pub const V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+
 /// The documents' own version.
 const API_VERSION: &str = "1.36";
 
@@ -46,25 +49,45 @@ pub struct Document {
     pub hash: String,
     /// The content, gzip-compressed.
     pub gzip: Vec<u8>,
+    /// The same in protobuf, of one in JSON that was asked for so.
+    protobuf: OnceLock<Vec<u8>>,
 }
 
 impl Document {
     fn new(content: &[u8]) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // Writing to memory does not fail.
-        let _ = encoder.write_all(content);
         Self {
             hash: hash(content),
-            gzip: encoder.finish().unwrap_or_default(),
+            gzip: compressed(content),
+            protobuf: OnceLock::new(),
         }
     }
 
     /// The content, for clients that do not take gzip.
     pub fn plain(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let _ = GzDecoder::new(self.gzip.as_slice()).read_to_end(&mut out);
-        out
+        plain(&self.gzip)
     }
+
+    /// A document of version 3 in protobuf, gzip-compressed. Its hash is that of the JSON form, as upstream.
+    pub fn v3_protobuf(&self) -> &[u8] {
+        self.protobuf.get_or_init(|| {
+            let json = serde_json::from_slice(&self.plain()).unwrap_or_default();
+            compressed(&proto::v3(&json))
+        })
+    }
+}
+
+fn compressed(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(content);
+    encoder.finish().unwrap_or_default()
+}
+
+/// Without gzip.
+pub fn plain(gzip: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let _ = GzDecoder::new(gzip).read_to_end(&mut out);
+    out
 }
 
 /// Documents of version 3 by their paths, each made when first asked for.
@@ -106,7 +129,7 @@ pub fn v2(protobuf: bool) -> Arc<Document> {
 /// A document of version 2 that others were merged into, as JSON or in protobuf.
 pub fn v2_document(whole: &Value, protobuf: bool) -> Document {
     if protobuf {
-        Document::new(&proto::document(whole))
+        Document::new(&proto::v2(whole))
     } else {
         Document::new(whole.to_string().as_bytes())
     }

@@ -83,6 +83,11 @@ impl Writer {
         self.varint(value as u64);
         self.tag(number, VARINT);
     }
+
+    pub(crate) fn double(&mut self, number: u32, value: f64) {
+        self.raw(&value.to_le_bytes());
+        self.tag(number, FIXED64);
+    }
 }
 
 type Done = Result<(), WireError>;
@@ -137,10 +142,7 @@ fn one(w: &mut Writer, number: u32, shape: &Shape, value: &Value) -> Done {
         Kind::String => w.bytes(number, value.as_str().unwrap_or_default().as_bytes()),
         Kind::Bool => w.int(number, i64::from(value.as_bool().unwrap_or(false))),
         Kind::Int32 | Kind::Int64 => w.int(number, value.as_i64().unwrap_or(0)),
-        Kind::Float64 => {
-            w.raw(&value.as_f64().unwrap_or(0.0).to_le_bytes());
-            w.tag(number, FIXED64);
-        }
+        Kind::Float64 => w.double(number, value.as_f64().unwrap_or(0.0)),
         Kind::Bytes => {
             let bytes = STANDARD.decode(value.as_str().unwrap_or_default());
             w.bytes(number, &bytes.map_err(|e| WireError::Value(e.to_string()))?);
