@@ -7,6 +7,7 @@
 mod availability;
 mod crds;
 mod discovery;
+mod document;
 mod feed;
 mod openapi;
 mod proxy;

@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::Aggregator;
+use super::document::{self, Version};
 use super::service::ApiService;
 use crate::bootstrap::priorities;
 
@@ -24,14 +25,12 @@ pub async fn read(service: &ApiService) {
     };
     let entry = match transport.get("/apis", ACCEPT, None).await {
         Ok(answer) if answer.code == 200 && is_aggregated(answer.headers.get(CONTENT_TYPE)) => {
-            serde_json::from_slice(&answer.body)
-                .ok()
-                .map(|document: Value| of_version(service, &document))
+            document::aggregated(&service.group, &service.version, &answer.body).ok()
         }
         Ok(answer) if answer.code != 503 => legacy(service).await,
         _ => None,
     };
-    match entry {
+    match entry.map(|entry| json!(entry)) {
         Some(mut entry) => {
             entry["freshness"] = json!("Current");
             service.discovery.store(Some(Arc::new(entry)));
@@ -65,80 +64,15 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value[key].as_array().into_iter().flatten()
 }
 
-fn of_version(service: &ApiService, document: &Value) -> Value {
-    let group = list(document, "items").find(|g| str_at(g, &["metadata", "name"]) == service.group);
-    let version = group.and_then(|g| list(g, "versions").find(|v| v["version"] == service.version.as_str()));
-    let mut entry = version
-        .cloned()
-        .unwrap_or_else(|| json!({"version": service.version}));
-    let kind = || json!({"group": "", "version": "", "kind": ""});
-    for resource in entry["resources"].as_array_mut().into_iter().flatten() {
-        if resource["responseKind"].is_null() {
-            resource["responseKind"] = kind();
-        }
-        for sub in resource["subresources"].as_array_mut().into_iter().flatten() {
-            if sub["responseKind"].is_null() {
-                sub["responseKind"] = kind();
-            }
-        }
-    }
-    entry
-}
-
 /// The same from the older document, an APIResourceList.
-async fn legacy(service: &ApiService) -> Option<Value> {
+async fn legacy(service: &ApiService) -> Option<Version> {
     let transport = service.transport.as_ref().ok()?;
     let path = format!("/apis/{}/{}", service.group, service.version);
     let answer = transport.get(&path, "application/json", None).await.ok()?;
     if answer.code != 200 {
         return None;
     }
-    let document: Value = serde_json::from_slice(&answer.body).ok()?;
-    Some(converted(service, &document))
-}
-
-fn converted(service: &ApiService, document: &Value) -> Value {
-    let kind = |r: &Value| {
-        let or = |key: &str, default: &str| {
-            let own = str_at(r, &[key]);
-            if own.is_empty() {
-                default.to_owned()
-            } else {
-                own.to_owned()
-            }
-        };
-        json!({
-            "group": or("group", &service.group), "version": or("version", &service.version), "kind": r["kind"],
-        })
-    };
-    let mut resources: Vec<Value> = Vec::new();
-    for r in list(document, "resources") {
-        let name = str_at(r, &["name"]);
-        if let Some((of, sub)) = name.split_once('/') {
-            let sub = json!({"subresource": sub, "responseKind": kind(r), "verbs": r["verbs"]});
-            if let Some(parent) = resources.iter_mut().find(|p| p["resource"] == of) {
-                match parent["subresources"].as_array_mut() {
-                    Some(all) => all.push(sub),
-                    None => parent["subresources"] = json!([sub]),
-                }
-            }
-            continue;
-        }
-        let mut out = json!({
-            "resource": name,
-            "responseKind": kind(r),
-            "scope": if r["namespaced"] == true { "Namespaced" } else { "Cluster" },
-            "singularResource": str_at(r, &["singularName"]),
-            "verbs": r["verbs"],
-        });
-        for key in ["shortNames", "categories"] {
-            if !r[key].is_null() {
-                out[key] = r[key].clone();
-            }
-        }
-        resources.push(out);
-    }
-    json!({"version": service.version, "resources": resources})
+    document::legacy(&service.version, &answer.body).ok().flatten()
 }
 
 /// Groups and their versions in upstream's order.

@@ -49,7 +49,7 @@ async fn extension(mut request: Request<Incoming>) -> Result<Response<Full<Bytes
             .unwrap());
     }
     let resource = json!({"resource": "foos", "responseKind": {"group": "ext.example.com", "version": "v1", "kind": "Foo"},
-        "scope": "Namespaced", "singularResource": "foo", "verbs": ["get", "list"]});
+        "scope": "Namespaced", "singularResource": "foo", "verbs": ["get", "list"], "categories": null});
     let versions = json!([{"version": "v1", "freshness": "Current", "resources": [resource]}]);
     let items = json!([{"metadata": {"name": "ext.example.com"}, "versions": versions}]);
     let json_type = "application/json";
@@ -202,7 +202,12 @@ async fn discovery_and_openapi_show_the_extension() {
         }
         tokio::task::yield_now().await;
     };
-    assert_eq!(found["versions"][0]["resources"][0]["resource"], "foos");
+    let foos = &found["versions"][0]["resources"][0];
+    assert_eq!(foos["resource"], "foos");
+    // Clients take a list or nothing.
+    for key in ["categories", "subresources"] {
+        assert!(foos.get(key).is_none(), "{foos}");
+    }
     let all = h.get("/apis").await.ok();
     let legacy = group(&all, |g| &g["name"]).unwrap();
     assert_eq!(legacy["preferredVersion"]["groupVersion"], "ext.example.com/v1");
