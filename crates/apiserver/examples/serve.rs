@@ -45,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
         issuer: ISSUER.to_owned(),
         static_tokens: vec![("admin-token".to_owned(), admin())],
         features: Default::default(),
+        limits: Default::default(),
         audit: None,
         dialer: Arc::new(DirectDialer),
     };

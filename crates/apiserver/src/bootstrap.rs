@@ -30,7 +30,7 @@ pub(crate) const FRONT_PROXY_NAME: &str = "front-proxy-client";
 /// What the objects say about this cluster.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Ranges of cluster IPs, `10.96.0.0/16`; the first decides the address of the `kubernetes` Service.
+    /// Ranges of cluster IPs, `10.96.0.0/16`, one or one of each family; the first decides the address of the `kubernetes` Service.
     pub service_cidrs: Vec<String>,
     /// Cluster IP of the `kubernetes` Service.
     pub service_ip: IpAddr,
@@ -52,22 +52,7 @@ pub async fn run(registry: &Arc<Registry>, config: &Config, features: &Features)
     let writer = Writer::new(registry);
     try_join_all(objects::namespaces().map(|o| writer.ensure("", "namespaces", "", o))).await?;
     let services = async {
-        writer
-            .ensure(
-                "networking.k8s.io",
-                "servicecidrs",
-                "",
-                objects::service_cidr(config),
-            )
-            .await?;
-        writer
-            .status(
-                "networking.k8s.io",
-                "servicecidrs",
-                "kubernetes",
-                objects::service_cidr_status,
-            )
-            .await?;
+        objects::service_range(&writer, config).await?;
         objects::kubernetes_service(&writer, config).await
     };
     futures::try_join!(

@@ -178,7 +178,7 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
         return Ok(crate::routes::dispatch(call).await?.map(|body| body.until(stop)));
     }
     let limit = if watch {
-        limits::REQUEST_TIMEOUT
+        call.server.options.limits.request_timeout
     } else {
         deadline(&call)?
     };
@@ -262,10 +262,11 @@ async fn authenticate(call: &Call) -> Result<Arc<UserInfo>, Status> {
 /// The time a request has: `?timeout=` where given (never more than the server's own), else the server's own.
 fn deadline(call: &Call) -> Result<Duration, Status> {
     let elsewhere = call.server.aggregator.route(&call.info.path).is_some();
+    let most = call.server.options.limits.request_timeout;
     let most = if call.info.read_only() || elsewhere {
-        limits::REQUEST_TIMEOUT
+        most
     } else {
-        limits::WRITE_TIMEOUT
+        most.min(limits::WRITE_TIMEOUT)
     };
     let Some(text) = call.query.get("timeout").filter(|t| !t.is_empty()) else {
         return Ok(most);

@@ -4,18 +4,10 @@ use std::time::Duration;
 
 /// Longest request body; over it 413. Upstream's `MaxRequestBodyBytes`.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
-/// With the next, the seats that priority and fairness shares out. Upstream's `--max-requests-inflight`.
-pub const MAX_READS_IN_FLIGHT: usize = 400;
-/// Upstream's `--max-mutating-requests-inflight`.
-pub const MAX_WRITES_IN_FLIGHT: usize = 200;
 /// Seconds a rejected client is told to wait.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
-/// A request that is not long-running gives up after this. Upstream's `--request-timeout`.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A write gives up after this. Upstream's `requestTimeoutUpperBound`.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
-/// A watch without `timeoutSeconds` ends after one to two times this. Upstream's `--min-request-timeout`.
-pub const MIN_WATCH: Duration = Duration::from_secs(1800);
 /// TLS handshakes slower than this are dropped.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client must have sent its request head after this.
@@ -34,6 +26,10 @@ pub const MAX_PATCH_RETRIES: usize = 5;
 pub const WATCH_COALESCE_FRAMES: usize = 64;
 /// A connection to a kubelet or proxied backend must stand after this.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is still taken in, and thrown away, of a request's body that was answered without it.
+pub const UNREAD_BYTES: usize = 4 * 1024 * 1024;
+/// For how long.
+pub const UNREAD_TIME: Duration = Duration::from_secs(1);
 /// How long shutdown waits for requests under way.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -44,3 +40,27 @@ pub const TLS_WRITE_BYTES: usize = LOOPBACK_SEGMENT - 4 * TLS_RECORD_OVERHEAD;
 const LOOPBACK_SEGMENT: usize = 65_483;
 /// Header, content type and tag of TLS 1.3.
 const TLS_RECORD_OVERHEAD: usize = 22;
+
+/// Those bounds that are chosen at a start, by upstream's flags and with its defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// `--max-requests-inflight`: with the next, the seats that priority and fairness shares out.
+    pub reads_in_flight: u32,
+    /// `--max-mutating-requests-inflight`
+    pub writes_in_flight: u32,
+    /// `--request-timeout`: a request that is not long-running gives up after this.
+    pub request_timeout: Duration,
+    /// `--min-request-timeout`: a watch without `timeoutSeconds` ends after one to two times this.
+    pub min_request_timeout: Duration,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Self {
+            reads_in_flight: 400,
+            writes_in_flight: 200,
+            request_timeout: Duration::from_secs(60),
+            min_request_timeout: Duration::from_secs(1800),
+        }
+    }
+}

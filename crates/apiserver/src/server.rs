@@ -45,6 +45,8 @@ pub struct Options {
     pub static_tokens: Vec<(String, UserInfo)>,
     /// Which built-in resources are served; the registry has them.
     pub selection: Selection,
+    /// How long requests may take and how many are served at once.
+    pub limits: crate::limits::Chosen,
 }
 
 /// What a server is made of.

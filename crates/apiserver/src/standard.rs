@@ -21,6 +21,7 @@ use crate::audit::{AuditError, AuditOptions, Auditor};
 use crate::bootstrap::{self, PolicyFeed};
 use crate::connect::{Backends, KubeletDialer};
 use crate::flowcontrol;
+use crate::limits;
 use crate::server::{ApiServer, Config, Options};
 use crate::tls;
 
@@ -45,6 +46,8 @@ pub struct Standard {
     pub static_tokens: Vec<(String, UserInfo)>,
     /// What is switched on.
     pub features: Features,
+    /// How long requests may take and how many are served at once.
+    pub limits: limits::Chosen,
     /// What is audited; nothing where there is none.
     pub audit: Option<AuditOptions>,
     /// The way to kubelets and pods.
@@ -98,6 +101,7 @@ impl Standard {
                 advertise: std::net::SocketAddr::new(address, port).to_string(),
                 static_tokens: self.static_tokens,
                 selection: self.features.selection.clone(),
+                limits: self.limits,
             },
         });
         bootstrap::run(&self.registry, &self.cluster, &self.features).await?;

@@ -76,6 +76,9 @@ pub(crate) enum LoadBalancer {
     Node,
 }
 
+/// The ranges cluster IPs come from; the first decides the default family.
+pub(crate) type ServiceRanges = (ipnet::IpNet, Option<ipnet::IpNet>);
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
@@ -95,9 +98,9 @@ pub(crate) struct ServerArgs {
     /// Addresses for pods; with --kubeconfig, nodes get their share of it only if it is given
     #[arg(long, value_name = "CIDR")]
     pub(crate) cluster_cidr: Option<ipnet::IpNet>,
-    /// Addresses for services
-    #[arg(long, value_name = "CIDR")]
-    pub(crate) service_cidr: Option<ipnet::IpNet>,
+    /// Addresses for services; with a second range of the other family, services may have addresses of both
+    #[arg(long, value_name = "CIDR[,CIDR]", value_parser = parse_service_ranges)]
+    pub(crate) service_cidr: Option<ServiceRanges>,
     /// What gives Services of type LoadBalancer their addresses [default: node; with --kubeconfig, none]
     #[arg(long, value_name = "KIND")]
     pub(crate) service_load_balancer: Option<LoadBalancer>,
@@ -121,6 +124,8 @@ pub(crate) struct ServerArgs {
     pub(crate) log: String,
     #[command(flatten)]
     pub(crate) features: FeatureArgs,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
     #[command(flatten)]
     pub(crate) controllers: ControllerArgs,
     #[command(flatten)]
@@ -165,6 +170,9 @@ pub(crate) struct UpArgs {
     /// Addresses for services [default: the first range nothing on this machine uses]
     #[arg(long, value_name = "CIDR")]
     pub(crate) service_cidr: Option<ipnet::IpNet>,
+    /// A second range, of the other family: a control plane without nodes of ours may have one.
+    #[arg(skip)]
+    pub(crate) second_service_cidr: Option<ipnet::IpNet>,
     /// DNS domain of the cluster
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) cluster_domain: Option<String>,
@@ -195,6 +203,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) features: FeatureArgs,
     #[command(flatten)]
+    pub(crate) serving: ServingArgs,
+    #[command(flatten)]
     pub(crate) controllers: ControllerArgs,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
@@ -210,6 +220,27 @@ pub(crate) struct FeatureArgs {
     /// Built-in APIs to switch on or off: storagemigration.k8s.io/v1beta1=true, api/beta=true
     #[arg(long, value_name = "GROUP/VERSION=BOOL,...")]
     pub(crate) runtime_config: Vec<String>,
+}
+
+/// How the API server serves, for this start; upstream's flags.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "API server")]
+pub(crate) struct ServingArgs {
+    /// How long events are kept; 0s for ever [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) event_ttl: Option<std::time::Duration>,
+    /// With the next, the seats that priority and fairness shares out [default: 400]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_requests_inflight: Option<u32>,
+    /// See above [default: 200]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_mutating_requests_inflight: Option<u32>,
+    /// After what time a request is given up that is neither a watch nor a stream [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) request_timeout: Option<std::time::Duration>,
+    /// Seconds a watch that names no timeout lasts at least; at most twice as many; 0 for ever [default: 1800]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) min_request_timeout: Option<u32>,
 }
 
 /// What controllers do; upstream's flags.
@@ -386,10 +417,51 @@ fn parse_period(text: &str) -> Result<std::time::Duration, String> {
     Ok(period)
 }
 
+/// One range, or two of different families.
+fn parse_service_ranges(text: &str) -> Result<ServiceRanges, String> {
+    let range = |text: &str| {
+        text.parse::<ipnet::IpNet>()
+            .map_err(|_| format!("{text:?} is not a range such as 10.96.0.0/16"))
+    };
+    let Some((first, second)) = text.split_once(',') else {
+        return Ok((range(text)?, None));
+    };
+    let (first, second) = (range(first)?, range(second)?);
+    if first.addr().is_ipv4() == second.addr().is_ipv4() {
+        return Err(format!(
+            "{first} and {second} are of the same family; a second range is for the other one"
+        ));
+    }
+    Ok((first, Some(second)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_duration;
+    #![allow(clippy::unwrap_used)]
+    use super::{parse_duration, parse_service_ranges};
     use std::time::Duration;
+
+    #[test]
+    fn service_ranges_are_one_or_one_of_each_family() {
+        assert_eq!(
+            parse_service_ranges("10.96.0.0/16").map(|(_, second)| second),
+            Ok(None)
+        );
+        let (first, second) = parse_service_ranges("fd00::/112,10.96.0.0/16").unwrap();
+        assert_eq!(
+            (first.to_string(), second.map(|range| range.to_string())),
+            ("fd00::/112".to_owned(), Some("10.96.0.0/16".to_owned()))
+        );
+        for wrong in [
+            "",
+            "x",
+            "10.96.0.0/16,",
+            "10.96.0.0/16,10.97.0.0/16",
+            "10.96.0.0/16,fd00::/112,fd01::/112",
+        ] {
+            assert!(parse_service_ranges(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_are_go_s() {

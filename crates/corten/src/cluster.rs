@@ -40,6 +40,9 @@ pub(crate) struct Cluster {
     pub(crate) node_ip: Option<IpAddr>,
     pub(crate) cluster_cidr: IpNet,
     pub(crate) service_cidr: IpNet,
+    /// Of the other family.
+    #[serde(default)]
+    pub(crate) second_service_cidr: Option<IpNet>,
     /// Addresses of the nodes of `--nodes N`.
     pub(crate) node_cidr: IpNet,
     pub(crate) domain: String,
@@ -83,6 +86,7 @@ impl Cluster {
             None => Self::choose(args, ranges)?,
         };
         cluster.refuse_changes(args)?;
+        cluster.second_service_cidr = cluster.second_service_cidr.or(args.second_service_cidr);
         cluster.port = args.port.unwrap_or(cluster.port);
         cluster.kubelet_port = args.kubelet_port.or(cluster.kubelet_port);
         if let Some(grace) = args.node_monitor_grace_period {
@@ -119,6 +123,7 @@ impl Cluster {
             node_ip: args.node_ip,
             cluster_cidr,
             service_cidr,
+            second_service_cidr: args.second_service_cidr,
             node_cidr: free.nodes,
             domain: args
                 .cluster_domain
@@ -148,6 +153,10 @@ impl Cluster {
         if let Some(cidr) = args.service_cidr.filter(|c| *c != self.service_cidr) {
             refuse("service-cidr", cidr.to_string(), self.service_cidr.to_string())?;
         }
+        let second = (args.second_service_cidr).zip(self.second_service_cidr);
+        if let Some((wanted, has)) = second.filter(|(wanted, has)| wanted != has) {
+            refuse("service-cidr", wanted.to_string(), has.to_string())?;
+        }
         if let Some(name) = args.node_name.as_ref().filter(|n| **n != self.node_name) {
             refuse("node-name", name.clone(), self.node_name.clone())?;
         }
@@ -165,6 +174,11 @@ impl Cluster {
             .persist(&path)
             .with_context(|| format!("writing {}", path.display()))?;
         Ok(())
+    }
+
+    /// The ranges of cluster IPs, that of the default family first.
+    pub(crate) fn service_cidrs(&self) -> impl Iterator<Item = IpNet> {
+        [self.service_cidr].into_iter().chain(self.second_service_cidr)
     }
 
     /// The address that cluster DNS answers on.

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::parts::Parts;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
+use crate::serving::Serving;
 use crate::{features, keys, roles};
 use anyhow::Context;
 use corten_apiserver::audit::AuditOptions;
@@ -14,7 +15,6 @@ use corten_auth::{UserInfo, kubeconfig, users};
 use corten_client::{CancellationToken, Factory, Informer, Object};
 use corten_controllers::nodes::lifecycle::Grace;
 use corten_registry::{Registry, ResourceInfo};
-use corten_schema::resources::Selection;
 use corten_stdx::{RealClock, SharedClock};
 use corten_store::embedded::{Engine, Options as EngineOptions};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) audit: Option<AuditOptions>,
     /// What is switched on.
     pub(crate) features: Features,
+    pub(crate) serving: Serving,
     pub(crate) controllers: ControllerArgs,
 }
 
@@ -64,12 +65,12 @@ pub(crate) async fn start(
 ) -> anyhow::Result<ControlPlane> {
     let (pki, registry) = tokio::try_join!(
         pki(cluster, paths, front.advertise),
-        open_registry(paths, &front.settings.features.selection)
+        open_registry(paths, &front.settings)
     )?;
     let standard = Standard {
         registry,
         cluster: bootstrap::Config {
-            service_cidrs: vec![cluster.service_cidr.to_string()],
+            service_cidrs: cluster.service_cidrs().map(|range| range.to_string()).collect(),
             service_ip: cluster.kubernetes_ip()?,
             advertise_ip: front.advertise,
             advertise_port: cluster.port,
@@ -79,6 +80,7 @@ pub(crate) async fn start(
         issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
         static_tokens: Vec::new(),
         features: front.settings.features.clone(),
+        limits: front.settings.serving.limits,
         audit: front.settings.audit,
         dialer: front.dialer,
     };
@@ -165,12 +167,14 @@ async fn pki(cluster: &Cluster, paths: &Paths, advertise: IpAddr) -> anyhow::Res
     Ok(Arc::new(pki.context("the cluster's certificates")?))
 }
 
-async fn open_registry(paths: &Paths, selection: &Selection) -> anyhow::Result<Arc<Registry>> {
+async fn open_registry(paths: &Paths, settings: &Settings) -> anyhow::Result<Arc<Registry>> {
     let store = Engine::open(paths.store(), EngineOptions::default())
         .await
         .context("opening the store")?;
+    let mut resources = ResourceInfo::selected(&settings.features.selection);
+    settings.serving.keep_events(&mut resources);
     let options = corten_registry::Options {
-        resources: ResourceInfo::selected(selection),
+        resources,
         ..corten_registry::Options::default()
     };
     Registry::open(Arc::new(store), options)

@@ -26,6 +26,7 @@ mod paths;
 mod pod_network;
 mod roles;
 mod server;
+mod serving;
 mod status;
 mod up;
 

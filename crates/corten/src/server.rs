@@ -7,6 +7,7 @@ use crate::control_plane::{self, Front, Settings};
 use crate::keys::KeyFiles;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
+use crate::serving::Serving;
 use crate::{audit, features, lock, logging, machine, roles, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
@@ -39,7 +40,8 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
         port: args.port,
         node_ip: args.advertise_address,
         cluster_cidr: args.cluster_cidr,
-        service_cidr: args.service_cidr,
+        service_cidr: args.service_cidr.map(|(first, _)| first),
+        second_service_cidr: args.service_cidr.and_then(|(_, second)| second),
         service_load_balancer: args.service_load_balancer,
         ..UpArgs::default()
     };
@@ -56,6 +58,7 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
             settings: Settings {
                 audit,
                 features: features::of(&args.features)?,
+                serving: Serving::of(&args.serving)?,
                 controllers: args.controllers.clone(),
             },
         };

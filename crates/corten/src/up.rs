@@ -5,6 +5,7 @@ use crate::cluster::{Cluster, Ranges};
 use crate::control_plane::{self, CONTEXT, ControlPlane, Front, Settings, with_entry};
 use crate::many::{self, Hub};
 use crate::paths::Paths;
+use crate::serving::Serving;
 use crate::{audit, detach, features, lock, logging, machine, node};
 use anyhow::Context;
 use clap::ValueEnum;
@@ -41,6 +42,7 @@ fn serve(args: &UpArgs, paths: &Paths, began: Instant) -> anyhow::Result<()> {
     let settings = Settings {
         audit,
         features: features::of(&args.features)?,
+        serving: Serving::of(&args.serving)?,
         controllers: args.controllers.clone(),
     };
     let _lock = lock::take(paths)?;

@@ -32,7 +32,7 @@ pub(crate) fn now() -> String {
 }
 
 /// The range object that cluster IPs are taken from.
-pub fn service_cidr(config: &Config) -> Value {
+fn service_cidr(config: &Config) -> Value {
     json!({
         "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
         "spec": {"cidrs": config.service_cidrs},
@@ -52,8 +52,26 @@ fn set_condition(of: &mut Value, kind: &str, status: &str, reason: &str, message
     }]);
 }
 
+/// The ranges cluster IPs come from. A second one may come later, of the other family; nothing else changes.
+pub async fn service_range(writer: &Writer<'_>, config: &Config) -> Result<()> {
+    const NAME: &str = "kubernetes";
+    let (group, plural) = ("networking.k8s.io", "servicecidrs");
+    writer.ensure(group, plural, "", service_cidr(config)).await?;
+    if let [first, _second] = config.service_cidrs.as_slice() {
+        let both = |cidr: &mut Value| {
+            if cidr["spec"]["cidrs"] == json!([first]) {
+                cidr["spec"]["cidrs"] = json!(config.service_cidrs);
+            }
+        };
+        writer
+            .update(group, plural, "", NAME, Subresource::MAIN, both)
+            .await?;
+    }
+    writer.status(group, plural, NAME, service_cidr_status).await
+}
+
 /// The range is usable at once: its allocator is in this process.
-pub fn service_cidr_status(cidr: &mut Value) {
+fn service_cidr_status(cidr: &mut Value) {
     set_condition(cidr, "Ready", "True", "", "Kubernetes Service CIDR is ready");
 }
 

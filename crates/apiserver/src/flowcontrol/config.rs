@@ -13,7 +13,6 @@ use super::Counts;
 use super::level::{Level, Limits};
 use super::matching::Rule;
 use crate::call::Call;
-use crate::limits::{MAX_READS_IN_FLIGHT, MAX_WRITES_IN_FLIGHT};
 use crate::request_info::RequestInfo;
 
 /// Requests that match nothing go here.
@@ -75,9 +74,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Makes a configuration of objects. Levels and counts that stay are taken over from `old`.
-    pub fn new(schemas: &[Value], levels: &[Value], old: Option<&Self>) -> Self {
-        let total = (MAX_READS_IN_FLIGHT + MAX_WRITES_IN_FLIGHT) as f64;
+    /// Makes a configuration of objects that shares out `seats`. Levels and counts that stay are taken over from `old`.
+    pub fn new(seats: u32, schemas: &[Value], levels: &[Value], old: Option<&Self>) -> Self {
+        let total = f64::from(seats);
         let shares = |level: &Value| Limits::shares(level) as f64;
         let sum: f64 = levels.iter().map(shares).sum();
         let known = |name: &str| old.and_then(|old| old.levels.get(name));
@@ -90,7 +89,7 @@ impl Config {
             };
             let kept = known(name).filter(|known| known.same(level)).cloned();
             let made = kept.unwrap_or_else(|| Arc::new(Level::new(level)));
-            made.set_limits(Limits::new(level, nominal, total as u32));
+            made.set_limits(Limits::new(level, nominal, seats));
             (name.to_owned(), made)
         });
         let levels: HashMap<String, Arc<Level>> = made.collect();
@@ -180,14 +179,14 @@ mod tests {
             schema(CATCH_ALL, 10_000, "a", "nobody"),
             schema("dangling", 1, "gone", "g"),
         ];
-        let config = Config::new(&schemas, &levels, None);
+        let config = Config::new(600, &schemas, &levels, None);
         let limits = config.levels["b"].limits();
         assert_eq!((limits.nominal, limits.min, limits.max), (400, 200, 1000));
         let info = RequestInfo::parse(&http::Method::GET, "/x", &Query::default()).unwrap();
         let name = |user: &UserInfo| config.classify(user, &info).unwrap().name.clone();
         assert_eq!(name(&UserInfo::new("u", ["g"])), "early");
         assert_eq!(name(&UserInfo::new("u", ["other"])), CATCH_ALL);
-        let again = Config::new(&schemas, &levels, Some(&config));
+        let again = Config::new(600, &schemas, &levels, Some(&config));
         assert!(Arc::ptr_eq(&again.levels["a"], &config.levels["a"]));
     }
 }

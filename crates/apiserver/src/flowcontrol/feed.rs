@@ -50,7 +50,9 @@ async fn load(server: &Inner) -> Result<()> {
     let levels = server.fetch_all(GROUP, LEVELS, "", "").await?;
     let schemas = server.fetch_all(GROUP, SCHEMAS, "", "").await?;
     let old = server.flow_control.config.load_full();
-    let config = Config::new(&schemas, &levels, old.as_deref());
+    let limits = &server.options.limits;
+    let seats = limits.reads_in_flight.saturating_add(limits.writes_in_flight);
+    let config = Config::new(seats, &schemas, &levels, old.as_deref());
     borrowing::at_rest(&config);
     server.flow_control.config.store(Some(Arc::new(config)));
     let writer = Writer::new(&server.registry);

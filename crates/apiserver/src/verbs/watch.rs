@@ -17,7 +17,6 @@ use crate::body::{Body, BoxError};
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::coalesce::Coalesced;
-use crate::limits;
 use crate::listing::Listing;
 use crate::metrics::WatchLabels;
 use crate::negotiate::{Accepted, Format, Shape};
@@ -29,6 +28,15 @@ const STREAM_TYPES: [&str; 2] = [
     "application/json;stream=watch",
     "application/vnd.kubernetes.protobuf;stream=watch",
 ];
+
+/// Clients that begin together end apart. Without a least there is no end, as upstream.
+fn usual_timeout(least: Duration) -> Duration {
+    const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+    if least.is_zero() {
+        return NEVER;
+    }
+    least.mul_f64(1.0 + rand::random::<f64>())
+}
 
 /// `GET ...?watch=1` and the old `/watch/` paths.
 ///
@@ -44,7 +52,8 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         .timeout_seconds
         .filter(|s| *s > 0)
         .map(Duration::from_secs);
-    let timeout = asked.unwrap_or_else(|| limits::MIN_WATCH.mul_f64(1.0 + rand::random::<f64>()));
+    let least = call.server.options.limits.min_request_timeout;
+    let timeout = asked.unwrap_or_else(|| usual_timeout(least));
     let options = listing.into_watch(timeout);
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
     let opened = call

@@ -133,6 +133,7 @@ impl Harness {
             ],
             audit,
             features,
+            limits: Default::default(),
             dialer,
         };
         let (server, tls) = standard.start(&pki).await.unwrap();
