@@ -56,6 +56,7 @@ mod shape;
 mod standard;
 mod subresources;
 pub mod tls;
+mod unread;
 mod verbs;
 mod webhooks;
 mod websocket;

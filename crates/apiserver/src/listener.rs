@@ -18,6 +18,7 @@ use crate::congestion::Congestion;
 use crate::limits;
 use crate::peer::Peer;
 use crate::server::ApiServer;
+use crate::unread::ReadOn;
 
 /// Serves `server` on every listener until `stop` is cancelled, then lets requests under way end (at most
 /// [`limits::DRAIN_TIMEOUT`]).
@@ -124,6 +125,7 @@ impl Front {
         let server = self.server.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer) = (server.clone(), peer.clone());
+            let request = request.map(ReadOn::new);
             async move { Ok::<_, std::convert::Infallible>(server.handle(request, peer).await) }
         });
         let http = self.http.clone();
