@@ -1,8 +1,8 @@
 //! Which servers a bundle of certificates vouches for: those that Go's verifier takes.
 //!
 //! Beside a chain to one of the bundle's authorities that is a certificate of the bundle itself, also where it calls itself an
-//! authority: what `openssl req -x509` makes, and many an operator for its own webhook. webpki refuses any
-//! authority as a server (`CaUsedAsEndEntity`).
+//! authority: what `openssl req -x509` makes, and many an operator for its own webhook. webpki refuses any authority as a
+//! server (`CaUsedAsEndEntity`); whose signature such a server has is looked at here.
 
 use std::sync::Arc;
 
@@ -60,6 +60,12 @@ impl ServerCertVerifier for Bundle {
             .verify_server_cert(end_entity, intermediates, name, ocsp, now);
         match outcome {
             Err(_) if self.certificates.contains(end_entity) => serves(end_entity, name, now),
+            Err(Error::InvalidCertificate(CertificateError::Other(_))) if is_authority(end_entity) => {
+                if !self.signed(end_entity, intermediates, 0, now) {
+                    return Err(CertificateError::UnknownIssuer.into());
+                }
+                serves(end_entity, name, now)
+            }
             outcome => outcome,
         }
     }
@@ -85,6 +91,66 @@ impl ServerCertVerifier for Bundle {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
     }
+}
+
+/// Authorities that a server may bring along between itself and the bundle.
+const MAX_INTERMEDIATES: u32 = 4;
+
+impl Bundle {
+    /// Whether one of the bundle's authorities signed a certificate, or one that it brings along and that is signed so.
+    /// `below` are the authorities between this certificate and the server's.
+    fn signed(
+        &self,
+        certificate: &CertificateDer<'_>,
+        brought: &[CertificateDer<'_>],
+        below: u32,
+        now: UnixTime,
+    ) -> bool {
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+            return false;
+        };
+        let by = |issuer: &CertificateDer<'_>| is_issuer(issuer, &certificate, below, now);
+        if self.certificates.iter().any(by) {
+            return true;
+        }
+        below < MAX_INTERMEDIATES
+            && brought
+                .iter()
+                .any(|issuer| by(issuer) && self.signed(issuer, brought, below + 1, now))
+    }
+}
+
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| parsed.is_ca())
+}
+
+/// Whether an authority signed a certificate, and may have. One for some names only is none here: who has such an authority
+/// has servers that are no authorities, and those are webpki's.
+fn is_issuer(
+    issuer: &CertificateDer<'_>,
+    certificate: &X509Certificate<'_>,
+    below: u32,
+    now: UnixTime,
+) -> bool {
+    let Ok((_, issuer)) = X509Certificate::from_der(issuer) else {
+        return false;
+    };
+    let length = issuer
+        .basic_constraints()
+        .ok()
+        .flatten()
+        .and_then(|c| c.value.path_len_constraint);
+    let in_time = |now| {
+        now >= issuer.validity().not_before.timestamp() && now <= issuer.validity().not_after.timestamp()
+    };
+    issuer.is_ca()
+        && issuer.subject() == certificate.issuer()
+        && length.is_none_or(|length| below <= length)
+        && issuer
+            .name_constraints()
+            .is_ok_and(|constraints| constraints.is_none())
+        && i64::try_from(now.as_secs()).is_ok_and(in_time)
+        && certificate.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
 /// What is asked of a trusted certificate: its time, its purpose, its names.
@@ -196,5 +262,43 @@ mod tests {
         verify(&[&ca], leaf.unwrap().der(), 2027).unwrap();
         let alone = signed_by_itself(&params(&["hook.walk.svc"]));
         verify(&[&alone], &alone, 2027).unwrap();
+    }
+
+    /// `openssl req -x509 -CA` makes such servers.
+    #[test]
+    fn an_authority_that_another_signed_serves() {
+        let named = |name: &str, mut params: CertificateParams| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let (key, root) = (KeyPair::generate().unwrap(), named("root", authority(&[])));
+        let ca = root.self_signed(&key).unwrap().der().clone();
+        let root = Issuer::new(root, key);
+        let leaf = named("leaf", authority(&["hook.walk.svc"]));
+        let server = leaf.signed_by(&KeyPair::generate().unwrap(), &root).unwrap();
+        verify(&[&ca], server.der(), 2027).unwrap();
+
+        let (key, between) = (KeyPair::generate().unwrap(), named("between", authority(&[])));
+        let intermediate = between.signed_by(&key, &root).unwrap();
+        let between = Issuer::new(between, key);
+        let server = leaf.signed_by(&KeyPair::generate().unwrap(), &between).unwrap();
+        let bundle = Bundle::of([ca.clone()]).unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000));
+        let name = ServerName::try_from("hook.walk.svc").unwrap();
+        let with = |brought: &[CertificateDer<'static>]| {
+            bundle
+                .verify_server_cert(server.der(), brought, &name, &[], now)
+                .map(drop)
+        };
+        with(&[intermediate.der().clone()]).unwrap();
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert_eq!(with(&[]), Err(unknown.clone()));
+        // A namesake of the root signed nothing.
+        let namesake = signed_by_itself(&named("root", authority(&[])));
+        assert_eq!(with(std::slice::from_ref(&namesake)), Err(unknown.clone()));
+        let other = Bundle::of([namesake]).unwrap();
+        let outcome = other.verify_server_cert(server.der(), &[intermediate.der().clone()], &name, &[], now);
+        assert_eq!(outcome.map(drop), Err(unknown));
     }
 }

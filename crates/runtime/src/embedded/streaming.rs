@@ -294,19 +294,19 @@ impl Streaming for Runtime {
             .map(super::sandbox::namespace_options)
             .unwrap_or_default();
         let netns = self.sandbox_dir(&record.id).join("ns/net");
+        let id = record.id.clone();
         let dial = move || {
-            let addresses = [("127.0.0.1", port), ("::1", port)];
-            let mut last = io::Error::from(io::ErrorKind::NotFound);
-            for address in addresses {
-                match std::net::TcpStream::connect(address) {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(corten_sys::Error::new(
-                format!("failed to connect to localhost:{port} inside namespace"),
-                last,
-            ))
+            let connect = |address: &str| std::net::TcpStream::connect((address, port)).map_err(connect_text);
+            // One after the other: what listens may know one family only.
+            connect("127.0.0.1").or_else(|four| {
+                connect("::1").map_err(|six| {
+                    let text = format!(
+                        "failed to connect to localhost:{port} inside namespace {id:?}, \
+                         IPv4: dial tcp4 127.0.0.1:{port}: {four} IPv6 dial tcp6 [::1]:{port}"
+                    );
+                    corten_sys::Error::new(text, io::Error::other(six))
+                })
+            })
         };
         let stream = blocking(move || {
             if options.network == NamespaceMode::Node as i32 {
@@ -318,6 +318,15 @@ impl Streaming for Runtime {
         stream.set_nonblocking(true)?;
         Ok(Box::new(tokio::net::TcpStream::from_std(stream)?))
     }
+}
+
+/// As Go prints why there is no connection: `connect: connection refused`.
+fn connect_text(error: io::Error) -> String {
+    let what = match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+        None => error.to_string(),
+    };
+    format!("connect: {what}")
 }
 
 /// A second open file for the same pipe, with flags of its own.
