@@ -10,8 +10,10 @@ use crate::errors::store_error;
 use crate::registry::Registry;
 use crate::resource::ResourceInfo;
 
-/// A lease takes new objects for this long; they live that much longer at most.
-const REUSE: Duration = Duration::from_secs(60);
+/// A lease takes new objects for this long at most; they live that much longer at most.
+const REUSE_MAX: Duration = Duration::from_secs(60);
+/// And no longer than this part of its time.
+const REUSE_PART: u32 = 20;
 /// Objects on one lease (upstream's `--lease-max-object-count`).
 const OBJECTS_MAX: u32 = 1000;
 
@@ -28,11 +30,15 @@ pub(crate) struct LeasePool {
     granting: tokio::sync::Mutex<()>,
 }
 
+fn reuse(ttl: Duration) -> Duration {
+    (ttl / REUSE_PART).min(REUSE_MAX)
+}
+
 impl LeasePool {
     fn take(&self, ttl: Duration, now: Duration) -> Option<i64> {
         let mut by_ttl = self.by_ttl.lock();
         let current = by_ttl.get_mut(&ttl)?;
-        if now.saturating_sub(current.granted) > REUSE || current.objects >= OBJECTS_MAX {
+        if now.saturating_sub(current.granted) > reuse(ttl) || current.objects >= OBJECTS_MAX {
             return None;
         }
         current.objects += 1;
@@ -54,7 +60,7 @@ impl Registry {
         }
         let lease = self
             .store
-            .lease_grant(ttl + REUSE)
+            .lease_grant(ttl + reuse(ttl))
             .await
             .map_err(|error| store_error(&error))?;
         self.leases.by_ttl.lock().insert(

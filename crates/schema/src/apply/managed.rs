@@ -41,6 +41,24 @@ pub(super) struct Id {
     pub subresource: String,
 }
 
+impl Id {
+    /// As upstream writes it down, and orders conflicts by.
+    fn encoded(&self) -> String {
+        let (manager, operation) = (Value::from(self.manager.as_str()), self.operation.name());
+        let mut out = format!("{{\"manager\":{manager},\"operation\":{operation:?}");
+        for (name, value) in [
+            ("apiVersion", &self.api_version),
+            ("subresource", &self.subresource),
+        ] {
+            if !value.is_empty() {
+                out.push_str(&format!(",{name:?}:{}", Value::from(value.as_str())));
+            }
+        }
+        out.push('}');
+        out
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub api_version: String,
@@ -222,9 +240,10 @@ impl Managers {
     /// Fails where a change touches what others own.
     pub(super) fn conflicts(&self, change: &Comparison) -> corten_meta::Result<()> {
         let touched = change.modified.union(&change.added);
-        let conflicts: Vec<(String, Vec<String>)> = self
-            .entries
-            .iter()
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_by_cached_key(|(id, _)| id.encoded());
+        let conflicts: Vec<(String, Vec<String>)> = entries
+            .into_iter()
             .map(|(id, entry)| {
                 (
                     describe(id, entry),
