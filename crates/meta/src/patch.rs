@@ -31,7 +31,8 @@ pub fn json_patch(doc: &mut Value, patch: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Applies an RFC 7386 patch: nulls delete, objects merge, all else replaces.
+/// Applies an RFC 7386 patch: nulls delete, objects merge, all else replaces. As upstream's library has it, nulls in objects
+/// within what is new go as well, also within lists; a list that replaces an object stays as it is.
 pub fn merge_patch(doc: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *doc = patch.clone();
@@ -39,11 +40,27 @@ pub fn merge_patch(doc: &mut Value, patch: &Value) {
     };
     let target = crate::object::object_mut(doc);
     for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge_patch(target.entry(key.as_str()).or_insert(Value::Null), value);
+        match target.get_mut(key.as_str()) {
+            _ if value.is_null() => drop(target.remove(key)),
+            Some(current) if current.is_object() => merge_patch(current, value),
+            _ => drop(target.insert(key.clone(), without_nulls(value))),
         }
+    }
+}
+
+/// Without the members that are null, in all objects; nulls of lists stay.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(
+                members
+                    .map(|(key, value)| (key.clone(), without_nulls(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        other => other.clone(),
     }
 }
 
@@ -58,6 +75,10 @@ mod tests {
         let mut doc = json!({"a": {"b": 1}, "c": [1, 2]});
         merge_patch(&mut doc, &json!({"a": {"b": null, "d": {"e": null}}, "c": [3]}));
         assert_eq!(doc, json!({"a": {"d": {}}, "c": [3]}));
+        let lists = json!({"a": [{"x": null}, null], "c": [{"y": [null, {"z": null}]}]});
+        merge_patch(&mut doc, &lists);
+        assert_eq!(doc, json!({"a": [{"x": null}, null], "c": [{"y": [null, {}]}]}));
+        doc = json!({"c": [3]});
         json_patch(&mut doc, &json!([{"op": "add", "path": "/c/-", "value": 4}])).unwrap();
         assert_eq!(doc["c"], json!([3, 4]));
         let error = json_patch(&mut doc, &json!([{"op": "test", "path": "/c/0", "value": 9}])).unwrap_err();

@@ -8,8 +8,6 @@ use crate::types::Shape;
 
 type Items = Vec<Value>;
 
-const BAD_ORDER: Refusal = Refusal::Format("invalid patch format of setElementOrder list");
-
 fn wrong_type(expected: &str, got: &Value) -> Refusal {
     Refusal::Other(format!("expected a {expected}, but received a {}", go_type(got)))
 }
@@ -139,8 +137,8 @@ fn in_order(merged: Items, patch_order: &[Value], server_order: &[Value], key: &
     let (mut ours, mut theirs): (Items, Items) = merged
         .into_iter()
         .partition(|item| position(patch_order, item, key).is_some());
-    ours.sort_by_key(|item| position(patch_order, item, key));
-    theirs.sort_by_key(|item| position(server_order, item, key));
+    sort_by(&mut ours, patch_order, key);
+    sort_by(&mut theirs, server_order, key);
     let mut out = Items::with_capacity(ours.len() + theirs.len());
     let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
     while let (Some(our), Some(their)) = (ours.peek(), theirs.peek()) {
@@ -154,6 +152,21 @@ fn in_order(merged: Items, patch_order: &[Value], server_order: &[Value], key: &
     out.extend(ours);
     out.extend(theirs);
     out
+}
+
+/// Sorts as upstream does, which takes whatever the order does not name for smaller than all before it.
+fn sort_by(items: &mut [Value], order: &[Value], key: &str) {
+    let less = |a: &Value, b: &Value| match (position(order, a, key), position(order, b, key)) {
+        (Some(a), Some(b)) => a < b,
+        _ => true,
+    };
+    for sorted in 1..items.len() {
+        let mut at = sorted;
+        while at > 0 && less(&items[at], &items[at - 1]) {
+            items.swap(at, at - 1);
+            at -= 1;
+        }
+    }
 }
 
 /// Applies every `$setElementOrder/name` with the list it orders, and takes both from the patch.
@@ -175,6 +188,7 @@ pub(super) fn apply_orders(original: &mut Members, patch: &mut Members, shape: O
         validate_order(ours.as_deref().unwrap_or_default(), &order, rule.key)?;
         patch.remove(&name);
         let live_order = live.clone().unwrap_or_default();
+        let nothing = live_order.is_empty() && ours.as_ref().is_none_or(Vec::is_empty);
         let merged = match (live, ours) {
             (Some(live), None) => live,
             (None, Some(ours)) => match without_directives(Value::Array(ours)) {
@@ -186,6 +200,11 @@ pub(super) fn apply_orders(original: &mut Members, patch: &mut Members, shape: O
             (None, None) => continue,
         };
         require_keys(&merged, rule.key)?;
+        if nothing {
+            return Err(Refusal::Other(
+                "no elements in any of the given slices".to_owned(),
+            ));
+        }
         original.insert(
             name,
             Value::Array(in_order(merged, &order, &live_order, rule.key)),
@@ -202,27 +221,45 @@ fn list_member(members: &Members, name: &str) -> Outcome<Option<Items>> {
     }
 }
 
-/// The patch's list must stand in the order the directive gives.
+/// The patch's list must stand in the order the directive gives. As upstream, elements with directives are passed over only
+/// while there is order left.
 fn validate_order(patch: &[Value], order: &[Value], key: &str) -> Outcome<()> {
-    if order.is_empty() {
+    if order.is_empty() || patch.is_empty() {
         return Ok(());
     }
-    let mut rest = order.iter();
-    for item in patch.iter().filter(|item| item.get(DIRECTIVE).is_none()) {
-        let wanted = identity(item, key).ok_or_else(|| no_merge_key(item, key))?;
-        if let Some(bad) = order.iter().find(|o| identity(o, key).is_none()) {
-            return Err(if bad.is_object() {
-                no_merge_key(bad, key)
-            } else {
-                BAD_ORDER
-            });
+    let mut rest: Vec<&Value> = patch.iter().collect();
+    if !key.is_empty() {
+        if let Some(item) = patch.iter().find(|item| !item.is_object()) {
+            return Err(wrong_type("map[string]interface {}", item));
         }
-        if !rest.any(|o| identity(o, key) == Some(wanted)) {
-            let (patch, order) = (shown(&Value::from(patch)), shown(&Value::from(order)));
-            return Err(Refusal::Other(format!(
-                "The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
-            )));
+        rest.retain(|item| item[DIRECTIVE] != "delete");
+    }
+    let mut rest = rest.into_iter().peekable();
+    let mut names = order.iter().peekable();
+    while let (Some(item), Some(name)) = (rest.peek(), names.peek()) {
+        if item.get(DIRECTIVE).is_some() {
+            rest.next();
+            continue;
+        }
+        let same = required(item, key)? == required(name, key)?;
+        names.next();
+        if same {
+            rest.next();
         }
     }
-    Ok(())
+    if rest.peek().is_none() {
+        return Ok(());
+    }
+    let (patch, order) = (shown(&Value::from(patch)), shown(&Value::from(order)));
+    Err(Refusal::Other(format!(
+        "The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
+    )))
+}
+
+/// The identity of an item that has to have one.
+fn required<'a>(item: &'a Value, key: &str) -> Outcome<&'a Value> {
+    if !key.is_empty() && !item.is_object() {
+        return Err(wrong_type("map[string]interface {}", item));
+    }
+    identity(item, key).ok_or_else(|| no_merge_key(item, key))
 }

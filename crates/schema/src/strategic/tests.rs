@@ -131,3 +131,24 @@ fn what_is_added_carries_no_directives() {
         json!({"volumes": [{"name": "v"}]})
     );
 }
+
+/// What upstream's library does where a patch says odd things; compared with it over 20,000 random ones.
+#[test]
+fn odd_orders_are_taken_as_upstream_takes_them() {
+    let nothing = json!({"$setElementOrder/volumes": [{"name": "a"}], "volumes": []});
+    assert_eq!(
+        pod(json!({"volumes": []}), nothing).unwrap_err(),
+        "500 no elements in any of the given slices"
+    );
+    // Elements with directives are passed over only while there is order left.
+    let late = json!({
+        "$setElementOrder/volumes": [{"name": "a"}, {"name": "b"}],
+        "volumes": [{"name": "b"}, {"$patch": "replace"}],
+    });
+    let error = pod(json!({"volumes": [{"name": "a"}]}), late).unwrap_err();
+    assert!(error.starts_with("500 The order in patch list"), "{error}");
+    // What no order names is turned round.
+    let patch = json!({"metadata": {"$setElementOrder/finalizers": [], "finalizers": ["b", "a"]}});
+    let merged = patched("Pod", "", &json!({"metadata": {}}), &patch).unwrap();
+    assert_eq!(merged["metadata"]["finalizers"], json!(["a", "b"]));
+}
