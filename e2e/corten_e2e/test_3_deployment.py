@@ -1,5 +1,6 @@
 """Steps 3 and 4: a Deployment behind a Service, through its whole life, with kubectl."""
 
+import json
 import re
 import unittest
 import urllib.request
@@ -43,6 +44,20 @@ class Deployment(unittest.TestCase):
         for row in table[1:]:
             self.assertRegex(row, r"^web-\w+-\w{5} +1/1 +Running +0 +\d+[ms]\S* +\d+\.\d+\.\d+\.\d+ +\S+ +<none> +<none>")
         self.assertRegex(self.cluster.out("get", "deployment", "web"), r"web +3/3 +3 +3 +")
+
+    def test_components_are_named_as_owners_of_what_they_write(self):
+        def managers(path):
+            found = json.loads(self.cluster.out("get", "--raw", path))
+            found = found["items"][0] if "items" in found else found
+            return {(f["manager"], f.get("subresource", "")) for f in found["metadata"]["managedFields"]}
+
+        deployment = managers("/apis/apps/v1/namespaces/default/deployments/web")
+        self.assertIn(("kube-controller-manager", "status"), deployment)
+        pod = managers("/api/v1/namespaces/default/pods?labelSelector=app%3Dweb&limit=1")
+        self.assertEqual(pod, {("kube-controller-manager", ""), ("kubelet", "status")})
+        node = managers(f"/api/v1/nodes/{self.cluster.get('nodes')['items'][0]['metadata']['name']}")
+        self.assertIn(("kubelet", ""), node)
+        self.assertNotIn("", {manager for manager, _ in deployment | pod | node})
 
     def test_service_by_address_and_names(self):
         address = self.cluster.out("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")

@@ -1,5 +1,6 @@
 //! Requests to the API server: the client over a transport, and typed verbs on it.
 
+use http::header::{HeaderValue, USER_AGENT};
 use http::{Method, Request, Response};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::client::Body;
@@ -25,12 +26,14 @@ where
     kube::Client::new(service, "default")
 }
 
-/// A client for the current context of a kubeconfig file.
+/// A client for the current context of a kubeconfig file; `agent` says whose it is, `kubelet/v1.36.2`.
 ///
 /// # Errors
 /// When the file cannot be read or does not describe a usable cluster.
-pub async fn from_kubeconfig(file: &std::path::Path) -> Result<kube::Client, Error> {
-    Ok(kube::Client::try_from(load(file).await?)?)
+pub async fn from_kubeconfig(file: &std::path::Path, agent: &'static str) -> Result<kube::Client, Error> {
+    let mut config = load(file).await?;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
+    Ok(kube::Client::try_from(config)?)
 }
 
 pub(crate) async fn load(file: &std::path::Path) -> Result<kube::Config, Error> {

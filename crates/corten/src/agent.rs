@@ -2,6 +2,7 @@
 
 use crate::cli::AgentArgs;
 use crate::cluster::Cluster;
+use crate::control_plane::agents;
 use crate::paths::Paths;
 use crate::pod_network::NoNetwork;
 use crate::{logging, machine, node};
@@ -94,13 +95,13 @@ pub(crate) fn run(args: &AgentArgs) -> anyhow::Result<()> {
 async fn serve(file: AgentFile, dir: PathBuf) -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
-    let client = async |name: &str| corten_client::from_kubeconfig(&dir.join(name)).await;
+    let client = async |name: &str, agent| corten_client::from_kubeconfig(&dir.join(name), agent).await;
     let config = node::Config {
         ip: file.ip,
         pod_cidr: file.pod_cidr,
         cgroup: file.cluster.cgroup_root(),
-        kubelet: client(KUBELET_CONFIG).await?,
-        proxy: client(PROXY_CONFIG).await?,
+        kubelet: client(KUBELET_CONFIG, agents::KUBELET).await?,
+        proxy: client(PROXY_CONFIG, agents::PROXY).await?,
         serving: Identity::new(file.serving_certificate, file.serving_key),
         ca_pem: file.ca_pem,
         listener: machine::listen_kubelet(file.cluster.kubelet_port)?,

@@ -27,6 +27,15 @@ use tokio::net::TcpListener;
 pub(crate) const CONTEXT: &str = "corten";
 const ADMIN: &str = "corten-admin";
 
+/// How the components call themselves: what comes before the slash is named as the owner of fields they write.
+pub(crate) mod agents {
+    pub(crate) const CONTROLLERS: &str = "kube-controller-manager/v1.36.2";
+    pub(crate) const SCHEDULER: &str = "kube-scheduler/v1.36.2";
+    pub(crate) const KUBELET: &str = "kubelet/v1.36.2";
+    pub(crate) const PROXY: &str = "kube-proxy/v1.36.2";
+    pub(crate) const CORTEN: &str = "corten/v1.36.2";
+}
+
 /// Where the API server can be reached.
 pub(crate) struct Front {
     pub(crate) listeners: Vec<std::net::TcpListener>,
@@ -110,9 +119,9 @@ pub(crate) async fn start(
 }
 
 impl ControlPlane {
-    /// A client inside this process.
-    pub(crate) fn client(&self, user: UserInfo) -> kube::Client {
-        corten_client::in_process(self.api.in_process(user))
+    /// A client inside this process, of one of the [`agents`].
+    pub(crate) fn client(&self, user: UserInfo, agent: &'static str) -> kube::Client {
+        corten_client::in_process(self.api.in_process(user).with_user_agent(agent))
     }
 
     /// Resolves once pods can be made: the default service account and the CA they need are in the default namespace.
@@ -123,7 +132,7 @@ impl ControlPlane {
         }
         let stop = stop.child_token();
         let factory = Factory::new(
-            self.client(UserInfo::new(users::CONTROLLER_MANAGER, [])),
+            self.client(UserInfo::new(users::CONTROLLER_MANAGER, []), agents::CONTROLLERS),
             stop.clone(),
         );
         let accounts = factory.filtered::<ServiceAccount>("fieldSelector=metadata.name%3Ddefault");
@@ -186,7 +195,7 @@ fn controllers_config(cluster: &Cluster, api: &ApiServer, pki: &Arc<Pki>) -> cor
     let accounts = api.clone();
     let identities = move |account: &str| {
         let user = UserInfo::service_account("kube-system", account, "");
-        corten_client::in_process(accounts.in_process(user))
+        corten_client::in_process(accounts.in_process(user).with_user_agent(agents::CONTROLLERS))
     };
     corten_controllers::Config {
         root_ca: pki.ca_pem().to_owned(),
@@ -211,15 +220,20 @@ fn start_roles(
     stop: &CancellationToken,
 ) {
     let clock: SharedClock = config.clock.clone();
-    let as_user = |name: &str| corten_client::in_process(api.in_process(UserInfo::new(name, [])));
-    let controllers = as_user(users::CONTROLLER_MANAGER);
+    let as_user = |name: &str, agent: &'static str| {
+        corten_client::in_process(api.in_process(UserInfo::new(name, [])).with_user_agent(agent))
+    };
+    let controllers = as_user(users::CONTROLLER_MANAGER, agents::CONTROLLERS);
     let factory = Factory::new(controllers.clone(), stop.clone());
     let mut roles = Vec::new();
     if names.contains(&RoleName::Controllers) {
         roles.push(Role::controllers(controllers, config));
     }
     if names.contains(&RoleName::Scheduler) {
-        roles.push(Role::scheduler(as_user(users::SCHEDULER), clock.clone()));
+        roles.push(Role::scheduler(
+            as_user(users::SCHEDULER, agents::SCHEDULER),
+            clock.clone(),
+        ));
     }
     let candidate = Candidate::near(&cluster.node_name, &cluster.id, clock);
     roles::spawn(parts, roles, &candidate, &factory, stop);

@@ -2,7 +2,7 @@
 
 use crate::agent::{self, AgentFile};
 use crate::cluster::Cluster;
-use crate::control_plane::{CONTEXT, ControlPlane, until};
+use crate::control_plane::{CONTEXT, ControlPlane, agents, until};
 use crate::node::{ipv4, ipv4_net};
 use crate::paths::Paths;
 use anyhow::Context;
@@ -93,7 +93,7 @@ pub(crate) async fn start_agents(
         hub.nodes.push(dir);
     }
     let factory = Factory::new(
-        plane.client(UserInfo::new(users::CONTROLLER_MANAGER, [])),
+        plane.client(UserInfo::new(users::CONTROLLER_MANAGER, []), agents::CONTROLLERS),
         stop.child_token(),
     );
     start_routes(&hub, &factory, stop);

@@ -2,7 +2,7 @@
 
 use crate::cli::ClusterArgs;
 use crate::cluster::Cluster;
-use crate::control_plane::server_url;
+use crate::control_plane::{agents, server_url};
 use crate::lock;
 use crate::paths::Paths;
 use k8s_openapi::api::core::v1::Node;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<()> {
 }
 
 async fn nodes(paths: &Paths) -> anyhow::Result<()> {
-    let client = corten_client::from_kubeconfig(&paths.admin_kubeconfig()).await?;
+    let client = corten_client::from_kubeconfig(&paths.admin_kubeconfig(), agents::CORTEN).await?;
     for node in Api::<Node>::all(client).list(&ListParams::default()).await? {
         let status = node.status.unwrap_or_default();
         let ready = status

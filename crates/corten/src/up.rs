@@ -2,7 +2,7 @@
 
 use crate::cli::{RoleName, UpArgs};
 use crate::cluster::{Cluster, Ranges};
-use crate::control_plane::{self, CONTEXT, ControlPlane, Front, Settings, with_entry};
+use crate::control_plane::{self, CONTEXT, ControlPlane, Front, Settings, agents, with_entry};
 use crate::many::{self, Hub};
 use crate::paths::Paths;
 use crate::serving::Serving;
@@ -148,8 +148,8 @@ fn single(
         dir: paths.node(&name),
         pod_cidr: cluster.pod_cidr(0)?,
         cgroup: cluster.cgroup_root(),
-        kubelet: plane.client(UserInfo::node(&name)),
-        proxy: plane.client(UserInfo::new("system:kube-proxy", [])),
+        kubelet: plane.client(UserInfo::node(&name), agents::KUBELET),
+        proxy: plane.client(UserInfo::new("system:kube-proxy", []), agents::PROXY),
         serving: plane.pki.kubelet_serving(&name, &[ip])?,
         ca_pem: plane.pki.ca_pem().to_owned(),
         listener: machine::listen_kubelet(cluster.kubelet_port)?,
