@@ -43,10 +43,15 @@ impl Selector {
                     "invalid selector: '{selector}'; can't understand '{term}'"
                 ));
             };
+            let value = unescape(value)?;
+            // A term about nothing says nothing, as upstream has it.
+            if field.is_empty() && value.is_empty() {
+                continue;
+            }
             requirements.push(Requirement {
                 field: field.to_owned(),
                 equal,
-                value: unescape(value)?,
+                value,
             });
         }
         Ok(Self { requirements })
@@ -185,6 +190,7 @@ mod tests {
         assert!(s.matches(look));
         assert_eq!(s.exact("spec.nodeName"), Some("n1"));
         assert_eq!(s.to_string(), "spec.nodeName=n1,status.phase!=Failed");
+        assert_eq!(Selector::parse("==,a=b,!=").unwrap().to_string(), "a=b");
         assert_eq!(
             Selector::parse("abc").unwrap_err(),
             "invalid selector: 'abc'; can't understand 'abc'"

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, NOBODY};
+use crate::harness::{Harness, NOBODY, Reply};
 
 fn oracle(name: &str) -> Value {
     let shared = std::env::var_os("CORTEN_SHARED").map(PathBuf::from);
@@ -160,4 +160,34 @@ async fn tokens_of_service_accounts_are_made_and_taken() {
         .ok();
     let mine = h.request("GET", "/api/v1/namespaces/default", &token);
     assert_eq!(h.whole(mine.body(Full::default()).unwrap()).await.code, 401);
+}
+
+/// Version 3 comes in both forms under one hash, and says for how long it may be kept when it is asked for by that.
+#[tokio::test]
+async fn openapi_v3_is_json_or_protobuf() {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+    let h = Harness::start().await;
+    let index = h.get("/openapi/v3").await.ok();
+    let named = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let json = h.get(&named).await;
+    let header = |reply: &Reply, name: &str| reply.headers[name].to_str().unwrap().to_owned();
+    assert_eq!(header(&json, "content-type"), "application/json");
+    assert_eq!(header(&json, "cache-control"), "public, immutable");
+    assert!(header(&json, "expires").ends_with("UTC"));
+    for asked in [
+        PROTOBUF,
+        "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+    ] {
+        let protobuf = h.get_as(&named, asked).await;
+        assert_eq!(header(&protobuf, "content-type"), PROTOBUF);
+        assert_eq!(header(&protobuf, "etag"), header(&json, "etag"));
+        // Document.openapi
+        assert!(protobuf.body.starts_with(b"\x0a\x053.0.0"));
+    }
+    assert_eq!(h.get_as(&named, "application/yaml").await.code, 406);
+    let elsewhere = h.get("/openapi/v3/apis/apps/v1?hash=0").await;
+    assert_eq!((elsewhere.code, header(&elsewhere, "location")), (301, named));
 }
