@@ -154,19 +154,29 @@ fn in_order(merged: Items, patch_order: &[Value], server_order: &[Value], key: &
     out
 }
 
+/// Lists up to this long are sorted by upstream's library with insertions.
+const INSERTIONS_MAX: usize = 20;
+
 /// Sorts as upstream does, which takes whatever the order does not name for smaller than all before it.
-fn sort_by(items: &mut [Value], order: &[Value], key: &str) {
-    let less = |a: &Value, b: &Value| match (position(order, a, key), position(order, b, key)) {
-        (Some(a), Some(b)) => a < b,
-        _ => true,
-    };
-    for sorted in 1..items.len() {
-        let mut at = sorted;
-        while at > 0 && less(&items[at], &items[at - 1]) {
-            items.swap(at, at - 1);
-            at -= 1;
+fn sort_by(items: &mut Items, order: &[Value], key: &str) {
+    let place = |item: Value| (position(order, &item, key), item);
+    let mut placed: Vec<(Option<usize>, Value)> = std::mem::take(items).into_iter().map(place).collect();
+    if placed.len() > INSERTIONS_MAX || placed.iter().all(|(at, _)| at.is_some()) {
+        placed.sort_by_key(|(at, _)| *at);
+    } else {
+        let less = |a: Option<usize>, b: Option<usize>| match (a, b) {
+            (Some(a), Some(b)) => a < b,
+            _ => true,
+        };
+        for sorted in 1..placed.len() {
+            let mut at = sorted;
+            while at > 0 && less(placed[at].0, placed[at - 1].0) {
+                placed.swap(at, at - 1);
+                at -= 1;
+            }
         }
     }
+    items.extend(placed.into_iter().map(|(_, item)| item));
 }
 
 /// Applies every `$setElementOrder/name` with the list it orders, and takes both from the patch.
