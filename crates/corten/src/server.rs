@@ -33,6 +33,7 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
     if !roles.contains(&RoleName::Apiserver) {
         bail!("--only without apiserver needs an API server to work for: name it with --kubeconfig FILE");
     }
+    let (features, serving) = (features::of(&args.features)?, Serving::of(&args.serving)?);
     let paths = Paths::new(&args.cluster.data_dir)?;
     let _lock = lock::take(&paths)?;
     let chosen = UpArgs {
@@ -57,8 +58,8 @@ fn local(args: &ServerArgs) -> anyhow::Result<()> {
             dialer: Arc::new(DirectDialer),
             settings: Settings {
                 audit,
-                features: features::of(&args.features)?,
-                serving: Serving::of(&args.serving)?,
+                features,
+                serving,
                 controllers: args.controllers.clone(),
             },
         };

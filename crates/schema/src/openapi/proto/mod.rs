@@ -115,7 +115,8 @@ fn member(w: &mut Writer, number: u32, shape: Shape, value: &Value) {
         Shape::One(link) => link(w, number, value),
         Shape::Many(link) => items(value).for_each(|v| link(w, number, v)),
         Shape::Named(inner, link) => w.message(number, |w| {
-            for (name, value) in entries(value).filter(|(name, _)| !name.starts_with("x-")) {
+            // A property may begin with x- as well: those of JSONSchemaProps do.
+            for (name, value) in entries(value) {
                 w.message(inner, |w| {
                     link(w, 2, value);
                     w.bytes(1, name.as_bytes());
