@@ -13,12 +13,19 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::limits::WATCH_COALESCE_FRAMES;
 
-/// Between two writes of a watch that is written to without end. The longest that an event waits here.
+/// Between two writes of a watch that is written to without end, while what all watches deliver leaves time for it.
 const PACE: Duration = Duration::from_millis(9);
-/// Writes that a watch may be ahead of its pace: one that changes now and then never waits.
-const AHEAD: u32 = 16;
+/// The same at most: the longest that an event waits here.
+const SLOWEST: Duration = Duration::from_millis(36);
+/// Deliveries of all watches a second for each millisecond of the pace: beyond 90,000 a second writes become rarer rather than
+/// more, so that the processor's time goes to what they carry. A write costs both ends together some 30 µs, whatever it carries.
+const PER_MILLISECOND: f64 = 10_000.0;
+/// What a watch may be ahead of its pace, sixteen writes at [`PACE`]: one that changes now and then never waits.
+const CREDIT: Duration = Duration::from_millis(144);
 /// How long writes of all watches are counted together.
 const WINDOW: Duration = Duration::from_millis(10);
+/// Over how long the rate of deliveries is smoothed: they come in bursts.
+const SMOOTHED: Duration = Duration::from_millis(100);
 /// Writes in a window from which on there are very many: a fifth of what one core can do.
 const MANY: u32 = 200;
 
@@ -30,24 +37,46 @@ pub struct Traffic(Mutex<Window>);
 struct Window {
     began: Option<Instant>,
     writes: u32,
+    deliveries: u32,
     /// There were very many in the window before.
     busy: bool,
+    /// Deliveries a second, smoothed.
+    rate: f64,
+}
+
+impl Window {
+    /// Begins anew after a window of this age.
+    fn turn(&mut self, age: Duration, now: Instant) {
+        let weight = (age.as_secs_f64() / SMOOTHED.as_secs_f64()).min(1.0);
+        let rate = f64::from(self.deliveries) / age.as_secs_f64();
+        *self = Self {
+            began: Some(now),
+            busy: self.writes >= MANY && age < WINDOW * 2,
+            rate: self.rate + (rate - self.rate) * weight,
+            ..Self::default()
+        };
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_secs_f64(self.rate / PER_MILLISECOND / 1000.0).clamp(PACE, SLOWEST)
+    }
 }
 
 impl Traffic {
-    /// Counts a write; true where there are very many.
-    fn write(&self, now: Instant) -> bool {
+    /// Counts a write of so many events; the pace where there are very many writes.
+    fn write(&self, events: usize, now: Instant) -> Option<Duration> {
         let mut window = self.0.lock();
         let age = window
             .began
             .map_or(Duration::MAX, |began| now.saturating_duration_since(began));
         if age >= WINDOW {
-            window.busy = window.writes >= MANY && age < WINDOW * 2;
-            window.began = Some(now);
-            window.writes = 0;
+            window.turn(age, now);
         }
         window.writes += 1;
-        window.busy || window.writes >= MANY
+        window.deliveries = window
+            .deliveries
+            .saturating_add(u32::try_from(events).unwrap_or(u32::MAX));
+        (window.busy || window.writes >= MANY).then(|| window.pace())
     }
 }
 
@@ -55,7 +84,7 @@ impl Traffic {
 pub struct Coalesced<S> {
     items: S,
     traffic: Arc<Traffic>,
-    /// When all batches so far would have gone out at [`PACE`].
+    /// When all batches so far would have gone out at their pace.
     due: Option<Instant>,
     /// Made when a watch first has to wait: most never do.
     pause: Option<Pin<Box<Sleep>>>,
@@ -75,20 +104,24 @@ impl<S> Coalesced<S> {
         }
     }
 
-    /// Counts one more batch; too far ahead, the next one waits.
-    fn charge(&mut self) {
+    /// Counts one more batch of so many; too far ahead, the next one waits.
+    fn charge(&mut self, events: usize) {
         let now = Instant::now();
-        let due = self.due.map_or(now, |due| due.max(now)) + PACE;
-        self.due = Some(due);
-        let earliest = due - PACE * AHEAD;
-        if !self.traffic.write(now) {
+        let pace = self.traffic.write(events, now);
+        if events >= WATCH_COALESCE_FRAMES {
+            // A full batch is as good as batches get: more of them wait already.
+            return;
+        }
+        // Only what itself changes without end is slowed down for the sake of all.
+        let own = pace.filter(|_| events > 1).unwrap_or(PACE);
+        let due = self.due.map_or(now, |due| due.max(now)) + own;
+        let earliest = due - CREDIT;
+        if pace.is_none() || earliest <= now {
             // A debt from a busier moment is forgotten.
-            self.due = Some(due.min(now + PACE * AHEAD));
+            self.due = Some(due.min(now + CREDIT));
             return;
         }
-        if earliest <= now {
-            return;
-        }
+        self.due = Some(due);
         self.paused = true;
         match &mut self.pause {
             Some(pause) => pause.as_mut().reset(earliest),
@@ -122,10 +155,7 @@ impl<S: Stream + Unpin> Stream for Coalesced<S> {
         if batch.is_empty() {
             return Poll::Ready(None);
         }
-        // A full batch is as good as batches get: more of them wait already.
-        if batch.len() < WATCH_COALESCE_FRAMES {
-            self.charge();
-        }
+        self.charge(batch.len());
         Poll::Ready(Some(batch))
     }
 }
@@ -153,7 +183,7 @@ mod tests {
         let (sender, mut batches) = open();
         for item in 0..items {
             for _ in 0..others {
-                batches.traffic.write(Instant::now());
+                batches.traffic.write(1, Instant::now());
             }
             sender.send(item).unwrap();
             let before = Instant::now();
@@ -167,6 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_quiet_watch_never_waits() {
         nothing_waits(500, Duration::from_millis(10), MANY).await;
+        nothing_waits(500, Duration::from_millis(10), MANY * 50).await;
     }
 
     /// Few watches are told at once however much they change.
@@ -175,16 +206,15 @@ mod tests {
         nothing_waits(2_000, Duration::from_millis(1), 0).await;
     }
 
-    /// What changes without end is told at a pace, in order and with nothing left out.
-    #[tokio::test(start_paused = true)]
-    async fn a_busy_watch_is_written_to_at_a_pace() {
+    /// An item each millisecond beside other watches' writes of so many events, in order and with nothing left out; the
+    /// sizes of its batches.
+    async fn batches_beside(events: usize) -> Vec<usize> {
         let (sender, mut batches) = open();
-        // Other watches are written to all the time too.
         let traffic = batches.traffic.clone();
         let others = tokio::spawn(async move {
             loop {
                 for _ in 0..MANY {
-                    traffic.write(Instant::now());
+                    traffic.write(events, Instant::now());
                 }
                 tokio::time::sleep(WINDOW / 2).await;
             }
@@ -203,12 +233,27 @@ mod tests {
         source.await.unwrap();
         others.abort();
         assert_eq!(seen, (0..2_000).collect::<Vec<_>>());
-        assert!(
-            sizes.len() <= 2_000 / 9 + AHEAD as usize + 10,
-            "{} writes",
-            sizes.len()
-        );
+        sizes
+    }
+
+    /// What changes without end is told at a pace.
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_watch_is_written_to_at_a_pace() {
+        let sizes = batches_beside(1).await;
+        assert!(sizes.len() <= 2_000 / 9 + 26, "{} writes", sizes.len());
         assert!(sizes.iter().all(|size| *size <= 11), "{sizes:?}");
+    }
+
+    /// The more all watches deliver the slower, to an end.
+    #[tokio::test(start_paused = true)]
+    async fn the_pace_slows_down_with_deliveries() {
+        // 40,000 writes a second: 200,000 deliveries, and 1,600,000.
+        let sizes = batches_beside(5).await;
+        let slower = *sizes.iter().max().unwrap();
+        assert!((19..=22).contains(&slower), "{sizes:?}");
+        let sizes = batches_beside(40).await;
+        let slowest = *sizes.iter().max().unwrap();
+        assert!((35..=38).contains(&slowest), "{sizes:?}");
     }
 
     /// The first events of a watch are many and ready: they do not wait for the pace.

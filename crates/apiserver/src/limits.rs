@@ -18,8 +18,6 @@ pub const MAX_CONNECTIONS: usize = 20_000;
 pub const MAX_H2_STREAMS: u32 = 250;
 /// Responses longer than this are compressed where the client accepts gzip.
 pub const GZIP_THRESHOLD_BYTES: usize = 128 * 1024;
-/// Operations in one JSON patch; over it 413.
-pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 /// How often a patch is tried again after a concurrent write. Upstream's `MaxRetryWhenPatchConflicts`.
 pub const MAX_PATCH_RETRIES: usize = 5;
 /// Events of one watch joined into one write when they are ready together.

@@ -118,10 +118,14 @@ pub(crate) async fn start(
     })
 }
 
+fn client(api: &ApiServer, user: UserInfo, agent: &'static str) -> kube::Client {
+    corten_client::in_process(api.in_process(user).with_user_agent(agent))
+}
+
 impl ControlPlane {
     /// A client inside this process, of one of the [`agents`].
     pub(crate) fn client(&self, user: UserInfo, agent: &'static str) -> kube::Client {
-        corten_client::in_process(self.api.in_process(user).with_user_agent(agent))
+        client(&self.api, user, agent)
     }
 
     /// Resolves once pods can be made: the default service account and the CA they need are in the default namespace.
@@ -195,7 +199,7 @@ fn controllers_config(cluster: &Cluster, api: &ApiServer, pki: &Arc<Pki>) -> cor
     let accounts = api.clone();
     let identities = move |account: &str| {
         let user = UserInfo::service_account("kube-system", account, "");
-        corten_client::in_process(accounts.in_process(user).with_user_agent(agents::CONTROLLERS))
+        client(&accounts, user, agents::CONTROLLERS)
     };
     corten_controllers::Config {
         root_ca: pki.ca_pem().to_owned(),
@@ -220,9 +224,7 @@ fn start_roles(
     stop: &CancellationToken,
 ) {
     let clock: SharedClock = config.clock.clone();
-    let as_user = |name: &str, agent: &'static str| {
-        corten_client::in_process(api.in_process(UserInfo::new(name, [])).with_user_agent(agent))
-    };
+    let as_user = |name: &str, agent: &'static str| client(api, UserInfo::new(name, []), agent);
     let controllers = as_user(users::CONTROLLER_MANAGER, agents::CONTROLLERS);
     let factory = Factory::new(controllers.clone(), stop.clone());
     let mut roles = Vec::new();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// Where upstream's components keep their leases.
 const NAMESPACE: &str = "kube-system";
-pub(crate) const CONTROLLERS: &str = "kube-controller-manager";
-pub(crate) const SCHEDULER: &str = "kube-scheduler";
+const CONTROLLERS: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
 
 /// Renewing beside the store cannot fail on the way, so that the process that holds both needs fewer renewals than
 /// upstream's one every 2 s: two fall within the 10 s after which a leader gives up, and others still wait for 15 s.

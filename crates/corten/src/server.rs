@@ -3,12 +3,12 @@
 
 use crate::cli::{LoadBalancer, RoleName, ServerArgs, UpArgs};
 use crate::cluster::Cluster;
-use crate::control_plane::{self, Front, Settings};
+use crate::control_plane::{self, Front, Settings, agents};
 use crate::keys::KeyFiles;
 use crate::paths::Paths;
 use crate::roles::{Candidate, Role};
 use crate::serving::Serving;
-use crate::{audit, features, lock, logging, machine, roles, up};
+use crate::{audit, features, lock, logging, machine, up};
 use anyhow::{Context, bail};
 use corten_apiserver::DirectDialer;
 use corten_client::{CancellationToken, Factory, Remote};
@@ -81,8 +81,8 @@ async fn remote(args: &ServerArgs, kubeconfig: &Path) -> anyhow::Result<()> {
     if names.contains(&RoleName::Apiserver) {
         bail!("--kubeconfig names another API server: choose with --only controllers,scheduler");
     }
-    let open = async |name: &str| {
-        let server = Remote::open(kubeconfig, &format!("{name}/v1.36.2")).await;
+    let open = async |agent: &str| {
+        let server = Remote::open(kubeconfig, agent).await;
         server.with_context(|| kubeconfig.display().to_string())
     };
     let clock: SharedClock = RealClock::shared();
@@ -99,10 +99,10 @@ async fn remote(args: &ServerArgs, kubeconfig: &Path) -> anyhow::Result<()> {
     for name in names {
         let role = match name {
             RoleName::Controllers => {
-                let server = open(roles::CONTROLLERS).await?;
+                let server = open(agents::CONTROLLERS).await?;
                 Role::controllers(server.client(), config(args, &server, &clock)?)
             }
-            RoleName::Scheduler => Role::scheduler(open(roles::SCHEDULER).await?.client(), clock.clone()),
+            RoleName::Scheduler => Role::scheduler(open(agents::SCHEDULER).await?.client(), clock.clone()),
             RoleName::Apiserver => continue,
         };
         // All roles read as whom the kubeconfig names: one cache does for them.

@@ -71,7 +71,24 @@ fn member<'a>(operation: &'a Value, name: &str) -> Option<&'a str> {
     operation[name].as_str()
 }
 
-/// The container that a path leads to, and the key in it.
+/// Where the operations `move` and `copy` take from.
+fn from<'a>(operation: &'a Value, kind: &str) -> Result<&'a str, Failure> {
+    member(operation, "from").ok_or_else(|| {
+        missing(format!(
+            "{kind} operation failed to decode from: operation, missing from field"
+        ))
+    })
+}
+
+/// The container that a path leads to, and the key in it; `absent` is what to say where it leads nowhere.
+fn lead<'a>(
+    document: &'a mut Value,
+    path: &str,
+    absent: fmt::Arguments<'_>,
+) -> Result<(&'a mut Value, String), Failure> {
+    find(document, path).ok_or_else(|| missing(absent.to_string()))
+}
+
 fn find<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
     let mut parts: Vec<&str> = path.split('/').skip(1).collect();
     let key = parts.pop()?;
@@ -161,11 +178,11 @@ fn take(container: &mut Value, key: &str) -> Result<Value, String> {
 fn add(document: &mut Value, operation: &Value) -> Result<(), Failure> {
     let path =
         member(operation, "path").ok_or_else(|| missing("add operation failed to decode path".into()))?;
-    let (container, key) = find(document, path).ok_or_else(|| {
-        missing(format!(
-            "add operation does not apply: doc is missing path: \"{path}\""
-        ))
-    })?;
+    let (container, key) = lead(
+        document,
+        path,
+        format_args!("add operation does not apply: doc is missing path: \"{path}\""),
+    )?;
     put(container, key, operation["value"].clone())
         .map_err(|error| Failure::Other(format!("error in add for path: '{path}': {error}")))
 }
@@ -173,11 +190,11 @@ fn add(document: &mut Value, operation: &Value) -> Result<(), Failure> {
 fn remove(document: &mut Value, operation: &Value) -> Result<(), Failure> {
     let path =
         member(operation, "path").ok_or_else(|| missing("remove operation failed to decode path".into()))?;
-    let (container, key) = find(document, path).ok_or_else(|| {
-        missing(format!(
-            "remove operation does not apply: doc is missing path: \"{path}\""
-        ))
-    })?;
+    let (container, key) = lead(
+        document,
+        path,
+        format_args!("remove operation does not apply: doc is missing path: \"{path}\""),
+    )?;
     take(container, &key)
         .map(drop)
         .map_err(|error| Failure::Other(format!("error in remove for path: '{path}': {error}")))
@@ -202,11 +219,11 @@ fn replace(document: &mut Value, operation: &Value) -> Result<(), Failure> {
         *document = value.clone();
         return Ok(());
     }
-    let (container, key) = find(document, path).ok_or_else(|| {
-        missing(format!(
-            "replace operation does not apply: doc is missing path: {path}"
-        ))
-    })?;
+    let (container, key) = lead(
+        document,
+        path,
+        format_args!("replace operation does not apply: doc is missing path: {path}"),
+    )?;
     get(container, &key).map_err(|_| {
         missing(format!(
             "replace operation does not apply: doc is missing key: {path}"
@@ -224,22 +241,20 @@ fn replace(document: &mut Value, operation: &Value) -> Result<(), Failure> {
 }
 
 fn move_(document: &mut Value, operation: &Value) -> Result<(), Failure> {
-    let from = member(operation, "from").ok_or_else(|| {
-        missing("move operation failed to decode from: operation, missing from field".into())
-    })?;
-    let (container, key) = find(document, from).ok_or_else(|| {
-        missing(format!(
-            "move operation does not apply: doc is missing from path: {from}"
-        ))
-    })?;
+    let from = from(operation, "move")?;
+    let (container, key) = lead(
+        document,
+        from,
+        format_args!("move operation does not apply: doc is missing from path: {from}"),
+    )?;
     let value = take(container, &key)
         .map_err(|error| Failure::Other(format!("error in move for path: '{key}': {error}")))?;
     let path = member(operation, "path").ok_or_else(|| no_path("move"))?;
-    let (container, key) = find(document, path).ok_or_else(|| {
-        missing(format!(
-            "move operation does not apply: doc is missing destination path: {path}"
-        ))
-    })?;
+    let (container, key) = lead(
+        document,
+        path,
+        format_args!("move operation does not apply: doc is missing destination path: {path}"),
+    )?;
     put(container, key, value)
         .map_err(|error| Failure::Other(format!("error in move for path: '{path}': {error}")))
 }
@@ -249,8 +264,11 @@ fn test(document: &mut Value, operation: &Value) -> Result<(), Failure> {
     let found = if path.is_empty() {
         &*document
     } else {
-        let (container, key) = find(document, path)
-            .ok_or_else(|| missing(format!("test operation does not apply: is missing path: {path}")))?;
+        let (container, key) = lead(
+            document,
+            path,
+            format_args!("test operation does not apply: is missing path: {path}"),
+        )?;
         get(container, &key)
             .map_err(|error| Failure::Other(format!("error in test for path: '{path}': {error}")))?
     };
@@ -262,24 +280,22 @@ fn test(document: &mut Value, operation: &Value) -> Result<(), Failure> {
 }
 
 fn copy(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Failure> {
-    let from = member(operation, "from").ok_or_else(|| {
-        missing("copy operation failed to decode from: operation, missing from field".into())
-    })?;
-    let (container, key) = find(document, from).ok_or_else(|| {
-        missing(format!(
-            "copy operation does not apply: doc is missing from path: {from}"
-        ))
-    })?;
+    let from = from(operation, "copy")?;
+    let (container, key) = lead(
+        document,
+        from,
+        format_args!("copy operation does not apply: doc is missing from path: {from}"),
+    )?;
     let value = get(container, &key)
         .map_err(|error| Failure::Other(format!("error in copy for from: '{from}': {error}")))?
         .clone();
     let path =
         member(operation, "path").ok_or_else(|| missing("copy operation failed to decode path".into()))?;
-    let (container, key) = find(document, path).ok_or_else(|| {
-        missing(format!(
-            "copy operation does not apply: doc is missing destination path: {path}"
-        ))
-    })?;
+    let (container, key) = lead(
+        document,
+        path,
+        format_args!("copy operation does not apply: doc is missing destination path: {path}"),
+    )?;
     *copied += if value.is_null() {
         0
     } else {

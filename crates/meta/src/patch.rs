@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::status::{Details, Result, Status};
 
-/// Most operations one JSON patch may hold, as upstream.
+/// Most operations one JSON patch may hold, as upstream; over it 413.
 pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 
 /// Applies a JSON patch. A patch that cannot be read is a bad request; one that does not apply is

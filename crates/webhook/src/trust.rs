@@ -16,6 +16,9 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// Authorities that a server may bring along between itself and the bundle.
+const MAX_INTERMEDIATES: u32 = 4;
+
 /// The verifier of a bundle. Certificates that do not parse are left out: they cannot have signed anything.
 #[derive(Debug)]
 pub struct Bundle {
@@ -32,6 +35,28 @@ impl Bundle {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         chains.ok().map(|chains| Arc::new(Self { chains, certificates }))
+    }
+
+    /// Whether one of the bundle's authorities signed a certificate, or one that it brings along and that is signed so.
+    /// `below` are the authorities between this certificate and the server's.
+    fn signed(
+        &self,
+        certificate: &CertificateDer<'_>,
+        brought: &[CertificateDer<'_>],
+        below: u32,
+        now: UnixTime,
+    ) -> bool {
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+            return false;
+        };
+        let by = |issuer: &CertificateDer<'_>| is_issuer(issuer, &certificate, below, now);
+        if self.certificates.iter().any(by) {
+            return true;
+        }
+        below < MAX_INTERMEDIATES
+            && brought
+                .iter()
+                .any(|issuer| by(issuer) && self.signed(issuer, brought, below + 1, now))
     }
 }
 
@@ -90,33 +115,6 @@ impl ServerCertVerifier for Bundle {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
-    }
-}
-
-/// Authorities that a server may bring along between itself and the bundle.
-const MAX_INTERMEDIATES: u32 = 4;
-
-impl Bundle {
-    /// Whether one of the bundle's authorities signed a certificate, or one that it brings along and that is signed so.
-    /// `below` are the authorities between this certificate and the server's.
-    fn signed(
-        &self,
-        certificate: &CertificateDer<'_>,
-        brought: &[CertificateDer<'_>],
-        below: u32,
-        now: UnixTime,
-    ) -> bool {
-        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-            return false;
-        };
-        let by = |issuer: &CertificateDer<'_>| is_issuer(issuer, &certificate, below, now);
-        if self.certificates.iter().any(by) {
-            return true;
-        }
-        below < MAX_INTERMEDIATES
-            && brought
-                .iter()
-                .any(|issuer| by(issuer) && self.signed(issuer, brought, below + 1, now))
     }
 }
 
