@@ -3,20 +3,24 @@
 //!
 //! `config.rs` reads FlowSchemas and PriorityLevelConfigurations, `level.rs` holds a level's seats. A request that finds room
 //! pays for matching and one atomic exchange; only those that do not take the lock of their level's queues (`queues.rs`).
-//! Seats are lent between levels (`borrowing.rs`) while some level lacks them.
+//! Seats are lent between levels (`borrowing.rs`) while some level lacks them. `debug.rs` shows who has them.
 
 mod borrowing;
 mod config;
+mod debug;
+mod dump;
 mod estimate;
+mod executing;
 mod feed;
 mod level;
 mod matching;
 mod page;
 mod queues;
+mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::header::HeaderValue;
@@ -27,9 +31,12 @@ use crate::metrics::{KindLabel, Metrics};
 
 use config::Config;
 pub use config::FlowSchema;
+pub use debug::answer as debug_page;
+use executing::Asked;
 pub use feed::start;
 use level::Seats;
 pub use level::Why;
+use tally::Counts;
 
 /// A request waits for a quarter of its time, and never longer than this.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -42,18 +49,12 @@ pub struct FlowControl {
     pressed: AtomicBool,
     /// The task that lends seats runs.
     lending: AtomicBool,
+    /// Until how long after `since` requests that find room are listed; 0 before any debug page was read.
+    listed_until_ms: AtomicU64,
+    since: Instant,
     metrics: Arc<Metrics>,
     reads: Gauge,
     writes: Gauge,
-}
-
-/// What is counted per flow schema and level; outlives changes of both.
-#[derive(Default)]
-pub struct Counts {
-    dispatched: AtomicU64,
-    executing: AtomicI64,
-    waiting: AtomicI64,
-    rejected: [AtomicU64; 3],
 }
 
 /// A request that is being served; its seats are given back when this is dropped.
@@ -90,6 +91,8 @@ impl FlowControl {
             config: ArcSwapOption::empty(),
             pressed: AtomicBool::new(false),
             lending: AtomicBool::new(false),
+            listed_until_ms: AtomicU64::new(0),
+            since: Instant::now(),
             reads: gauge("readOnly"),
             writes: gauge("mutating"),
             metrics,
@@ -160,23 +163,40 @@ impl FlowControl {
         limit: Duration,
     ) -> Result<Option<Seats>, Why> {
         let level = &schema.level;
-        if level.exempt() {
-            return Ok(Some(level.take_exempt()));
+        let (wanted, found) = if level.exempt() {
+            (1, Some(level.take_exempt()))
+        } else {
+            let wanted = estimate::seats(call, level.max_seats());
+            (wanted, level.try_take(wanted))
+        };
+        let mut taken = match found {
+            Some(taken) => taken,
+            None => Box::pin(self.wait(call, schema, wanted, limit)).await?,
+        };
+        if self.lists(call) {
+            taken.list(|| Asked::new(call, schema, wanted));
         }
-        let seats = estimate::seats(call, level.max_seats());
-        if let Some(taken) = level.try_take(seats) {
-            return Ok(Some(taken));
-        }
+        Ok(Some(taken))
+    }
+
+    async fn wait(
+        &self,
+        call: &Call,
+        schema: &Arc<FlowSchema>,
+        seats: u32,
+        limit: Duration,
+    ) -> Result<Seats, Why> {
         self.pressed.store(true, Ordering::Relaxed);
         if !self.lending.swap(true, Ordering::SeqCst) {
             borrowing::start(&call.server);
         }
         let flow = schema.flow(call);
+        let asked = || Asked::new(call, schema, seats);
         let wait = (limit / 4).min(MAX_WAIT);
         let clock = call.server.registry.clock();
         schema.counts.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&schema.counts.waiting);
-        Box::pin(level.wait(seats, flow, wait, clock)).await.map(Some)
+        schema.level.wait(seats, flow, asked, wait, clock).await
     }
 }
 

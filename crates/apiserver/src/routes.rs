@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::aggregator;
 use crate::call::Call;
 use crate::respond::{self, Answer};
-use crate::{discovery, metrics_page, oidc, openapi, resources};
+use crate::{discovery, flowcontrol, metrics_page, oidc, openapi, resources};
 
 /// Finds what serves a request.
 ///
@@ -27,6 +27,9 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     }
     if path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") {
         return discovery::answer(&call, &path);
+    }
+    if let Some(page) = flowcontrol::debug_page(&call) {
+        return Ok(page);
     }
     if !get {
         return Ok(respond::text(

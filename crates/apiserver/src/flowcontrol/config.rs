@@ -9,9 +9,9 @@ use http::header::HeaderValue;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Counts;
 use super::level::{Level, Limits};
 use super::matching::Rule;
+use super::tally::{Counts, Tally};
 use crate::call::Call;
 use crate::request_info::RequestInfo;
 
@@ -44,21 +44,25 @@ pub struct FlowSchema {
 impl FlowSchema {
     /// Which of its flows a request belongs to.
     pub fn flow(&self, call: &Call) -> u64 {
-        let text = match self.distinguisher {
-            Distinguisher::None => "",
-            Distinguisher::ByUser => &call.user.username,
-            Distinguisher::ByNamespace => &call.info.namespace,
-        };
         let mut hash = Sha256::new();
         hash.update(self.name.as_bytes());
         hash.update([0]);
-        hash.update(text.as_bytes());
+        hash.update(self.distinguisher(call).as_bytes());
         let digest: [u8; 32] = hash.finalize().into();
         digest
             .iter()
             .take(8)
             .rev()
             .fold(0, |n, b| (n << 8) | u64::from(*b))
+    }
+
+    /// What tells a request's flow from others of this schema.
+    pub fn distinguisher<'a>(&self, call: &'a Call) -> &'a str {
+        match self.distinguisher {
+            Distinguisher::None => "",
+            Distinguisher::ByUser => &call.user.username,
+            Distinguisher::ByNamespace => &call.info.namespace,
+        }
     }
 }
 
@@ -68,6 +72,8 @@ pub struct Config {
     pub schemas: Vec<Arc<FlowSchema>>,
     /// By name.
     pub levels: HashMap<String, Arc<Level>>,
+    /// Whose objects are gone, and which may still have requests.
+    pub quiescing: Vec<Arc<Level>>,
     /// Sum of all levels' nominal limits, seats.
     pub nominal_sum: u32,
     catch_all: Option<usize>,
@@ -80,6 +86,10 @@ impl Config {
         let shares = |level: &Value| Limits::shares(level) as f64;
         let sum: f64 = levels.iter().map(shares).sum();
         let known = |name: &str| old.and_then(|old| old.levels.get(name));
+        let tally = |name: &str| {
+            let old = old.and_then(|old| old.every_level().find(|level| level.name == name));
+            old.map_or_else(Arc::<Tally>::default, |level| level.tally.clone())
+        };
         let made = levels.iter().map(|level| {
             let name = object::name(level);
             let nominal = if sum > 0.0 {
@@ -88,11 +98,13 @@ impl Config {
                 0
             };
             let kept = known(name).filter(|known| known.same(level)).cloned();
-            let made = kept.unwrap_or_else(|| Arc::new(Level::new(level)));
+            let made = kept.unwrap_or_else(|| Arc::new(Level::new(level, tally(name))));
             made.set_limits(Limits::new(level, nominal, seats));
             (name.to_owned(), made)
         });
         let levels: HashMap<String, Arc<Level>> = made.collect();
+        let busy = |level: &&Arc<Level>| !levels.contains_key(&level.name) && !level.totals().idle();
+        let quiescing = old.map_or_else(Vec::new, |old| old.every_level().filter(busy).cloned().collect());
         let nominal_sum = levels.values().map(|l| l.limits().nominal).sum();
         let mut schemas: Vec<_> = schemas
             .iter()
@@ -104,9 +116,14 @@ impl Config {
         Self {
             schemas,
             levels,
+            quiescing,
             nominal_sum,
             catch_all,
         }
+    }
+
+    fn every_level(&self) -> impl Iterator<Item = &Arc<Level>> {
+        self.levels.values().chain(&self.quiescing)
     }
 
     /// The first schema that matches, else the one for everything.
@@ -133,11 +150,13 @@ fn read_schema(
     let level = levels.get(level_name)?.clone();
     let same = |s: &&Arc<FlowSchema>| s.name == name && s.level.name == level_name;
     let known = old.and_then(|old| old.schemas.iter().find(same));
+    let counts = known.map(|s| s.counts.clone()).unwrap_or_default();
+    level.tally.cover(&counts);
     let rules = schema["spec"]["rules"].as_array();
     Some(FlowSchema {
         name: name.to_owned(),
         uid: uid(schema),
-        counts: known.map(|s| s.counts.clone()).unwrap_or_default(),
+        counts,
         precedence: schema["spec"]["matchingPrecedence"].as_i64().unwrap_or(i64::MAX),
         distinguisher: match str_at(schema, &["spec", "distinguisherMethod", "type"]) {
             "ByUser" => Distinguisher::ByUser,
@@ -155,6 +174,7 @@ mod tests {
     use super::*;
     use crate::query::Query;
     use serde_json::json;
+    use std::sync::atomic::Ordering;
 
     fn level(name: &str, shares: u32) -> Value {
         let response =
@@ -188,5 +208,23 @@ mod tests {
         assert_eq!(name(&UserInfo::new("u", ["other"])), CATCH_ALL);
         let again = Config::new(600, &schemas, &levels, Some(&config));
         assert!(Arc::ptr_eq(&again.levels["a"], &config.levels["a"]));
+    }
+
+    #[test]
+    fn totals_outlive_changes_and_busy_levels_their_objects() {
+        let schemas = [schema("s", 1, "a", "g")];
+        let first = Config::new(600, &schemas, &[level("a", 100), level("idle", 1)], None);
+        let counts = &first.schemas[0].counts;
+        counts.dispatched.fetch_add(5, Ordering::Relaxed);
+        counts.executing.fetch_add(1, Ordering::Relaxed);
+        let changed = Config::new(600, &schemas, &[level("a", 50), level("idle", 1)], Some(&first));
+        assert!(!Arc::ptr_eq(&changed.levels["a"], &first.levels["a"]));
+        assert_eq!(changed.levels["a"].totals().dispatched, 5);
+        let gone = Config::new(600, &schemas, &[], Some(&changed));
+        let names: Vec<&str> = gone.quiescing.iter().map(|level| level.name.as_str()).collect();
+        assert_eq!(names, ["a"]);
+        let back = Config::new(600, &schemas, &[level("a", 50)], Some(&gone));
+        assert_eq!(back.levels["a"].totals().dispatched, 5);
+        assert!(back.quiescing.is_empty());
     }
 }

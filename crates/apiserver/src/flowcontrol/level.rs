@@ -11,7 +11,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::dump::{LevelDump, QueueDump};
+use super::executing::{Asked, Executing};
 use super::queues::{QueueSet, Queuing};
+use super::tally::{Tally, Totals};
 
 /// Why a request is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +89,22 @@ pub struct Level {
     max_seats: AtomicU32,
     /// Requests in queues. Nobody overtakes them.
     waiting: AtomicUsize,
-    queues: Mutex<QueueSet<oneshot::Sender<()>>>,
+    queues: Mutex<QueueSet<Waiter>>,
+    /// Those that execute and are listed.
+    listed: Executing,
+    /// What is counted of its requests.
+    pub tally: Arc<Tally>,
+}
+
+struct Waiter {
+    /// Is told what the request, now executing, is listed by.
+    turn: oneshot::Sender<u64>,
+    asked: Arc<Asked>,
 }
 
 impl Level {
     /// Reads an object; limits follow.
-    pub fn new(level: &Value) -> Self {
+    pub fn new(level: &Value, tally: Arc<Tally>) -> Self {
         let response = &level["spec"]["limited"]["limitResponse"];
         let queuing = (response["type"] == "Queue").then(|| Queuing::read(&response["queuing"]));
         let uid = HeaderValue::from_str(str_at(level, &["metadata", "uid"]));
@@ -108,6 +121,8 @@ impl Level {
             peak: AtomicU32::new(0),
             max_seats: AtomicU32::new(1),
             waiting: AtomicUsize::new(0),
+            listed: Executing::default(),
+            tally,
         }
     }
 
@@ -119,6 +134,11 @@ impl Level {
     /// True where nothing is limited.
     pub fn exempt(&self) -> bool {
         self.exempt
+    }
+
+    /// True where flows are spread over queues.
+    pub fn spreads(&self) -> bool {
+        self.queuing.is_some_and(|queuing| queuing.queues > 1)
     }
 
     /// See [`Limits`].
@@ -163,6 +183,38 @@ impl Level {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// See [`Totals`].
+    pub fn totals(&self) -> Totals {
+        self.tally.totals()
+    }
+
+    /// What the debug pages show.
+    pub fn dump(&self, quiescing: bool) -> LevelDump {
+        let waiting = self.queues.lock();
+        let mut queues: Vec<QueueDump> = waiting
+            .look()
+            .map(|queue| QueueDump {
+                next_start: queue.next_start,
+                waiting: queue.waiting.iter().map(|waiter| waiter.asked.clone()).collect(),
+                executing: Vec::new(),
+            })
+            .collect();
+        let mut queueless = Vec::new();
+        for started in self.listed.all() {
+            match started.queue.and_then(|at| queues.get_mut(at)) {
+                Some(queue) => queue.executing.push(started),
+                None => queueless.push(started),
+            }
+        }
+        LevelDump {
+            name: self.name.clone(),
+            quiescing,
+            totals: self.totals(),
+            queues,
+            queueless,
+        }
+    }
+
     /// The most seats one request may take; 0 where the level does not say.
     pub fn max_seats(&self) -> u32 {
         self.max_seats.load(Ordering::Relaxed)
@@ -183,18 +235,19 @@ impl Level {
     /// A seat of a level without limits.
     pub fn take_exempt(self: &Arc<Self>) -> Seats {
         self.note(self.executing.fetch_add(1, Ordering::SeqCst) + 1);
-        self.taken(1)
+        self.taken(1, None)
     }
 
     /// Takes seats where there are enough and nobody waits for them.
     pub fn try_take(self: &Arc<Self>, seats: u32) -> Option<Seats> {
-        (self.waiting.load(Ordering::SeqCst) == 0 && self.claim(seats)).then(|| self.taken(seats))
+        (self.waiting.load(Ordering::SeqCst) == 0 && self.claim(seats)).then(|| self.taken(seats, None))
     }
 
-    fn taken(self: &Arc<Self>, seats: u32) -> Seats {
+    fn taken(self: &Arc<Self>, seats: u32, listed: Option<u64>) -> Seats {
         Seats {
             level: self.clone(),
             seats,
+            listed,
         }
     }
 
@@ -217,7 +270,7 @@ impl Level {
         }
     }
 
-    /// Waits in the queue of a flow.
+    /// Waits in the queue of a flow. `asked` is what the debug pages say meanwhile; only levels that queue ask for it.
     ///
     /// # Errors
     /// Why there are no seats.
@@ -225,21 +278,24 @@ impl Level {
         self: &Arc<Self>,
         seats: u32,
         flow: u64,
+        asked: impl FnOnce() -> Arc<Asked>,
         at_most: Duration,
         clock: &SharedClock,
     ) -> Result<Seats, Why> {
         let Some(queuing) = &self.queuing else {
             return self.try_take(seats).ok_or(Why::ConcurrencyLimit);
         };
-        let (ticket, mut turn) = {
+        let asked = asked();
+        let (ticket, turn) = {
             let mut queues = self.queues.lock();
             // Counted first: whoever gives seats back from here on looks at the queues.
             if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 && self.claim(seats) {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                return Ok(self.taken(seats));
+                return Ok(self.taken(seats, Some(self.listed.add(None, asked))));
             }
             let (sender, turn) = oneshot::channel();
-            let Some(ticket) = queues.enqueue(queuing, flow, seats, sender) else {
+            let waiter = Waiter { turn: sender, asked };
+            let Some(ticket) = queues.enqueue(queuing, flow, seats, waiter) else {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 return Err(Why::QueueFull);
             };
@@ -250,13 +306,14 @@ impl Level {
             level: self,
             ticket,
             seats,
+            turn,
             given_up: true,
         };
         tokio::select! {
             biased;
-            granted = &mut turn => {
+            granted = &mut place.turn => {
                 place.given_up = false;
-                granted.map(|()| self.taken(seats)).map_err(|_| Why::TimeOut)
+                granted.map(|listed| self.taken(seats, Some(listed))).map_err(|_| Why::TimeOut)
             }
             () = clock.sleep(at_most) => Err(Why::TimeOut),
         }
@@ -272,13 +329,14 @@ impl Level {
             if !self.claim(seats) {
                 return;
             }
-            let Some(turn) = queues.dispatch() else {
+            let Some(next) = queues.dispatch() else {
                 self.executing.fetch_sub(seats, Ordering::SeqCst);
                 return;
             };
             self.waiting.fetch_sub(1, Ordering::SeqCst);
+            let listed = self.listed.add(Some(next.queue), next.value.asked);
             // One that has just gone away gives its seats back where it notices.
-            let _ = turn.send(());
+            let _ = next.value.turn.send(listed);
         }
     }
 
@@ -290,9 +348,10 @@ impl Level {
 
 /// A place in a queue, given up when dropped (also when the client goes away meanwhile).
 struct Place<'a> {
-    level: &'a Level,
+    level: &'a Arc<Level>,
     ticket: u64,
     seats: u32,
+    turn: oneshot::Receiver<u64>,
     given_up: bool,
 }
 
@@ -303,11 +362,12 @@ impl Drop for Place<'_> {
         }
         let left = self.level.queues.lock().remove(self.ticket);
         if left {
+            self.level.tally.cancel();
             self.level.waiting.fetch_sub(1, Ordering::SeqCst);
             self.level.dispatch();
         } else {
             // The turn came while it went.
-            self.level.release(self.seats);
+            drop(self.level.taken(self.seats, self.turn.try_recv().ok()));
         }
     }
 }
@@ -316,10 +376,24 @@ impl Drop for Place<'_> {
 pub struct Seats {
     level: Arc<Level>,
     seats: u32,
+    /// What it is listed by.
+    listed: Option<u64>,
+}
+
+impl Seats {
+    /// Lists the request with those that execute, as one that came from no queue.
+    pub fn list(&mut self, asked: impl FnOnce() -> Arc<Asked>) {
+        if self.listed.is_none() {
+            self.listed = Some(self.level.listed.add(None, asked()));
+        }
+    }
 }
 
 impl Drop for Seats {
     fn drop(&mut self) {
+        if let Some(number) = self.listed {
+            self.level.listed.remove(number);
+        }
         self.level.release(self.seats);
     }
 }
@@ -328,6 +402,7 @@ impl Drop for Seats {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::flowcontrol::executing::example;
     use corten_stdx::RealClock;
     use serde_json::json;
 
@@ -340,6 +415,7 @@ mod tests {
         let level = Level::new(
             &json!({"metadata": {"name": "l", "uid": "u"}, "spec": {"type": "Limited",
             "limited": {"limitResponse": response}}}),
+            Arc::default(),
         );
         level.set_limits(Limits {
             nominal: 2,
@@ -355,7 +431,7 @@ mod tests {
         let long = Duration::from_secs(60);
         let reject = level(0, 0);
         let (a, _b) = (reject.try_take(1).unwrap(), reject.try_take(1).unwrap());
-        let refused = reject.wait(1, 0, long, &clock).await.err();
+        let refused = reject.wait(1, 0, || example(1), long, &clock).await.err();
         assert_eq!(refused, Some(Why::ConcurrencyLimit));
         drop(a);
         assert!(reject.try_take(1).is_some());
@@ -364,16 +440,27 @@ mod tests {
         let (a, b) = (queue.try_take(1).unwrap(), queue.try_take(1).unwrap());
         let waiter = tokio::spawn({
             let (queue, clock) = (queue.clone(), clock.clone());
-            async move { queue.wait(1, 0, long, &clock).await.map(drop) }
+            async move { queue.wait(1, 0, || example(1), long, &clock).await }
         });
         while queue.waiting() == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(queue.wait(1, 0, long, &clock).await.err(), Some(Why::QueueFull));
+        let seen = |level: &Level| {
+            let queue = level.dump(false).queues.remove(0);
+            (queue.waiting.len(), queue.executing.len())
+        };
+        assert_eq!(seen(&queue), (1, 0));
+        assert_eq!(
+            queue.wait(1, 0, || example(1), long, &clock).await.err(),
+            Some(Why::QueueFull)
+        );
         drop(a);
-        assert_eq!(waiter.await.unwrap(), Ok(()));
-        assert_eq!((queue.executing(), queue.waiting()), (1, 0));
-        drop(b);
+        let c = waiter.await.unwrap();
+        assert!(c.is_ok());
+        assert_eq!((queue.executing(), queue.waiting()), (2, 0));
+        assert_eq!(seen(&queue), (0, 1));
+        drop((b, c));
+        assert_eq!(seen(&queue), (0, 0));
         assert_eq!(queue.executing(), 0);
     }
 
@@ -382,11 +469,16 @@ mod tests {
         let clock = RealClock::shared();
         let queue = level(1, 5);
         let held = queue.try_take(2).unwrap();
-        let late = queue.wait(1, 0, Duration::ZERO, &clock).await;
+        let late = queue.wait(1, 0, || example(1), Duration::ZERO, &clock).await;
         assert_eq!(late.err(), Some(Why::TimeOut));
         let gone = tokio::spawn({
             let (queue, clock) = (queue.clone(), clock.clone());
-            async move { queue.wait(1, 0, Duration::from_secs(60), &clock).await.map(drop) }
+            async move {
+                queue
+                    .wait(1, 0, || example(1), Duration::from_secs(60), &clock)
+                    .await
+                    .map(drop)
+            }
         });
         while queue.waiting() == 0 {
             tokio::task::yield_now().await;
@@ -394,6 +486,7 @@ mod tests {
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
         assert_eq!(queue.waiting(), 0);
+        assert_eq!(queue.totals().cancelled, 2);
         drop(held);
         assert!(queue.try_take(2).is_some());
     }

@@ -47,6 +47,23 @@ struct Queue<T> {
     next_start: u64,
 }
 
+/// A request whose turn has come.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dispatched<T> {
+    /// The index of the queue it was in.
+    pub queue: usize,
+    /// What was put in.
+    pub value: T,
+}
+
+/// A queue as it is now.
+pub struct Look<'a, T> {
+    /// Virtual time at which its next request may start, in seats.
+    pub next_start: u64,
+    /// What waits in it, in order.
+    pub waiting: Vec<&'a T>,
+}
+
 /// See the module. `T` is what tells a request that its turn has come.
 pub struct QueueSet<T> {
     queues: Vec<Queue<T>>,
@@ -76,6 +93,14 @@ impl<T> QueueSet<T> {
     /// Seats that all who wait want.
     pub fn seats_waiting(&self) -> u32 {
         self.queues.iter().map(|q| q.seats).sum()
+    }
+
+    /// Every queue, by its index.
+    pub fn look(&self) -> impl Iterator<Item = Look<'_, T>> {
+        self.queues.iter().map(|queue| Look {
+            next_start: queue.next_start,
+            waiting: queue.requests.iter().map(|request| &request.value).collect(),
+        })
     }
 
     /// Puts a request into the shortest queue of its flow's hand; `None` where that is full.
@@ -115,7 +140,7 @@ impl<T> QueueSet<T> {
     }
 
     /// Takes the next request out.
-    pub fn dispatch(&mut self) -> Option<T> {
+    pub fn dispatch(&mut self) -> Option<Dispatched<T>> {
         let at = self.first()?;
         self.last = at;
         let queue = &mut self.queues[at];
@@ -123,7 +148,10 @@ impl<T> QueueSet<T> {
         queue.seats -= request.seats;
         self.now = self.now.max(queue.next_start);
         queue.next_start += u64::from(request.seats);
-        Some(request.value)
+        Some(Dispatched {
+            queue: at,
+            value: request.value,
+        })
     }
 
     /// Takes a request out of its queue; false where it is no longer there.
@@ -187,11 +215,11 @@ mod tests {
             set.enqueue(&RULES, 1, 1, ("many", n)).unwrap();
         }
         for _ in 0..3 {
-            assert_eq!(set.dispatch().unwrap().0, "many");
+            assert_eq!(set.dispatch().unwrap().value.0, "many");
         }
         set.enqueue(&RULES, 2, 1, ("few", 0)).unwrap();
         set.enqueue(&RULES, 2, 1, ("few", 1)).unwrap();
-        let next: Vec<&str> = (0..4).map(|_| set.dispatch().unwrap().0).collect();
+        let next: Vec<&str> = (0..4).map(|_| set.dispatch().unwrap().value.0).collect();
         assert_eq!(next.iter().filter(|flow| **flow == "few").count(), 2);
     }
 
@@ -202,7 +230,7 @@ mod tests {
             set.enqueue(&RULES, 1, 5, ("wide", n)).unwrap();
             set.enqueue(&RULES, 2, 1, ("slim", n)).unwrap();
         }
-        let order: Vec<&str> = (0..5).map(|_| set.dispatch().unwrap().0).collect();
+        let order: Vec<&str> = (0..5).map(|_| set.dispatch().unwrap().value.0).collect();
         assert_eq!(order.iter().filter(|flow| **flow == "slim").count(), 4);
     }
 
@@ -212,6 +240,9 @@ mod tests {
         let tickets: Vec<u64> = (0..10).map(|n| set.enqueue(&RULES, 1, 1, n).unwrap()).collect();
         assert_eq!(set.enqueue(&RULES, 1, 1, 10), None);
         assert!(set.remove(tickets[0]) && !set.remove(tickets[0]));
-        assert_eq!((set.dispatch(), set.seats_waiting()), (Some(1), 8));
+        let waiting: Vec<usize> = set.look().map(|queue| queue.waiting.len()).collect();
+        let next = set.dispatch().unwrap();
+        assert_eq!((next.value, set.seats_waiting()), (1, 8));
+        assert_eq!((waiting.iter().sum::<usize>(), waiting[next.queue]), (9, 9));
     }
 }
