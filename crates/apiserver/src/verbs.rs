@@ -12,5 +12,5 @@ pub use list::{list, served_value};
 pub use patch::patch;
 pub use read::{answer_object, get};
 pub use watch::watch;
-pub(crate) use write::check_namespace;
+pub(crate) use write::{check_name, check_namespace};
 pub use write::{create, update};

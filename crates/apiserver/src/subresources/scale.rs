@@ -116,13 +116,9 @@ async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
     let options = WriteOptions::read(&call.query, For::Update)?;
     let mut scale = codec::decode(&call, &gvk(), &body, format, options.validation)?;
     crate::verbs::check_namespace(&mut scale, served.namespace_of(&call))?;
-    let own = object::name(&scale);
-    if own != call.info.name {
-        let name = &call.info.name;
-        let text = format!("the name of the object ({own}) does not match the name on the URL ({name})");
-        return Err(Status::bad_request(text));
-    }
-    change(&call, served, &options, |_| Ok(scale.clone())).await
+    crate::verbs::check_name(&scale, &call.info.name)?;
+    let uid = Some(object::uid(&scale).to_owned()).filter(|uid| !uid.is_empty());
+    change(&call, served, &options, uid, |_| Ok(scale.clone())).await
 }
 
 async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
@@ -135,17 +131,21 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
     };
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body)?;
-    change(&call, served, &options, |current| {
-        patch.apply(&call, &gvk(), None, &current, &options)
+    change(&call, served, &options, None, |current| {
+        let mut scale = patch.apply(&call, &gvk(), None, &current, &options)?;
+        crate::verbs::check_namespace(&mut scale, served.namespace_of(&call))?;
+        crate::verbs::check_name(&scale, &call.info.name)?;
+        Ok(scale)
     })
     .await
 }
 
-/// Writes the count that `wanted` makes of the current Scale.
+/// Writes the count that `wanted` makes of the current Scale; the object must have the uid, if one is given.
 async fn change(
     call: &Call,
     served: &Served,
     options: &WriteOptions,
+    uid: Option<String>,
     wanted: impl Fn(Value) -> Result<Value, Status> + Send + Sync,
 ) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
@@ -155,6 +155,7 @@ async fn change(
     let apply = |current: &Value| {
         let scale = wanted(scale_before(served, current)?)?;
         validate(&scale, name)?;
+        same_object(served, &scale, current)?;
         let mut out = current.clone();
         match served
             .custom
@@ -171,6 +172,7 @@ async fn change(
     };
     let update = UpdateOptions {
         view: Some(Arc::new(ScaleView)),
+        uid,
         ..UpdateOptions::default()
     };
     let registry = &call.server.registry;
@@ -201,6 +203,18 @@ impl View for ScaleView {
     fn put(&self, view: &Value, object: &mut Value) {
         object["spec"]["replicas"] = json!(view["spec"]["replicas"].as_i64().unwrap_or(0));
     }
+}
+
+/// A Scale with a uid is of the object with that uid; upstream does not ask of custom kinds.
+fn same_object(served: &Served, scale: &Value, of: &Value) -> Result<(), Status> {
+    let (wanted, found) = (object::uid(scale), object::uid(of));
+    if wanted.is_empty() || wanted == found || served.custom.is_some() {
+        return Ok(());
+    }
+    let mut resource = served.schema.group_resource();
+    resource.resource = format!("{}/scale", resource.resource).into();
+    let text = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+    Err(Status::conflict(&resource, object::name(of), text))
 }
 
 fn validate(scale: &Value, name: &str) -> Result<(), Status> {

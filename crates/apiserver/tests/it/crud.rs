@@ -127,6 +127,41 @@ async fn scale_counts_replicas() {
     assert_eq!(bad.code, 422);
 }
 
+/// A Scale is of the object of the path, whatever writes it.
+#[tokio::test]
+async fn a_scale_is_of_its_object() {
+    let h = Harness::start().await;
+    let all = "/apis/apps/v1/namespaces/default/deployments";
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let made = h.post(all, json!({"metadata": {"name": "d"}, "spec": spec}));
+    let uid = made.await.ok()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let path = format!("{all}/d/scale");
+    let precondition = format!("Precondition failed: UID in precondition: x, UID in object meta: {uid}");
+    let other = "the name of the object (other) does not match the name on the URL (d)";
+    let elsewhere = "the namespace of the provided object does not match the namespace sent on the request";
+    for (metadata, code, message) in [
+        (json!({"name": "other"}), 400, other.to_owned()),
+        (json!({"namespace": "other"}), 400, elsewhere.to_owned()),
+        (
+            json!({"uid": "x"}),
+            409,
+            format!("Operation cannot be fulfilled on deployments/scale.apps \"d\": {precondition}"),
+        ),
+    ] {
+        let refused = h.merge(&path, json!({"metadata": metadata})).await;
+        assert_eq!((refused.code, refused.json()["message"].as_str()), (code, Some(message.as_str())));
+    }
+    let nameless = h.put(&path, json!({})).await;
+    let text = "the name of the object (d based on URL) was undeterminable: name must be provided";
+    assert_eq!((nameless.code, nameless.json()["message"].as_str()), (400, Some(text)));
+    let stranger = h.put(&path, json!({"metadata": {"name": "d", "uid": "x"}})).await;
+    assert_eq!(stranger.code, 409);
+    let text = stranger.json()["message"].as_str().unwrap().to_owned();
+    assert!(text.ends_with(&precondition), "{text}");
+}
+
 #[tokio::test]
 async fn a_pod_is_bound_once() {
     let h = Harness::start().await;

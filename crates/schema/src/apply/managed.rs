@@ -121,7 +121,8 @@ pub(super) struct Managers {
     entries: BTreeMap<Id, Entry>,
 }
 
-/// The field manager of a write: the one it names, else the first word of its user agent.
+/// The field manager of a write: the one it names, else the first word of its user agent. Upstream's word for a client that
+/// says neither is `unknown`.
 pub fn manager_name(named: &str, user_agent: &str) -> String {
     if !named.is_empty() {
         return named.to_owned();
@@ -138,6 +139,9 @@ pub fn manager_name(named: &str, user_agent: &str) -> String {
             break;
         }
         out.push(c);
+    }
+    if out.is_empty() {
+        out.push_str("unknown");
     }
     out
 }

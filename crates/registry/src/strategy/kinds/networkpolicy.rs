@@ -5,7 +5,12 @@ use corten_meta::names;
 use super::super::rules::{At, ErrorList, cidr, label_selector, parse_ip_sloppy, port_number};
 use super::{PLAIN, Rules};
 
-pub(super) const RULES: Rules = Rules { body, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    body,
+    // Upstream's rules of an update have those of every object among them: their causes come twice.
+    change: |at, _, errors| body(at, errors),
+    ..PLAIN
+};
 
 fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     let spec = at.get("spec");

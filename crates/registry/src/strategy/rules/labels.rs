@@ -63,6 +63,9 @@ pub(in crate::strategy) fn selector_size(at: &At<'_, '_>) -> usize {
 
 /// A selector as messages show it: labels before expressions.
 pub(in crate::strategy) fn show_selector(selector: &serde_json::Value) -> String {
+    if selector.is_null() {
+        return "null".to_owned();
+    }
     let parts = ["matchLabels", "matchExpressions"]
         .into_iter()
         .filter_map(|field| {
