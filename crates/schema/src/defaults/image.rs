@@ -6,6 +6,9 @@ pub fn tag(reference: &str) -> &str {
     parse(reference).unwrap_or_default()
 }
 
+/// Longest name of a repository in its registry; a longer one does not parse.
+const PATH_MAX: usize = 255;
+
 fn parse(reference: &str) -> Option<&str> {
     if reference.len() == 64
         && reference
@@ -21,15 +24,26 @@ fn parse(reference: &str) -> Option<&str> {
     if digest.is_some_and(|d| !is_digest(d)) {
         return None;
     }
-    let rest = match name.split_once('/') {
-        Some((domain, rest)) if is_domain(domain) => rest,
-        _ => name,
+    let (docker, rest) = match name.split_once('/') {
+        Some((domain, rest)) if is_domain(domain) => {
+            (matches!(domain, "docker.io" | "index.docker.io"), rest)
+        }
+        _ => (true, name),
     };
     let (path, tag) = match rest.rsplit_once(':') {
         Some((path, tag)) => (path, Some(tag)),
         None => (rest, None),
     };
     if !path.split('/').all(is_component) {
+        return None;
+    }
+    // Docker's own images stand under `library/` there.
+    let library = if docker && !path.contains('/') {
+        "library/".len()
+    } else {
+        0
+    };
+    if library + path.len() > PATH_MAX {
         return None;
     }
     match (tag, digest) {
@@ -85,6 +99,7 @@ mod tests {
 
     #[test]
     fn tags() {
+        let long = "a".repeat(247);
         let digest = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         for (reference, expected) in [
             ("busybox", "latest"),
@@ -96,6 +111,12 @@ mod tests {
             ("", ""),
             ("a__b/c-d.e", "latest"),
             ("a:b:c", ""),
+            (&long, "latest"),
+            (&format!("{long}a"), ""),
+            (&format!("docker.io/{long}a"), ""),
+            (&format!("x/{long}:1"), "1"),
+            (&format!("example.com/x/{long}123456:1"), "1"),
+            (&format!("example.com/x/{long}1234567:1"), ""),
             (&format!("x{digest}"), ""),
             (&format!("x:1{digest}"), "1"),
         ] {
