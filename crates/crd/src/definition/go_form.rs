@@ -136,6 +136,11 @@ pub(super) fn shown_schema(value: &Value) -> String {
     html_safe(&schema(value))
 }
 
+/// What stands under `items` as the JSON of Go's internal struct.
+pub(super) fn shown_items(value: &Value) -> String {
+    html_safe(&field(value, Form::SchemaOrArray))
+}
+
 /// A rule as the JSON of Go's internal struct.
 pub(crate) fn shown_rule(rule: &Rule) -> String {
     let or_null = |text: &str| if text.is_empty() { Value::Null } else { text.into() };

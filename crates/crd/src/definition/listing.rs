@@ -4,7 +4,7 @@ use corten_meta::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
 use super::keywords::Demands;
-use super::{entries, items, text};
+use super::{entries, go_form, items, text};
 
 const LIST: &str = "x-kubernetes-list-type";
 const MAP: &str = "x-kubernetes-map-type";
@@ -95,8 +95,11 @@ fn map_list(schema: &Value, path: &Path, errors: &mut ErrorList) {
         return errors.push(Error::required(&at, detail));
     }
     if !item.is_object() {
-        let detail = "must only have a single schema if x-kubernetes-list-type is map";
-        return errors.push(Error::invalid(&at, item.clone(), detail));
+        let shown = go_form::shown_items(item);
+        let detail = format!("{shown}: must only have a single schema if x-kubernetes-list-type is map");
+        let mut error = Error::invalid(&at, Value::Null, detail);
+        error.bad_value = None;
+        return errors.push(error);
     }
     let kind = text(item, "type");
     if kind != "object" {

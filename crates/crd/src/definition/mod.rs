@@ -105,7 +105,9 @@ pub fn priority(name: &str) -> VersionPriority {
 
 /// A definition starts without a status but for the version its objects will be stored in.
 pub fn prepare_for_create(definition: &mut Value) {
-    definition["status"] = json!({});
+    // What the naming controller will fill is there, empty: upstream's status is a struct.
+    let names = json!({"kind": "", "plural": ""});
+    definition["status"] = json!({"acceptedNames": names, "conditions": null, "storedVersions": null});
     object::set_generation(definition, 1);
     note_stored_version(definition);
 }

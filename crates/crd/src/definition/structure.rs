@@ -29,7 +29,8 @@ fn set(node: &Value, key: &str) -> bool {
 
 fn node(schema: &Value, level: Level, path: &Path, errors: &mut ErrorList) {
     let kind = text(schema, "type");
-    if kind == "array" && schema["items"].is_null() {
+    let items = &schema["items"];
+    if kind == "array" && (items.is_null() || *items == json!([])) {
         errors.push(Error::required(&path.child("items"), "must be specified"));
     }
     if schema["items"].is_object() {

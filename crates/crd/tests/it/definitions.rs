@@ -197,6 +197,22 @@ fn keywords_and_list_types() {
 }
 
 #[test]
+fn items_that_are_no_schema() {
+    let list = json!({"a": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": []}});
+    let single = "Invalid value: {\"Schema\":null,\"JSONSchemas\":[]}: must only have a single schema if x-kubernetes-list-type is map";
+    let mut found = of_spec(list);
+    found.sort();
+    let at = format!("{ROOT}.properties[a].items");
+    assert_eq!(
+        found,
+        [
+            format!("{at}: {single}"),
+            format!("{at}: Required value: must be specified")
+        ]
+    );
+}
+
+#[test]
 fn defaults_are_valid_and_pruned() {
     let cases = [
         (
@@ -322,7 +338,11 @@ fn updates_keep_what_is_immutable_and_forgive_what_was() {
 fn stored_versions_stay_until_migrated() {
     let mut crd = simple();
     definition::prepare_for_create(&mut crd);
-    assert_eq!(crd["status"], json!({"storedVersions": ["v1"]}));
+    let names = json!({"kind": "", "plural": ""});
+    assert_eq!(
+        crd["status"],
+        json!({"acceptedNames": names, "conditions": null, "storedVersions": ["v1"]})
+    );
     let old = crd.clone();
     crd["spec"]["versions"][0]["name"] = json!("v2");
     definition::prepare_for_update(&mut crd, &old);
