@@ -238,12 +238,22 @@ fn wrapped(actual: &GroupVersionKind, expected: &GroupVersionKind, error: &str) 
 fn not_registered(actual: &GroupVersionKind, expected: &GroupVersionKind) -> Status {
     let kind = corten_meta::quote(&actual.kind);
     let version = corten_meta::quote(&api_version(&actual.group, &actual.version));
-    let scheme = corten_meta::quote("pkg/api/legacyscheme/scheme.go:30");
+    let scheme = corten_meta::quote(scheme_of(&expected.group));
     wrapped(
         actual,
         expected,
         &format!("no kind {kind} is registered for version {version} in scheme {scheme}"),
     )
+}
+
+/// Where upstream makes the scheme that a group's objects are read with, as a release build (`-trimpath`) names it: from
+/// the last `/pkg/` of the file's module path on.
+fn scheme_of(group: &str) -> &'static str {
+    match group {
+        "apiextensions.k8s.io" => "pkg/apiserver/apiserver.go:55",
+        "apiregistration.k8s.io" => "pkg/apiserver/scheme/scheme.go:28",
+        _ => "pkg/api/legacyscheme/scheme.go:30",
+    }
 }
 
 fn cannot_convert(actual: &GroupVersionKind, expected: &GroupVersionKind) -> Status {

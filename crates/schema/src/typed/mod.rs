@@ -2,6 +2,7 @@
 //! wrong JSON types are errors, unknown and repeated fields are warnings, and what comes out is what Go would write
 //! again (no nulls, no empty omitempty members, canonical quantities and times).
 
+mod base64;
 mod read;
 mod scalar;
 mod text;
@@ -11,7 +12,7 @@ use corten_meta::Status;
 use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::Value;
 
-use crate::types::{Kind, Shape, TypeId};
+use crate::types::{Field, Kind, Shape, TypeId};
 
 pub(crate) use scalar::number;
 pub use text::{duration_nanos, duration_text};
@@ -51,6 +52,8 @@ pub(crate) struct Findings {
     pub hard_error: Option<String>,
     /// Unknown and repeated fields in document order.
     pub warnings: Vec<String>,
+    /// Inside a type that decodes itself, where nobody looks for unknown and repeated fields.
+    unwatched: bool,
 }
 
 /// A step from a value to its parent, kept on the stack while reading.
@@ -65,7 +68,7 @@ pub(crate) struct Place<'p> {
 #[derive(Clone, Copy)]
 enum Step<'p> {
     Root,
-    Field(&'static str),
+    Field(&'static Field),
     Key(&'p str),
     Index(usize),
 }
@@ -104,7 +107,11 @@ impl<'p> Place<'p> {
         }
         match self.step {
             Step::Root => {}
-            Step::Field(name) | Step::Key(name) => {
+            Step::Field(field) => {
+                dot(out);
+                out.push_str(field.name);
+            }
+            Step::Key(name) => {
                 dot(out);
                 out.push_str(name);
             }
@@ -116,14 +123,16 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// `spec.containers.name`: Go's type errors name fields only.
+    /// `spec.containers.livenessProbe.ProbeHandler.exec`: Go's type errors name fields only, inlined structs among them.
     fn field_path(&self, out: &mut String) {
         if let Some(parent) = self.parent {
             parent.field_path(out);
         }
-        if let Step::Field(name) = self.step {
-            dot(out);
-            out.push_str(name);
+        if let Step::Field(field) = self.step {
+            for name in [field.through, field.name].into_iter().filter(|n| !n.is_empty()) {
+                dot(out);
+                out.push_str(name);
+            }
         }
     }
 }

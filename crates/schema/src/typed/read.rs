@@ -40,15 +40,55 @@ fn schema_shape() -> Shape {
     }
 }
 
-impl Reader<'_, '_> {
-    fn scalar<E: serde::de::Error>(mut self, given: Scalar<'_>) -> Result<Value, E> {
+const STRING: Shape = Shape {
+    kind: Kind::String,
+    pointer: false,
+    expr: "string",
+};
+
+impl<'p> Reader<'_, 'p> {
+    /// Reads a type that decodes itself with a decoder of its own: its first type error ends the reading, and its unknown
+    /// and repeated fields are nobody's.
+    fn by_itself<E: serde::de::Error>(
+        self,
+        read: impl FnOnce(Reader<'_, 'p>) -> Result<Value, E>,
+    ) -> Result<Value, E> {
+        let before = self.findings.type_error.take();
+        let unwatched = std::mem::replace(&mut self.findings.unwatched, true);
+        let value = read(Reader {
+            shape: self.shape,
+            place: self.place,
+            findings: &mut *self.findings,
+        })?;
+        self.findings.unwatched = unwatched;
+        match std::mem::replace(&mut self.findings.type_error, before) {
+            Some(error) => Err(self.hard(error)),
+            None => Ok(value),
+        }
+    }
+
+    fn scalar<E: serde::de::Error>(self, given: Scalar<'_>) -> Result<Value, E> {
         match scalar::read(&self.shape, given) {
             Ok(value) => Ok(value),
-            Err(scalar::Wrong::Type(found)) => {
+            Err(wrong) => self.refused(wrong),
+        }
+    }
+
+    fn refused<E: serde::de::Error>(mut self, wrong: scalar::Wrong) -> Result<Value, E> {
+        match wrong {
+            scalar::Wrong::Type(found) => {
                 self.wrong_type(&found);
                 Ok(Value::Null)
             }
-            Err(scalar::Wrong::Hard(text)) => Err(self.hard(text)),
+            scalar::Wrong::Noted(text) => {
+                self.findings.type_error.get_or_insert(text);
+                Ok(Value::Null)
+            }
+            scalar::Wrong::Inner(found, wanted) => {
+                let text = self.cannot_unmarshal(&found, wanted);
+                Err(self.hard(text))
+            }
+            scalar::Wrong::Hard(text) => Err(self.hard(text)),
         }
     }
 
@@ -62,23 +102,25 @@ impl Reader<'_, '_> {
         if self.findings.type_error.is_some() {
             return;
         }
-        let wanted = go_name(self.shape.expr);
+        self.findings.type_error = Some(self.cannot_unmarshal(found, &go_name(self.shape.expr)));
+    }
+
+    fn cannot_unmarshal(&self, found: &str, wanted: &str) -> String {
         let mut path = String::new();
         self.place.field_path(&mut path);
-        self.findings.type_error = Some(if path.is_empty() {
-            format!("json: cannot unmarshal {found} into Go value of type {wanted}")
-        } else {
-            let owner = self.place.owner;
-            format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
-        });
+        if path.is_empty() {
+            return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+        }
+        let owner = self.place.owner;
+        format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
     }
 
     /// A special type's reader fails outright where Go decodes it from one kind of JSON only.
     fn wrong_container<E: serde::de::Error>(mut self, found: &str) -> Result<(), E> {
         match self.shape.kind {
             Kind::Special(special) => {
-                let text = scalar::wrong_container(special, found);
-                Err(self.hard(text))
+                let wrong = scalar::wrong_container(special, found);
+                self.refused(wrong).map(drop)
             }
             _ => {
                 self.wrong_type(found);
@@ -94,7 +136,7 @@ impl Reader<'_, '_> {
             match key {
                 Key::Known(at) => {
                     let field = &ty.fields[at];
-                    let mut place = self.place.child(Step::Field(field.name));
+                    let mut place = self.place.child(Step::Field(field));
                     place.owner = ty.name;
                     let reader = Reader {
                         shape: field.shape,
@@ -192,7 +234,7 @@ fn put_field(out: &mut Map<String, Value>, field: &Field, value: Value, repeated
 
 impl Findings {
     fn warn(&mut self, what: &str, place: &Place<'_>, last: &str) {
-        if self.warnings.len() < MAX_FIELD_WARNINGS {
+        if !self.unwatched && self.warnings.len() < MAX_FIELD_WARNINGS {
             self.warnings
                 .push(format!("{what} field {}", corten_meta::quote(&place.path(last))));
         }
@@ -270,15 +312,10 @@ impl<'de> Visitor<'de> for Reader<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         match self.shape.kind {
             Kind::List(element) => self.list(element.shape, access),
-            Kind::Special(Special::SchemaOrArray) => self.list(schema_shape(), access),
-            Kind::Special(Special::SchemaOrStrings) => {
-                let string = Shape {
-                    kind: Kind::String,
-                    pointer: false,
-                    expr: "string",
-                };
-                self.list(string, access)
+            Kind::Special(Special::SchemaOrArray) => {
+                self.by_itself(|reader| reader.list(schema_shape(), access))
             }
+            Kind::Special(Special::SchemaOrStrings) => self.by_itself(|reader| reader.list(STRING, access)),
             _ => {
                 self.wrong_container::<A::Error>("array")?;
                 while access.next_element::<IgnoredAny>()?.is_some() {}
@@ -293,7 +330,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_> {
             Kind::Map(element) => self.map(element, access),
             Kind::Special(Special::SchemaOrArray | Special::SchemaOrBool | Special::SchemaOrStrings) => {
                 match schema_shape().kind {
-                    Kind::Struct(id) => self.structure(id, access),
+                    Kind::Struct(id) => self.by_itself(|reader| reader.structure(id, access)),
                     _ => Err(A::Error::custom("no schema type")),
                 }
             }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::STANDARD;
 use corten_meta::Quantity;
 use serde_json::{Number, Value};
 
-use super::text;
+use super::{base64, text};
 use crate::types::{Kind, Shape, Special};
 
 /// A scalar as the document has it.
@@ -22,6 +22,10 @@ pub(super) enum Scalar<'a> {
 pub(super) enum Wrong {
     /// Wrong JSON type, named as Go does (`number 1.5`).
     Type(String),
+    /// Another error after which reading goes on.
+    Noted(String),
+    /// The type's own reader found a wrong JSON type: what it found and Go's name of what it wanted.
+    Inner(String, &'static str),
     /// The type's own reader refused.
     Hard(String),
 }
@@ -64,26 +68,13 @@ pub(crate) fn number(n: f64) -> Value {
 }
 
 fn bytes(text: Cow<'_, str>) -> Result<Value, Wrong> {
-    let broken = text.contains(['\n', '\r']);
-    let clean = if broken {
-        text.replace(['\n', '\r'], "").into()
-    } else {
-        text
-    };
-    match STANDARD.decode(clean.as_bytes()) {
-        Ok(_) => Ok(Value::String(clean.into_owned())),
-        Err(error) => {
-            let at = match error {
-                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-                _ => clean.len() / 4 * 4,
-            };
-            Err(Wrong::Hard(format!("illegal base64 data at input byte {at}")))
-        }
+    if STANDARD.decode(text.as_bytes()).is_ok() {
+        return Ok(Value::String(text.into_owned()));
     }
-}
-
-fn into_go_value(found: &str, wanted: &str) -> String {
-    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+    match base64::decode(text.as_bytes()) {
+        Ok(bytes) => Ok(Value::String(STANDARD.encode(bytes))),
+        Err(at) => Err(Wrong::Noted(format!("illegal base64 data at input byte {at}"))),
+    }
 }
 
 fn read_special(special: Special, given: Scalar<'_>) -> Result<Value, Wrong> {
@@ -92,7 +83,7 @@ fn read_special(special: Special, given: Scalar<'_>) -> Result<Value, Wrong> {
         (Special::IntOrString, Scalar::Text(text)) => Ok(Value::String(text.into_owned())),
         (Special::IntOrString, Scalar::Int(n)) if i32::try_from(n).is_ok() => Ok(n.into()),
         (Special::IntOrString, given @ (Scalar::Int(_) | Scalar::Float(_))) => {
-            Err(Wrong::Hard(into_go_value(&given.named(true), "int32")))
+            Err(Wrong::Inner(given.named(true), "int32"))
         }
         (Special::Time, Scalar::Text(text)) => text::time(&text).map_err(Wrong::Hard),
         (Special::MicroTime, Scalar::Text(text)) => text::micro_time(&text).map_err(Wrong::Hard),
@@ -101,7 +92,9 @@ fn read_special(special: Special, given: Scalar<'_>) -> Result<Value, Wrong> {
             Err(error) => Err(Wrong::Hard(error)),
         },
         (Special::SchemaOrBool, Scalar::Bool(b)) => Ok(Value::Bool(b)),
-        (special, given) => Err(Wrong::Hard(wrong_container(special, &given.named(false)))),
+        // These read only what looks like a schema or a list: of anything else nothing comes.
+        (Special::SchemaOrArray | Special::SchemaOrStrings, _) => Ok(Value::Array(Vec::new())),
+        (special, given) => Err(wrong_container(special, &given.named(false))),
     }
 }
 
@@ -119,12 +112,12 @@ fn quantity(given: Scalar<'_>) -> Result<Value, Wrong> {
 }
 
 /// The error of a special type's own reader that was handed `found`.
-pub(super) fn wrong_container(special: Special, found: &str) -> String {
-    match special {
+pub(super) fn wrong_container(special: Special, found: &str) -> Wrong {
+    let text = match special {
         Special::Quantity => corten_meta::quantity::ParseError::Format.to_string(),
-        Special::IntOrString => into_go_value(found, "int32"),
+        Special::IntOrString => return Wrong::Inner(found.to_owned(), "int32"),
         Special::SchemaOrBool => "boolean or JSON schema expected".to_owned(),
-        Special::SchemaOrArray | Special::SchemaOrStrings => "json: invalid use of schema".to_owned(),
-        _ => into_go_value(found, "string"),
-    }
+        _ => return Wrong::Inner(found.to_owned(), "string"),
+    };
+    Wrong::Hard(text)
 }

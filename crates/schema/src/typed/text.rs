@@ -1,6 +1,8 @@
 //! Times and durations in Go's texts.
 
-use corten_meta::{quote, time as meta_time};
+use std::fmt::Write as _;
+
+use corten_meta::time as meta_time;
 use serde_json::Value;
 
 /// `metav1.Time` from text: whole seconds, UTC. The error is Go's.
@@ -19,6 +21,20 @@ pub(super) fn micro_time(text: &str) -> Result<Value, String> {
         (Some(_), Some(at)) => Ok(Value::from(meta_time::format_micro(at))),
         _ => Err(layout_error(text, layout, ".000000")),
     }
+}
+
+/// As package `time` quotes: bytes outside printable ASCII as hexadecimal escapes.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=0x7f => out.push(char::from(byte)),
+            byte => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// The message of Go's `time.Parse`: which element of the layout did not match which rest of the text.
@@ -172,6 +188,11 @@ mod tests {
         assert_eq!(
             time("abc").unwrap_err(),
             "parsing time \"abc\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"abc\" as \"2006\""
+        );
+        assert!(
+            time("\u{fc}\"")
+                .unwrap_err()
+                .ends_with("cannot parse \"\\xc3\\xbc\\\"\" as \"2006\"")
         );
         assert_eq!(
             micro_time("2026-01-01T00:00:00.123456Z").unwrap(),

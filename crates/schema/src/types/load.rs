@@ -127,6 +127,7 @@ impl Names {
             optional: flag('p'),
             required: flag('r'),
             inline: flag('i'),
+            through: "",
             repeated: flag('w'),
             rules: rules(f),
         })
@@ -230,7 +231,7 @@ pub(super) fn tables() -> Tables {
 
 fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static [Package]) -> Type {
     let mut declared = Vec::new();
-    flatten(own, all, &mut declared);
+    flatten(own, all, "", &mut declared);
     let mut fields = declared.clone();
     fields.sort_by_key(|f| f.name);
     let place = |name: &str| fields.iter().position(|f| f.name == name).unwrap_or(0) as u16;
@@ -261,11 +262,22 @@ fn writes_zero(field: &Field) -> bool {
     !field.omitempty || (structure && field.name != "creationTimestamp")
 }
 
-fn flatten(own: &[Field], all: &[Vec<Field>], out: &mut Vec<Field>) {
+fn flatten(own: &[Field], all: &[Vec<Field>], through: &'static str, out: &mut Vec<Field>) {
     for field in own {
         match field.shape.kind {
-            Kind::Struct(id) if field.inline => flatten(&all[usize::from(id.0)], all, out),
-            _ => out.push(*field),
+            Kind::Struct(id) if field.inline => {
+                flatten(&all[usize::from(id.0)], all, step_into(through, field), out);
+            }
+            _ => out.push(Field { through, ..*field }),
         }
+    }
+}
+
+/// An inlined struct is a field of its type's name.
+fn step_into(through: &str, field: &Field) -> &'static str {
+    let name = field.shape.expr.rsplit('.').next().unwrap_or_default();
+    match through {
+        "" => String::leak(name.to_owned()),
+        through => String::leak(format!("{through}.{name}")),
     }
 }

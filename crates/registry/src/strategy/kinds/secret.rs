@@ -74,26 +74,17 @@ fn json_object(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
 }
 
-/// In Go's words, as far as they are likely.
+/// Why Go would not read a map from it.
 fn json_problem(bytes: &[u8]) -> Option<String> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Some("unexpected end of JSON input".to_owned());
+    if let Some(error) = corten_schema::decode::syntax::go_error(bytes) {
+        return Some(error);
     }
-    let kind = match serde_json::from_slice::<Value>(bytes) {
-        Ok(Value::Object(_) | Value::Null) => return None,
-        Ok(Value::String(_)) => "string",
-        Ok(Value::Number(_)) => "number",
-        Ok(Value::Bool(_)) => "bool",
-        Ok(Value::Array(_)) => "array",
-        Err(error) if error.is_eof() => return Some("unexpected end of JSON input".to_owned()),
-        Err(error) => {
-            let at = error.column().saturating_sub(1).min(bytes.len() - 1);
-            let place = if error.line() == 1 { at } else { 0 };
-            let shown = char::from(bytes[place]);
-            return Some(format!(
-                "invalid character '{shown}' looking for beginning of value"
-            ));
-        }
+    let kind = match corten_schema::decode::json_value(bytes).ok()? {
+        Value::Object(_) | Value::Null => return None,
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "array",
     };
     Some(format!(
         "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
