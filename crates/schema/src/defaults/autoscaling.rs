@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::convert::METRICS;
+
 use super::{Entry, Members, child, list_is_empty, set, set_absent};
 
 const V1: &str = "api/autoscaling/v1";
@@ -16,7 +18,17 @@ pub(super) const HOOKS: &[Entry] = &[
 const CPU_UTILIZATION: i32 = 80;
 
 fn v1(obj: &mut Members) {
-    set_absent(child(obj, "spec"), "minReplicas", 1);
+    // Upstream sets the target where it makes its internal form, which has the metrics that annotations hold.
+    let noted = obj
+        .get("metadata")
+        .and_then(|meta| meta.get("annotations")?.get(METRICS)?.as_str())
+        .and_then(|text| serde_json::from_str::<Vec<Value>>(text).ok())
+        .is_some_and(|metrics| !metrics.is_empty());
+    let spec = child(obj, "spec");
+    set_absent(spec, "minReplicas", 1);
+    if !noted {
+        set_absent(spec, "targetCPUUtilizationPercentage", CPU_UTILIZATION);
+    }
 }
 
 fn v2(obj: &mut Members) {

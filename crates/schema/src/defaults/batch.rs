@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Entry, Members, child, is_unset, set, set_absent};
+use super::{Entry, Members, child, is_unset, set, set_absent, set_empty};
 
 const BATCH: &str = "api/batch/v1";
 
@@ -64,5 +64,5 @@ fn cron_job(obj: &mut Members) {
 }
 
 fn condition_pattern(pattern: &mut Members) {
-    set_absent(pattern, "status", "True");
+    set_empty(pattern, "status", "True");
 }

@@ -215,13 +215,10 @@ fn round_to_milli(value: &mut Value) {
     }
 }
 
-/// A member that is not there, is null, or is an empty string.
+/// A member that is not there or is null: Go's nil, and the zero of a plain member, which reading leaves out. An empty string
+/// that is there is what a pointer points to, and stays for validation to judge.
 fn is_unset(members: &Members, name: &str) -> bool {
-    match members.get(name) {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => text.is_empty(),
-        Some(_) => false,
-    }
+    members.get(name).is_none_or(Value::is_null)
 }
 
 fn set(members: &mut Members, name: &str, value: impl Into<Value>) {
@@ -230,6 +227,13 @@ fn set(members: &mut Members, name: &str, value: impl Into<Value>) {
 
 fn set_absent(members: &mut Members, name: &str, value: impl Into<Value>) {
     if is_unset(members, name) {
+        set(members, name, value);
+    }
+}
+
+/// A plain string that is written even when it is empty.
+fn set_empty(members: &mut Members, name: &str, value: impl Into<Value>) {
+    if text(members, name).is_empty() {
         set(members, name, value);
     }
 }

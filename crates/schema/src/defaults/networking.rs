@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Entry, Members, child, list_is_empty, set, set_absent, set_zero, text};
+use super::{Entry, Members, child, list_is_empty, set, set_absent, set_empty, set_zero, text};
 
 const NETWORKING: &str = "api/networking/v1";
 const RBAC: &str = "api/rbac/v1";
@@ -50,16 +50,12 @@ fn ingress_class(obj: &mut Members) {
 }
 
 fn endpoint_port(port: &mut Members) {
-    if port.get("name").is_none_or(Value::is_null) {
-        set(port, "name", "");
-    }
-    if port.get("protocol").is_none_or(Value::is_null) {
-        set(port, "protocol", "TCP");
-    }
+    set_absent(port, "name", "");
+    set_absent(port, "protocol", "TCP");
 }
 
 fn binding(obj: &mut Members) {
-    set_absent(child(obj, "roleRef"), "apiGroup", RBAC_GROUP);
+    set_empty(child(obj, "roleRef"), "apiGroup", RBAC_GROUP);
 }
 
 fn subject(subject: &mut Members) {

@@ -149,7 +149,7 @@ impl<'p> Reader<'_, 'p> {
                     }
                     seen |= 1 << at;
                     let value = access.next_value_seed(reader)?;
-                    put_field(&mut out, field, value, repeated);
+                    put_field(&mut out, ty, field, value, repeated);
                 }
                 Key::Unknown(name) => {
                     self.findings.warn("unknown", self.place, &name);
@@ -213,8 +213,16 @@ fn present_in_map(value: Value, shape: &Shape) -> Value {
     }
 }
 
+/// Upstream stores these two groups as JSON, where an empty list stays one.
+fn is_stored_as_protobuf(ty: &Type) -> bool {
+    !matches!(
+        ty.package.group,
+        "apiextensions.k8s.io" | "apiregistration.k8s.io"
+    )
+}
+
 /// Puts a member where Go would have it; a repeated object adds to the first.
-fn put_field(out: &mut Map<String, Value>, field: &Field, value: Value, repeated: bool) {
+fn put_field(out: &mut Map<String, Value>, ty: &Type, field: &Field, value: Value, repeated: bool) {
     if value.is_null() {
         // Null leaves a value as it was and clears what a pointer, list or map held.
         if field.shape.pointer || matches!(field.shape.kind, Kind::List(_) | Kind::Map(_) | Kind::Bytes) {
@@ -222,7 +230,9 @@ fn put_field(out: &mut Map<String, Value>, field: &Field, value: Value, repeated
         }
         return;
     }
-    if field.omitempty && is_empty(&field.shape, &value) {
+    // What is written even when it is empty is put back as Go's zero: a list that storage has had is nil, which is null.
+    let container = matches!(field.shape.kind, Kind::List(_) | Kind::Map(_)) && is_stored_as_protobuf(ty);
+    if (field.omitempty || container) && is_empty(&field.shape, &value) && !field.keeps_empty {
         out.remove(field.name);
         return;
     }

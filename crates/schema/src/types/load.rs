@@ -127,6 +127,7 @@ impl Names {
             optional: flag('p'),
             required: flag('r'),
             inline: flag('i'),
+            keeps_empty: false,
             through: "",
             repeated: flag('w'),
             rules: rules(f),
@@ -233,6 +234,9 @@ fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static
     let mut declared = Vec::new();
     flatten(own, all, "", &mut declared);
     let mut fields = declared.clone();
+    for field in &mut fields {
+        field.keeps_empty = keeps_empty(draft.name, field.name, packages[usize::from(draft.package)].path);
+    }
     fields.sort_by_key(|f| f.name);
     let place = |name: &str| fields.iter().position(|f| f.name == name).unwrap_or(0) as u16;
     let declared: Vec<u16> = declared.iter().map(|f| place(f.name)).collect();
@@ -253,6 +257,11 @@ fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static
         always: always.leak(),
         declared: declared.leak(),
     }
+}
+
+/// Upstream sets a default only where nothing was given: policies that are given must be some.
+fn keeps_empty(owner: &str, name: &str, package: &str) -> bool {
+    package == "api/autoscaling/v2" && owner == "HPAScalingRules" && name == "policies"
 }
 
 /// `encoding/json` leaves an empty value out only with omitempty, and a struct never counts as empty. The one field with

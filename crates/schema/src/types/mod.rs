@@ -59,6 +59,8 @@ pub struct Field {
     pub optional: bool,
     pub required: bool,
     pub inline: bool,
+    /// An empty list or map differs from none: the former is an error that validation tells of.
+    pub keeps_empty: bool,
     /// In the JSON view, Go's names of the inlined structs the member came through (`RuleWithOperations.Rule`).
     pub through: &'static str,
     /// Repeated on the wire (as against a message that wraps the list).

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use corten_meta::object;
 use corten_schema::decode::{self, Media};
 use corten_schema::{Mode, default, resources, type_of};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::facts;
 use crate::golden::differs;
@@ -115,4 +115,107 @@ fn every_served_kind_has_a_type() {
     }
     assert!(missing.is_empty(), "{missing:?}");
     assert!(corten_schema::types::all().all(|(_, ty)| ty.fields.len() < 128));
+}
+
+/// What JSON of a kind comes to when it is read and defaulted.
+fn defaulted(group: &'static str, version: &'static str, kind: &'static str, body: &Value) -> Value {
+    let gvk = corten_meta::GroupVersionKind::new(group, version, kind);
+    let mut value = decode::object(body.to_string().as_bytes(), Media::Json, &gvk, Mode::Strict)
+        .unwrap()
+        .value;
+    default(type_of(&gvk).unwrap(), &mut value);
+    value
+}
+
+#[test]
+fn an_empty_text_is_given_where_a_pointer_holds_it() {
+    for (group, kind, body, at, expected) in [
+        (
+            "storage.k8s.io",
+            "StorageClass",
+            json!({"reclaimPolicy": ""}),
+            "/reclaimPolicy",
+            "",
+        ),
+        (
+            "",
+            "PersistentVolume",
+            json!({"spec": {"volumeMode": ""}}),
+            "/spec/volumeMode",
+            "",
+        ),
+        (
+            "batch",
+            "Job",
+            json!({"spec": {"completionMode": ""}}),
+            "/spec/completionMode",
+            "",
+        ),
+        (
+            "apps",
+            "Deployment",
+            json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": ""}}}}),
+            "/spec/strategy/rollingUpdate/maxSurge",
+            "",
+        ),
+        ("", "Secret", json!({"type": ""}), "/type", "Opaque"),
+        (
+            "",
+            "Service",
+            json!({"spec": {"ports": [{"protocol": ""}]}}),
+            "/spec/ports/0/protocol",
+            "TCP",
+        ),
+        (
+            "rbac.authorization.k8s.io",
+            "RoleBinding",
+            json!({"roleRef": {"apiGroup": ""}}),
+            "/roleRef/apiGroup",
+            "rbac.authorization.k8s.io",
+        ),
+    ] {
+        let value = defaulted(group, "v1", kind, &body);
+        assert_eq!(value.pointer(at), Some(&json!(expected)), "{kind} {at}");
+    }
+}
+
+#[test]
+fn policies_that_are_given_empty_stay_so() {
+    let body = json!({"spec": {"behavior": {"scaleUp": {"policies": []}}}});
+    let behavior = &defaulted("autoscaling", "v2", "HorizontalPodAutoscaler", &body)["spec"]["behavior"];
+    assert_eq!(behavior["scaleUp"]["policies"], json!([]));
+    assert_eq!(
+        behavior["scaleDown"]["policies"].as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[test]
+fn autoscalers_of_v1_have_a_target_unless_annotations_have_one() {
+    let metrics = "autoscaling.alpha.kubernetes.io/metrics";
+    for (annotations, expected) in [
+        (json!({}), json!(80)),
+        (json!({metrics: "[]"}), json!(80)),
+        (json!({metrics: r#"[{"type":"Pods"}]"#}), Value::Null),
+    ] {
+        let body = json!({"metadata": {"annotations": annotations}, "spec": {}});
+        let value = defaulted("autoscaling", "v1", "HorizontalPodAutoscaler", &body);
+        assert_eq!(
+            value["spec"]["targetCPUUtilizationPercentage"], expected,
+            "{body}"
+        );
+    }
+}
+
+/// Protobuf has no empty lists.
+#[test]
+fn empty_lists_are_null_where_storage_is_protobuf() {
+    let role = defaulted("rbac.authorization.k8s.io", "v1", "Role", &json!({"rules": []}));
+    assert_eq!(role["rules"], Value::Null);
+    let kind = "CustomResourceDefinition";
+    let body = json!({"spec": {"versions": []}});
+    assert_eq!(
+        defaulted("apiextensions.k8s.io", "v1", kind, &body)["spec"]["versions"],
+        json!([])
+    );
 }

@@ -92,9 +92,9 @@ fn managed_by(at: &At<'_, '_>, errors: &mut ErrorList) {
 fn completion_mode(at: &At<'_, '_>, errors: &mut ErrorList) {
     let mode = at.get("completionMode");
     mode.one_of_if_set(errors, &["NonIndexed", "Indexed"]);
-    match mode.str() {
-        "Indexed" => indexed(at, errors),
-        "" | "NonIndexed" => {
+    match mode.value.as_str() {
+        Some("Indexed") => indexed(at, errors),
+        None | Some("NonIndexed") => {
             for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
                 if at.get(field).is_set() {
                     at.get(field).invalid(errors, "requires indexed completion mode");

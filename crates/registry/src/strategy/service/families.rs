@@ -99,7 +99,7 @@ pub(super) fn init(service: &mut Value, old: Option<&Value>, ranges: &Ranges) ->
         return Ok(());
     }
     let manual = text(service, "clusterIP") == NONE && !has_selector(service);
-    if text(service, "ipFamilyPolicy").is_empty() {
+    if service["spec"]["ipFamilyPolicy"].is_null() {
         let before = old.map(|old| text(old, "ipFamilyPolicy")).unwrap_or_default();
         let policy = match before {
             "" if manual => REQUIRE,
