@@ -259,9 +259,14 @@ fn assemble(draft: &Draft, own: &[Field], all: &[Vec<Field>], packages: &'static
     }
 }
 
-/// Upstream sets a default only where nothing was given: policies that are given must be some.
+/// Lists that must not be empty where that differs from none: policies would be defaulted, exit codes are shown as given.
+const KEEP_EMPTY: [(&str, &str, &str); 2] = [
+    ("api/autoscaling/v2", "HPAScalingRules", "policies"),
+    ("api/batch/v1", "PodFailurePolicyOnExitCodesRequirement", "values"),
+];
+
 fn keeps_empty(owner: &str, name: &str, package: &str) -> bool {
-    package == "api/autoscaling/v2" && owner == "HPAScalingRules" && name == "policies"
+    KEEP_EMPTY.contains(&(package, owner, name))
 }
 
 /// `encoding/json` leaves an empty value out only with omitempty, and a struct never counts as empty. The one field with

@@ -207,6 +207,14 @@ fn autoscalers_of_v1_have_a_target_unless_annotations_have_one() {
     }
 }
 
+#[test]
+fn exit_codes_that_are_given_empty_stay_so() {
+    let body = json!({"spec": {"podFailurePolicy": {"rules": [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": []}}]}}});
+    let job = defaulted("batch", "v1", "Job", &body);
+    let at = "/spec/podFailurePolicy/rules/0/onExitCodes/values";
+    assert_eq!(job.pointer(at), Some(&json!([])));
+}
+
 /// Protobuf has no empty lists.
 #[test]
 fn empty_lists_are_null_where_storage_is_protobuf() {
