@@ -35,6 +35,8 @@ pub struct Notes {
     pub annotations: Vec<(&'static str, String)>,
     /// What priority and fairness took the request for.
     pub classified: Option<Classified>,
+    /// See [`corten_registry::RequestForm::labels_of_template`].
+    pub labels_of_template: bool,
 }
 
 impl Notes {
@@ -183,6 +185,7 @@ impl Call {
             version: self.info.version.clone(),
             field_manager: self.query.text("fieldManager").to_owned(),
             field_validation: self.query.text("fieldValidation").to_owned(),
+            labels_of_template: self.notes.lock().labels_of_template,
         };
         WriteContext::new(user, SystemTime::now())
             .with_form(form)

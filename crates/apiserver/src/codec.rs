@@ -72,13 +72,22 @@ pub fn decode(
     Ok(accept(call, gvk, decoded))
 }
 
+fn has_labels(object: &Value) -> bool {
+    let labels = object["metadata"]["labels"].as_object();
+    labels.is_some_and(|labels| !labels.is_empty())
+}
+
 /// Takes the warnings and fills in defaults.
 fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
     for text in decoded.warnings {
         call.warn(text);
     }
     let mut value = decoded.value;
+    let unlabeled = !has_labels(&value);
     set_defaults(gvk, &mut value);
+    if gvk.kind == "Job" && unlabeled && has_labels(&value) {
+        call.notes.lock().labels_of_template = true;
+    }
     value
 }
 

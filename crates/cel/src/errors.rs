@@ -79,10 +79,12 @@ fn place(source: &str, offset: Option<u32>, message: String) -> CompileError {
 }
 
 fn display(source: &str, error: &CompileError, out: &mut String) {
-    let column = if error.line == 0 { 0 } else { error.column + 1 };
+    // The parser's end of nothing is before its first column, and there is no line to quote.
+    let nowhere = error.line == 0 || source.is_empty();
+    let column = if nowhere { 0 } else { error.column + 1 };
     let line_number = if error.line == 0 { -1 } else { error.line as i64 };
     let _ = write!(out, "ERROR: <input>:{line_number}:{column}: {}", error.message);
-    if error.line == 0 {
+    if nowhere {
         return;
     }
     let Some(line) = source.split('\n').nth(error.line - 1) else {
@@ -126,5 +128,17 @@ impl EvalError {
     /// Errors that `&&` and `||` do not absorb.
     pub(crate) fn is_fatal(&self) -> bool {
         matches!(self, EvalError::CostLimit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_ends_before_its_first_column() {
+        let text = |source: &str| CompileErrors::new(source, vec![(Some(0), "m".to_owned())]).to_string();
+        assert_eq!(text(""), "ERROR: <input>:1:0: m");
+        assert_eq!(text("x"), "ERROR: <input>:1:1: m\n | x\n | ^");
     }
 }

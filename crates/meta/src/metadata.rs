@@ -110,12 +110,7 @@ fn validate_owners(errors: &mut ErrorList, path: &Path, value: &Value) {
     let mut controller: Option<String> = None;
     for owner in owners {
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
-        if text("apiVersion")
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .is_empty()
-        {
+        if version_of(text("apiVersion")).is_empty() {
             let detail = "version must not be empty";
             errors.push(Error::invalid(
                 &path.child("apiVersion"),
@@ -144,6 +139,12 @@ fn validate_owners(errors: &mut ErrorList, path: &Path, value: &Value) {
             }
         }
     }
+}
+
+/// The version of an apiVersion; what has more than one slash has none.
+fn version_of(api_version: &str) -> &str {
+    let (_, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if version.contains('/') { "" } else { version }
 }
 
 fn validate_managed_fields(errors: &mut ErrorList, path: &Path, value: &Value) {
@@ -232,4 +233,18 @@ pub fn validate_update(new: &Value, old: &Value) -> ErrorList {
         }
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_has_a_version() {
+        assert_eq!(version_of("v1"), "v1");
+        assert_eq!(version_of("apps/v1"), "v1");
+        for none in ["", "apps/", "a/b/c"] {
+            assert_eq!(version_of(none), "", "{none}");
+        }
+    }
 }

@@ -25,6 +25,9 @@ pub struct RequestForm {
     pub field_manager: String,
     /// `fieldValidation` as it was sent.
     pub field_validation: String,
+    /// Defaulting gave the object its template's labels. In upstream they are one map from then on: what is added to the
+    /// template's labels is added to the object's (Jobs).
+    pub labels_of_template: bool,
 }
 
 /// Everything about a write that is not the object.

@@ -47,3 +47,4 @@ pub use resource::{Resource, ResourceInfo, Subresource};
 pub use strategy::{DeleteStep, GcPolicy, Strategy, StrategyContext};
 pub use versions::Versions;
 pub use watch::{WatchEvent, WatchStream};
+pub use write::dedup_owners;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use corten_meta::{GroupVersionKind, Status};
-use corten_registry::{Object, OpenPage};
+use corten_meta::{GroupVersionKind, Status, object};
+use corten_registry::{Items, Object, OpenPage};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,9 @@ use crate::listing::Listing;
 use crate::negotiate::{Accepted, Format, Shape};
 use crate::respond::{self, Answer};
 use crate::{convert, shape};
+
+/// The kind whose Table has an order of its own.
+const FLOW_SCHEMA: &str = "FlowSchema";
 
 /// `GET` of a collection.
 ///
@@ -40,10 +43,34 @@ pub async fn answer(
     accepted: Accepted,
 ) -> Result<Answer, Status> {
     let options = shape::TableOptions::read(call);
+    let mut page = page;
+    if accepted.shape == Shape::Table && served.schema.kind == FLOW_SCHEMA {
+        page.items = by_precedence(served, page.items)?;
+    }
     let form = form(served, &page, accepted, options).await?;
     let body = list_body::body(form, page.items)?;
     let content_type = accepted.format.content_type();
     Ok(respond::bytes(StatusCode::OK, content_type, body))
+}
+
+/// FlowSchemas in the order in which requests try them, as upstream's printer sorts them for a Table.
+fn by_precedence(served: &Served, mut items: Items) -> Result<Items, Status> {
+    let mut found = Vec::new();
+    while !items.is_done() {
+        items.read(|object| {
+            found.push(object.clone());
+            true
+        })?;
+    }
+    let mut keyed = Vec::with_capacity(found.len());
+    for object in found {
+        let value = object.value()?;
+        let precedence = value["spec"]["matchingPrecedence"].as_i64().unwrap_or(0);
+        keyed.push(((precedence, object::name(&value).to_owned()), object));
+    }
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let sorted = keyed.into_iter().map(|(_, object)| object).collect();
+    Ok(Items::of_objects(served.stored()?, sorted))
 }
 
 /// How a page is written.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corten_meta::{Status, object};
-use corten_registry::{CreateOptions, Subresource, UpdateOptions};
+use corten_registry::{CreateOptions, Subresource, UpdateOptions, dedup_owners};
 use http::StatusCode;
 use serde_json::Value;
 
@@ -29,9 +29,10 @@ pub async fn create(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     check_namespace(&mut obj, served.namespace_of(&call))?;
     let ownership = Ownership::new(&call, &served, &options);
     grants::check(&call, &served, &Value::Null, &obj)?;
+    let ctx = call.write_context(options.dry_run, ownership.manager());
+    dedup_owners(&ctx, &mut obj, false);
     ownership.record("", &Value::Null, &mut obj);
     convert::to_stored(&served, &mut obj);
-    let ctx = call.write_context(options.dry_run, ownership.manager());
     let created = {
         let resource = served.stored()?;
         let namespace = served.namespace_of(&call);
@@ -58,6 +59,7 @@ pub async fn update(mut call: Call, served: Arc<Served>) -> Result<Answer, Statu
     check_name(&obj, &call.info.name)?;
     let ownership = Ownership::new(&call, &served, &options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
+    dedup_owners(&ctx, &mut obj, false);
     let uid = Some(object::uid(&obj))
         .filter(|u| !u.is_empty())
         .map(str::to_owned);

@@ -2,7 +2,7 @@
 //! are the registry's, but for the name.
 
 use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::object;
+use corten_meta::{names, object};
 use serde_json::Value;
 
 use super::spec::Judge;
@@ -84,14 +84,10 @@ pub fn name_problem(definition: &Value, name: &str) -> Option<String> {
 pub fn validate(definition: &Value, rules: Option<&dyn Compiler>) -> ErrorList {
     let mut errors = ErrorList::new();
     let name = object::name(definition);
-    if !name.is_empty()
-        && let Some(problem) = name_problem(definition, name)
-    {
-        errors.push(Error::invalid(
-            &Path::new("metadata").child("name"),
-            name,
-            problem,
-        ));
+    if !name.is_empty() {
+        let path = Path::new("metadata").child("name");
+        errors.extend_invalid(&path, name, names::name_is_dns_subdomain(name, false));
+        errors.extend_invalid(&path, name, name_problem(definition, name).into_iter().collect());
     }
     let judge = Judge {
         demands: Demands::ALL,

@@ -92,6 +92,12 @@ fn schedule(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     }
 }
 
+/// Whether Go's `LoadLocation` finds the name: the database's own spelling, or the machine's zone, which is refused by its name.
+fn is_zone(name: &str) -> bool {
+    let known = |zone: jiff::tz::TimeZone| !zone.is_unknown() && zone.iana_name() == Some(name);
+    name == "Local" || jiff::tz::TimeZone::get(name).is_ok_and(known)
+}
+
 fn time_zone(at: &At<'_, '_>, errors: &mut ErrorList) {
     if !at.is_set() {
         return;
@@ -115,7 +121,29 @@ fn time_zone(at: &At<'_, '_>, errors: &mut ErrorList) {
         let detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         at.invalid(errors, detail);
     }
-    if jiff::tz::TimeZone::get(at.str()).is_err() {
+    if !is_zone(at.str()) {
         at.invalid(errors, &unknown);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_spelt_as_in_the_database() {
+        for name in ["Europe/Berlin", "UTC", "Etc/UTC", "Etc/GMT+1", "GMT", "Local"] {
+            assert!(is_zone(name), "{name}");
+        }
+        for name in [
+            "EUROPE/BERLIN",
+            "utc",
+            "local",
+            "Europe/Nowhere",
+            "Etc/Unknown",
+            "Etc/gmt+1",
+        ] {
+            assert!(!is_zone(name), "{name}");
+        }
     }
 }

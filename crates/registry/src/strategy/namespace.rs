@@ -107,8 +107,10 @@ fn validate_finalizers(namespace: &Value, errors: &mut ErrorList) {
     let spec = root.get("spec");
     let list = spec.get("finalizers");
     for finalizer in list.items() {
-        qualified(&finalizer, errors);
-        kube_finalizer(&finalizer, errors);
+        // Upstream names the list, not the item.
+        let at = list.with(finalizer.value);
+        qualified(&at, errors);
+        kube_finalizer(&at, errors);
     }
 }
 

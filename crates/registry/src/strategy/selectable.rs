@@ -33,12 +33,12 @@ impl Strategy for EventStrategy {
         true
     }
 
-    fn validate(&self, _ctx: &StrategyContext<'_>, event: &Value) -> ErrorList {
-        super::kinds::event_rules(event)
+    fn validate(&self, ctx: &StrategyContext<'_>, event: &Value) -> ErrorList {
+        super::kinds::event_rules(event, is_strict(ctx))
     }
 
-    fn validate_update(&self, _ctx: &StrategyContext<'_>, event: &Value, _old: &Value) -> ErrorList {
-        super::kinds::event_rules(event)
+    fn validate_update(&self, ctx: &StrategyContext<'_>, event: &Value, old: &Value) -> ErrorList {
+        super::kinds::event_update_rules(event, old, is_strict(ctx))
     }
 
     fn gc_policy(&self) -> GcPolicy {
@@ -55,6 +55,11 @@ impl Strategy for EventStrategy {
             .map(|field| event_field(event, field))
             .collect()
     }
+}
+
+/// Whether the request came by the newer group, which is stricter.
+fn is_strict(ctx: &StrategyContext<'_>) -> bool {
+    ctx.write.form.group == "events.k8s.io"
 }
 
 fn event_field(event: &Value, field: &str) -> String {

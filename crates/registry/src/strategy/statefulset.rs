@@ -1,5 +1,7 @@
 //! StatefulSets and the revisions of workloads.
 
+use std::collections::BTreeSet;
+
 use corten_meta::{names, object};
 use serde_json::{Value, json};
 
@@ -182,7 +184,8 @@ fn with_claims(template: &Value, claims: &Value) -> Value {
     if claims.is_empty() {
         return whole;
     }
-    let names: Vec<&str> = claims.iter().map(object::name).collect();
+    // Of claims with the same name one counts.
+    let names: BTreeSet<&str> = claims.iter().map(object::name).collect();
     let mut volumes: Vec<Value> = names
         .iter()
         .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
@@ -194,7 +197,7 @@ fn with_claims(template: &Value, claims: &Value) -> Value {
         .unwrap_or_default();
     volumes.extend(
         own.into_iter()
-            .filter(|volume| !names.contains(&volume["name"].as_str().unwrap_or_default())),
+            .filter(|volume| !names.contains(volume["name"].as_str().unwrap_or_default())),
     );
     spec.insert("volumes".to_owned(), Value::Array(volumes));
     whole

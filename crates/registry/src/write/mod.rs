@@ -4,7 +4,10 @@ mod create;
 mod delete;
 mod deletion;
 pub(crate) mod leases;
+mod owners;
 mod update;
+
+pub use owners::dedup_owners;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -103,6 +106,7 @@ impl<'a> Write<'a> {
         if reinvocation.begin_second() {
             self.admit_round(&attributes, object).await?;
         }
+        dedup_owners(self.ctx, object, true);
         Ok(())
     }
 

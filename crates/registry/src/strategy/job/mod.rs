@@ -30,7 +30,9 @@ impl Strategy for JobStrategy {
 
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, job: &mut Value) {
         generate_selector(job);
-        default_labels(job);
+        if ctx.write.form.labels_of_template {
+            share_labels(job);
+        }
         generic::prepare_for_create(ctx, job);
     }
 
@@ -50,6 +52,15 @@ impl Strategy for JobStrategy {
             "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS \
              label is recommended: [{list}]"
         )]
+    }
+
+    /// Upstream defaults a Job again when it reads what it has stored: one without labels has its template's, the generated
+    /// ones too.
+    fn canonicalize(&self, job: &mut Value) {
+        let own = job["metadata"]["labels"].as_object();
+        if own.is_none_or(serde_json::Map::is_empty) {
+            share_labels(job);
+        }
     }
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, job: &Value, old: &Value) -> ErrorList {
@@ -73,13 +84,10 @@ impl Strategy for JobStrategy {
     }
 }
 
-/// A Job without labels has those of its template, the generated ones too.
-fn default_labels(job: &mut Value) {
+/// The Job gets the labels of its template.
+fn share_labels(job: &mut Value) {
     let labels = job["spec"]["template"]["metadata"]["labels"].clone();
-    let has_own = job["metadata"]["labels"]
-        .as_object()
-        .is_some_and(|own| !own.is_empty());
-    if labels.is_object() && !has_own {
+    if labels.is_object() {
         job["metadata"]["labels"] = labels;
     }
 }
@@ -179,7 +187,9 @@ fn indexed_host_names(job: &Value, at: &At<'_, '_>, errors: &mut ErrorList) {
         let root = At::root(job);
         let metadata = root.get("metadata");
         let detail = format!("will not able to create pod with invalid DNS label: {longest}");
-        metadata.get("name").invalid(errors, &detail);
+        metadata
+            .get("name")
+            .invalid_as(errors, object::name(job), &detail);
     }
 }
 
@@ -265,5 +275,26 @@ fn take_over(target: &mut Value, source: &Value, place: &str, fields: &[&str]) {
             Some(value) => drop(map.insert((*field).to_owned(), value.clone())),
             None => drop(map.remove(*field)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_without_labels_takes_those_of_its_pods_with_the_generated_ones() {
+        let mut job = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {}});
+        generate_selector(&mut job);
+        assert!(job["metadata"]["labels"].is_null());
+        JobStrategy.canonicalize(&mut job);
+        assert_eq!(
+            job["metadata"]["labels"],
+            job["spec"]["template"]["metadata"]["labels"]
+        );
+        assert_eq!(job["metadata"]["labels"][JOB_NAME], "j");
+        job["metadata"]["labels"] = json!({"own": "x"});
+        JobStrategy.canonicalize(&mut job);
+        assert_eq!(job["metadata"]["labels"], json!({"own": "x"}));
     }
 }

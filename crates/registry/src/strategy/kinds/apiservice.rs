@@ -41,7 +41,9 @@ fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     let (metadata, spec) = (at.get("metadata"), at.get("spec"));
     let (group, version) = (spec.get("group"), spec.get("version"));
     let (name, wanted) = (metadata.get("name"), format!("{}.{}", version.str(), group.str()));
-    if !name.is_empty() && name.str() != wanted {
+    // A name that is no path segment is told only that.
+    let segment = names::is_path_segment(name.str(), false).is_empty();
+    if !name.is_empty() && segment && name.str() != wanted {
         let detail = format!(
             "must be `spec.version+\".\"+spec.group`: {}",
             corten_meta::quote(&wanted)

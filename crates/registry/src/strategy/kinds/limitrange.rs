@@ -2,13 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use corten_meta::{Quantity, names};
+use corten_meta::{Quantity, names, object};
+use serde_json::Value;
 
 use super::super::pod::resources::{container_resource_name, is_huge_page, is_native, resource_name};
 use super::super::rules::{At, ErrorList, quantity_of, show};
 use super::{PLAIN, Rules};
 
-pub(super) const RULES: Rules = Rules { body, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    prepare: |_, range| name(range),
+    body,
+    ..PLAIN
+};
+
+/// A range without a name gets one that nothing else has.
+fn name(range: &mut Value) {
+    if object::name(range).is_empty() {
+        object::set_name(range, &object::new_uid());
+    }
+}
 
 fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     let spec = at.get("spec");

@@ -26,7 +26,7 @@ mod volume;
 
 pub(super) use csr::CertificateStrategy;
 pub(crate) use csr::organizations;
-pub(super) use event::validate as event_rules;
+pub(super) use event::{validate as event_rules, validate_update as event_update_rules};
 
 use std::sync::Arc;
 

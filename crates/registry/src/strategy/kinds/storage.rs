@@ -1,5 +1,7 @@
 //! Storage classes and what drivers say of themselves.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use corten_meta::names;
 use serde_json::Value;
 
@@ -21,6 +23,7 @@ pub(super) const CLASS: Rules = Rules {
 pub(super) const DRIVER: Rules = Rules {
     body: driver,
     change: driver_change,
+    warnings: driver_warnings,
     ..STRICT
 };
 pub(super) const NODE: Rules = Rules {
@@ -45,6 +48,10 @@ pub(super) const ATTRIBUTES: Rules = Rules {
 };
 
 const PARAMETERS_MAX: usize = 512;
+/// A term of a storage class is told this many times at most that another one says the same.
+const DUPLICATE_TERMS_MAX: usize = 1000;
+const TOKENS_IN_SECRETS: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to \
+                                 prevent possible logging of tokens in volume attributes";
 const PARAMETER_BYTES_MAX: usize = 256 << 10;
 const ERROR_BYTES_MAX: usize = 1024;
 const NODE_ID_BYTES_MAX: usize = 256;
@@ -96,9 +103,10 @@ fn class(at: &At<'_, '_>, errors: &mut ErrorList) {
 }
 
 fn topologies(list: &At<'_, '_>, errors: &mut ErrorList) {
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
     for term in list.items() {
         let expressions = term.get("matchLabelExpressions");
+        let mut wanted = BTreeMap::new();
         let mut keys: Vec<&str> = Vec::new();
         for expression in expressions.items() {
             let (key, values) = (expression.get("key"), expression.get("values"));
@@ -115,11 +123,15 @@ fn topologies(list: &At<'_, '_>, errors: &mut ErrorList) {
                 key.duplicate(errors);
             }
             keys.push(key.str());
+            wanted.insert(key.str(), known.into_iter().collect());
         }
-        if seen.contains(&expressions.value) {
+        // Upstream's list of the terms before this one begins with an empty term for each there is.
+        let blank = if wanted.is_empty() { list.len() } else { 0 };
+        let equal = seen.iter().filter(|before| **before == wanted).count();
+        for _ in 0..(blank + equal).min(DUPLICATE_TERMS_MAX) {
             expressions.duplicate_as(errors, "");
         }
-        seen.push(expressions.value);
+        seen.push(wanted);
     }
 }
 
@@ -162,6 +174,19 @@ fn driver(at: &At<'_, '_>, errors: &mut ErrorList) {
         let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
         in_secrets.invalid(errors, detail);
     }
+}
+
+/// Tokens are handed to the driver in a place that is often logged; said when the requests for them change.
+fn driver_warnings(driver: &Value, old: Option<&Value>) -> Vec<String> {
+    let spec = &driver["spec"];
+    let asks = spec["tokenRequests"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
+    let unchanged = old.is_some_and(|old| old["spec"]["tokenRequests"] == spec["tokenRequests"]);
+    if !asks || unchanged || !spec["serviceAccountTokenInSecrets"].is_null() {
+        return Vec::new();
+    }
+    vec![TOKENS_IN_SECRETS.to_owned()]
 }
 
 fn token_requests(list: &At<'_, '_>, errors: &mut ErrorList) {
@@ -265,7 +290,7 @@ fn capacity_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 
 fn attachment(at: &At<'_, '_>, errors: &mut ErrorList) {
     let spec = at.get("spec");
-    driver_name(&spec.get("attacher"), errors);
+    spec.get("attacher").nonempty(errors);
     let source = spec.get("source");
     let (inline, name) = (source.get("inlineVolumeSpec"), source.get("persistentVolumeName"));
     let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
@@ -294,6 +319,8 @@ fn attachment(at: &At<'_, '_>, errors: &mut ErrorList) {
         }
         error.get("errorCode").within(errors, 0, i64::from(i32::MAX));
     }
+    // What the first version added asks for an attacher once more.
+    driver_name(&spec.get("attacher"), errors);
     if name.is_set() {
         dns_subdomain(&name, errors);
     }
@@ -310,5 +337,37 @@ fn attributes_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
             at.get(field)
                 .forbidden(errors, &format!("updates to {field} are forbidden."));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_term_without_requirements_is_told_so_for_every_term() {
+        let count = |terms: Value| {
+            let mut errors = ErrorList::new();
+            topologies(&At::top("allowedTopologies", &terms), &mut errors);
+            errors.into_vec().len()
+        };
+        let zone = json!({"matchLabelExpressions": [{"key": "z", "values": ["a", "b"]}]});
+        let turned = json!({"matchLabelExpressions": [{"key": "z", "values": ["b", "a"]}]});
+        assert_eq!(count(json!([zone, turned])), 1);
+        assert_eq!(count(json!([zone, {}])), 2);
+        assert_eq!(count(json!([{}, {}])), 5);
+    }
+
+    #[test]
+    fn a_driver_is_warned_of_tokens_when_it_begins_to_ask_for_them() {
+        let asks = json!({"spec": {"tokenRequests": [{"audience": "a"}]}});
+        let silent = json!({"spec": {}});
+        let told =
+            json!({"spec": {"tokenRequests": [{"audience": "a"}], "serviceAccountTokenInSecrets": false}});
+        assert_eq!(driver_warnings(&asks, None).len(), 1);
+        assert_eq!(driver_warnings(&asks, Some(&silent)).len(), 1);
+        assert!(driver_warnings(&asks, Some(&asks)).is_empty());
+        assert!(driver_warnings(&told, None).is_empty());
     }
 }

@@ -143,8 +143,9 @@ pub(super) fn match_label_keys(term: &At<'_, '_>, errors: &mut ErrorList) {
         .collect();
     for expression in selector.get("matchExpressions").items() {
         let key = expression.get("key").str();
-        let place = matched.items().position(|item| item.str() == key);
-        if let Some(index) = place.filter(|_| known.contains(&key)) {
+        // Of a key that stands there twice the later place counts.
+        let places = matched.items().enumerate().filter(|(_, item)| item.str() == key);
+        if let Some((index, _)) = places.last().filter(|_| known.contains(&key)) {
             term.index(index)
                 .invalid_as(errors, key, "exists in both matchLabelKeys and labelSelector");
         }

@@ -52,7 +52,7 @@ impl Strategy for PodStrategy {
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, pod: &mut Value) {
         generic::prepare_for_create(ctx, pod);
         pod["status"] = json!({"phase": "Pending", "qosClass": qos::class(&pod["spec"])});
-        prepare::scheduling_gated(pod);
+        prepare::scheduling_gated(pod, &ctx.write.now_text());
         prepare::merge_label_keys(pod);
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::{StrategyContext, generic};
 
 /// A gated pod says from the start why it is not scheduled.
-pub(super) fn scheduling_gated(pod: &mut Value) {
+pub(super) fn scheduling_gated(pod: &mut Value, now: &str) {
     if pod["spec"]["schedulingGates"]
         .as_array()
         .is_none_or(Vec::is_empty)
@@ -19,7 +19,7 @@ pub(super) fn scheduling_gated(pod: &mut Value) {
         "reason": "SchedulingGated",
         "message": "Scheduling is blocked due to non-empty scheduling gates",
         "lastProbeTime": null,
-        "lastTransitionTime": null,
+        "lastTransitionTime": now,
     }]);
 }
 
