@@ -41,6 +41,17 @@ impl Strategy for StatefulSetStrategy {
         errors
     }
 
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, set: &Value) -> Vec<String> {
+        history_warnings(set)
+    }
+
+    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, set: &Value, _old: &Value) -> Vec<String> {
+        if ctx.subresource == Subresource::STATUS {
+            return Vec::new();
+        }
+        history_warnings(set)
+    }
+
     fn validate_update(&self, ctx: &StrategyContext<'_>, set: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(set);
@@ -66,6 +77,15 @@ impl Strategy for StatefulSetStrategy {
         }
         errors
     }
+}
+
+fn history_warnings(set: &Value) -> Vec<String> {
+    let limit = set["spec"]["revisionHistoryLimit"].as_i64();
+    if limit.is_none_or(|limit| limit >= 0) {
+        return Vec::new();
+    }
+    let text = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
+    vec![text.to_owned()]
 }
 
 fn spec(at: &At<'_, '_>, is_update: bool, errors: &mut ErrorList) {
@@ -264,5 +284,24 @@ impl Strategy for ControllerRevisionStrategy {
         let data = root.get("data");
         immutable(&data.path(), data.value, &old["data"], &mut errors);
         errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_without_bounds_is_warned_of() {
+        let of = |limit: Value| history_warnings(&json!({"spec": {"revisionHistoryLimit": limit}})).len();
+        assert_eq!((of(json!(-1)), of(json!(0)), of(Value::Null)), (1, 0, 0));
+    }
+
+    #[test]
+    fn of_claims_with_one_name_one_counts() {
+        let claim = json!({"metadata": {"name": "v"}});
+        let template = json!({"spec": {"volumes": [{"name": "v"}, {"name": "w"}]}});
+        let whole = with_claims(&template, &json!([claim, claim]));
+        assert_eq!(whole["spec"]["volumes"].as_array().map(Vec::len), Some(2));
     }
 }

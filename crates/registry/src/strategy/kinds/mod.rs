@@ -9,6 +9,7 @@ mod csr;
 mod difference;
 mod event;
 mod ingress;
+mod key_pair;
 mod lease;
 mod limitrange;
 mod migration;

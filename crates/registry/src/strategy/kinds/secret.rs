@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::super::StrategyContext;
 use super::super::rules::{At, ErrorList, immutable};
 use super::configmap::{SIZE_MAX, decoded_size, frozen, keys};
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, key_pair};
 
 pub(super) const RULES: Rules = Rules {
     prepare_update,
     body,
     change,
+    warnings: |secret, _| warnings(secret),
     selectable: &["type"],
     ..PLAIN
 };
@@ -62,6 +63,20 @@ fn contents(at: &At<'_, '_>, data: &At<'_, '_>, errors: &mut ErrorList) {
         }
         _ => {}
     }
+}
+
+/// A key that does not go with its certificate.
+fn warnings(secret: &Value) -> Vec<String> {
+    if secret["type"] != "kubernetes.io/tls" {
+        return Vec::new();
+    }
+    let bytes = |key: &str| {
+        let text = secret["data"][key].as_str().unwrap_or_default();
+        STANDARD.decode(text).unwrap_or_default()
+    };
+    key_pair::problem(&bytes("tls.crt"), &bytes("tls.key"))
+        .into_iter()
+        .collect()
 }
 
 fn json_object(at: &At<'_, '_>, errors: &mut ErrorList) {
