@@ -1,5 +1,7 @@
-//! Protection of claims and volumes: they are not removed while something uses them. Upstream:
-//! pkg/controller/volume/pvcprotection and pvprotection.
+//! Protection of claims, volumes and classes: they are not removed while something uses them. Upstream:
+//! pkg/controller/volume/pvcprotection, pvprotection and vacprotection.
+
+mod classes;
 
 use std::sync::Arc;
 
@@ -51,12 +53,13 @@ fn by_claim(pod: &Pod) -> Vec<String> {
         .collect()
 }
 
-/// Runs both controllers until their context stops.
+/// Runs the three controllers until their context stops.
 pub async fn run(context: Context) {
     let claims_context = context.acting_as("pvc-protection-controller");
     tokio::join!(
         claims(claims_context),
-        volumes(context.acting_as("pv-protection-controller"))
+        volumes(context.acting_as("pv-protection-controller")),
+        classes::run(context.acting_as("volumeattributesclass-protection-controller"))
     );
 }
 

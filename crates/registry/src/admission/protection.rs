@@ -1,4 +1,4 @@
-//! `StorageObjectInUseProtection`: volumes and claims are not removed while they are used.
+//! `StorageObjectInUseProtection`: volumes, claims and classes of volume attributes are not removed while they are used.
 
 use async_trait::async_trait;
 use corten_meta::Result;
@@ -33,6 +33,8 @@ impl Admission for StorageObjectInUseProtection {
             add(object, "kubernetes.io/pv-protection");
         } else if attributes.is_plain("", "persistentvolumeclaims") {
             add(object, "kubernetes.io/pvc-protection");
+        } else if attributes.is_plain("storage.k8s.io", "volumeattributesclasses") {
+            add(object, "kubernetes.io/vac-protection");
         }
         Ok(())
     }
