@@ -151,11 +151,17 @@ async fn a_scale_is_of_its_object() {
         ),
     ] {
         let refused = h.merge(&path, json!({"metadata": metadata})).await;
-        assert_eq!((refused.code, refused.json()["message"].as_str()), (code, Some(message.as_str())));
+        assert_eq!(
+            (refused.code, refused.json()["message"].as_str()),
+            (code, Some(message.as_str()))
+        );
     }
     let nameless = h.put(&path, json!({})).await;
     let text = "the name of the object (d based on URL) was undeterminable: name must be provided";
-    assert_eq!((nameless.code, nameless.json()["message"].as_str()), (400, Some(text)));
+    assert_eq!(
+        (nameless.code, nameless.json()["message"].as_str()),
+        (400, Some(text))
+    );
     let stranger = h.put(&path, json!({"metadata": {"name": "d", "uid": "x"}})).await;
     assert_eq!(stranger.code, 409);
     let text = stranger.json()["message"].as_str().unwrap().to_owned();

@@ -3,7 +3,9 @@
 use corten_meta::names;
 use serde_json::Value;
 
-use super::super::rules::{At, ErrorList, dns_subdomain, ip_legacy, parse_ip_sloppy, port_number};
+use super::super::rules::{
+    At, ErrorList, dns_subdomain, ip_legacy, ip_warnings, parse_ip_sloppy, port_number,
+};
 use super::references::{domain_prefixed_path, group_if_set, same, segment, typed_local};
 use super::{PLAIN, Rules};
 
@@ -12,6 +14,7 @@ pub(super) const RULES: Rules = Rules {
     body,
     status,
     warnings,
+    status_warnings: address_warnings,
     ..PLAIN
 };
 pub(super) const CLASS: Rules = Rules {
@@ -40,6 +43,16 @@ fn create(at: &At<'_, '_>, errors: &mut ErrorList) {
             .get(CLASS_ANNOTATION)
             .invalid_as(errors, noted.clone(), detail);
     }
+}
+
+fn address_warnings(ingress: &Value) -> Vec<String> {
+    let at = At::root(ingress);
+    let status = at.get("status");
+    let balancer = status.get("loadBalancer");
+    let list = balancer.get("ingress");
+    // The path is that of the entry.
+    let of = |entry: At<'_, '_>| ip_warnings(&entry.with(&entry.value["ip"]));
+    list.items().flat_map(of).collect()
 }
 
 fn warnings(ingress: &Value, old: Option<&Value>) -> Vec<String> {

@@ -56,6 +56,8 @@ pub(super) struct Rules {
     pub(super) status: fn(&At<'_, '_>, &Value, &mut ErrorList),
     /// For the main resource; the old object on update.
     pub(super) warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    /// For an update of the status.
+    pub(super) status_warnings: fn(&Value) -> Vec<String>,
     /// Creators may set the status (nodes).
     pub(super) status_on_create: bool,
     pub(super) selectable: &'static [&'static str],
@@ -77,6 +79,7 @@ pub(super) const PLAIN: Rules = Rules {
     change: |_, _, _| {},
     status: |_, _, _| {},
     warnings: |_, _| Vec::new(),
+    status_warnings: |_| Vec::new(),
     status_on_create: false,
     selectable: &[],
     absent: "",
@@ -145,10 +148,10 @@ impl Strategy for Rules {
     }
 
     fn warnings_on_update(&self, ctx: &StrategyContext<'_>, object: &Value, old: &Value) -> Vec<String> {
-        if ctx.subresource == Subresource::MAIN {
-            (self.warnings)(object, Some(old))
-        } else {
-            Vec::new()
+        match ctx.subresource {
+            Subresource::MAIN => (self.warnings)(object, Some(old)),
+            Subresource::STATUS => (self.status_warnings)(object),
+            _ => Vec::new(),
         }
     }
 
@@ -211,4 +214,81 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("storage.k8s.io", "volumeattributesclasses") => storage::ATTRIBUTES,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod warning_tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(group: &str, plural: &str, object: &Value) -> Vec<String> {
+        (rules_of(group, plural).unwrap().warnings)(object, None)
+    }
+
+    /// Texts: upstream's server.
+    #[test]
+    fn kinds_warn_as_upstream() {
+        let term = json!({"matchExpressions": [{"key": "beta.kubernetes.io/arch", "operator": "Exists"}]});
+        let volume = json!({
+            "metadata": {"annotations": {"volume.beta.kubernetes.io/mount-options": "x"}},
+            "spec": {
+                "persistentVolumeReclaimPolicy": "Recycle",
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+                "storageos": {},
+            },
+        });
+        let claim = json!({
+            "metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "x"}},
+            "spec": {"resources": {"requests": {"storage": "1m"}, "limits": {"storage": "1"}}},
+        });
+        let node = json!({"spec": {"externalID": "x", "podCIDRs": ["010.0.0.0/8"]}});
+        let class = json!({"scheduling": {"nodeSelector": {"app.kubernetes.io/created-by": "x"}}});
+        let topology =
+            json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "beta.kubernetes.io/os"}]}]});
+        let policy = json!({"spec": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}]}});
+        let starts = |warnings: Vec<String>, expected: &[&str]| {
+            assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+            for (warning, start) in warnings.iter().zip(expected) {
+                assert!(warning.starts_with(start), "{warning}");
+            }
+        };
+        starts(
+            said("", "persistentvolumes", &volume),
+            &[
+                "metadata.annotations[volume.beta.kubernetes.io/mount-options]: deprecated since v1.31; use \"mountOptions\"",
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated.",
+                "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].key: beta.kubernetes.io/arch is deprecated",
+                "spec.storageOS: deprecated in v1.22, non-functional in v1.25+",
+            ],
+        );
+        starts(
+            said("", "persistentvolumeclaims", &claim),
+            &[
+                "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8;",
+                "spec.resources.requests[storage]: fractional byte value \"1m\" is invalid, must be an integer",
+            ],
+        );
+        starts(
+            said("", "nodes", &node),
+            &["spec.externalID: this field is deprecated", "spec.podCIDRs[0]: "],
+        );
+        starts(
+            said("node.k8s.io", "runtimeclasses", &class),
+            &["scheduling.nodeSelector: deprecated since v1.9"],
+        );
+        starts(
+            said("storage.k8s.io", "storageclasses", &topology),
+            &["allowedTopologies[0].matchLabelExpressions[0].key: deprecated since v1.14"],
+        );
+        starts(
+            said("networking.k8s.io", "networkpolicies", &policy),
+            &["spec.egress[0].to[0].ipBlock.cidr: "],
+        );
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "::ffff:1.2.3.4"}]}}});
+        starts(
+            (ingress::RULES.status_warnings)(&status),
+            &["status.loadBalancer.ingress[0]: "],
+        );
+    }
 }

@@ -1,21 +1,42 @@
 //! NetworkPolicies.
 
 use corten_meta::names;
+use serde_json::Value;
 
-use super::super::rules::{At, ErrorList, cidr, label_selector, parse_ip_sloppy, port_number};
+use super::super::rules::{At, ErrorList, cidr, cidr_warnings, label_selector, parse_ip_sloppy, port_number};
 use super::{PLAIN, Rules};
 
 pub(super) const RULES: Rules = Rules {
     body,
     // Upstream's rules of an update have those of every object among them: their causes come twice.
     change: |at, _, errors| body(at, errors),
+    warnings: |policy, _| warnings(policy),
     ..PLAIN
 };
+
+const DIRECTIONS: [(&str, &str); 2] = [("ingress", "from"), ("egress", "to")];
+
+fn warnings(policy: &Value) -> Vec<String> {
+    let at = At::root(policy);
+    let spec = at.get("spec");
+    let mut warnings = Vec::new();
+    for (direction, peers) in DIRECTIONS {
+        for rule in spec.get(direction).items() {
+            for peer in rule.get(peers).items() {
+                let block = peer.get("ipBlock");
+                warnings.extend(cidr_warnings(&block.get("cidr")));
+                let except = block.get("except");
+                warnings.extend(except.items().flat_map(|range| cidr_warnings(&range)));
+            }
+        }
+    }
+    warnings
+}
 
 fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     let spec = at.get("spec");
     label_selector(&spec.get("podSelector"), errors);
-    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+    for (direction, peers) in DIRECTIONS {
         for rule in spec.get(direction).items() {
             rule.get("ports").items().for_each(|place| port(&place, errors));
             rule.get(peers).items().for_each(|place| peer(&place, errors));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::StrategyContext;
 use super::super::pod::resources::resource_value;
 use super::super::pod::scheduling::TAINT_EFFECTS;
-use super::super::rules::{At, ErrorList, cidr, go_struct, is_dual_stack, label_name};
+use super::super::rules::{At, ErrorList, cidr, cidr_warnings, go_struct, is_dual_stack, label_name};
 use super::{PLAIN, Rules};
 use crate::resource::Subresource;
 
@@ -19,8 +19,28 @@ pub(super) const RULES: Rules = Rules {
     status: change,
     selectable: &["spec.unschedulable"],
     absent: "false",
+    warnings: |node, _| warnings(node),
     ..PLAIN
 };
+
+fn warnings(node: &Value) -> Vec<String> {
+    let at = At::root(node);
+    let spec = at.get("spec");
+    let mut warnings = Vec::new();
+    if spec.get("configSource").is_set() {
+        warnings.push("spec.configSource: the feature is removed".to_owned());
+    }
+    if !spec.get("externalID").is_empty() {
+        let text = "spec.externalID: this field is deprecated, and is unused by Kubernetes";
+        warnings.push(text.to_owned());
+    }
+    warnings.extend(
+        spec.get("podCIDRs")
+            .items()
+            .flat_map(|range| cidr_warnings(&range)),
+    );
+    warnings
+}
 
 /// The removed dynamic configuration cannot be asked for any more.
 fn prepare_update(ctx: &StrategyContext<'_>, node: &mut Value, old: &Value) {

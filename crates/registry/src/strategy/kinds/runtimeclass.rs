@@ -1,8 +1,10 @@
 //! RuntimeClasses.
 
+use serde_json::Value;
+
 use super::super::pod::resources::overhead;
 use super::super::pod::scheduling::tolerations;
-use super::super::rules::{At, ErrorList, label_map, required_label};
+use super::super::rules::{At, ErrorList, deprecated_node_label, label_map, required_label};
 use super::references::same;
 use super::{PLAIN, Rules};
 
@@ -11,8 +13,21 @@ pub(super) const RULES: Rules = Rules {
     change: |at, old, errors| same(&at.get("handler"), &old["handler"], errors),
     create_on_update: true,
     unconditional_update: false,
+    warnings: |class, _| warnings(class),
     ..PLAIN
 };
+
+fn warnings(class: &Value) -> Vec<String> {
+    let at = At::root(class);
+    let scheduling = at.get("scheduling");
+    let selector = scheduling.get("nodeSelector");
+    let messages = selector
+        .entries()
+        .filter_map(|(key, _)| deprecated_node_label(key));
+    messages
+        .map(|message| format!("scheduling.nodeSelector: {message}"))
+        .collect()
+}
 
 fn create(at: &At<'_, '_>, errors: &mut ErrorList) {
     required_label(&at.get("handler"), errors);

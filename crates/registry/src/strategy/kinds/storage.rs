@@ -6,7 +6,10 @@ use corten_meta::names;
 use serde_json::Value;
 
 use super::super::pod::storage::driver_name;
-use super::super::rules::{At, ErrorList, dns_subdomain, label_name, label_selector, nanos, qualified, show};
+use super::super::rules::{
+    At, ErrorList, deprecated_node_label, dns_subdomain, label_name, label_selector, nanos,
+    node_selector_warnings, qualified, show,
+};
 use super::references::{same, same_at};
 use super::{PLAIN, Rules};
 
@@ -18,6 +21,7 @@ const STRICT: Rules = Rules {
 pub(super) const CLASS: Rules = Rules {
     create: class,
     change: class_change,
+    warnings: |class, _| class_warnings(class),
     ..PLAIN
 };
 pub(super) const DRIVER: Rules = Rules {
@@ -34,6 +38,7 @@ pub(super) const NODE: Rules = Rules {
 pub(super) const CAPACITY: Rules = Rules {
     create: capacity,
     change: capacity_change,
+    warnings: |capacity, _| node_selector_warnings(&At::root(capacity).get("nodeTopology")),
     ..STRICT
 };
 pub(super) const ATTACHMENT: Rules = Rules {
@@ -133,6 +138,19 @@ fn topologies(list: &At<'_, '_>, errors: &mut ErrorList) {
         }
         seen.push(wanted);
     }
+}
+
+fn class_warnings(class: &Value) -> Vec<String> {
+    let at = At::root(class);
+    let topologies = at.get("allowedTopologies");
+    let mut warnings = Vec::new();
+    for term in topologies.items() {
+        for expression in term.get("matchLabelExpressions").items() {
+            let key = expression.get("key");
+            warnings.extend(deprecated_node_label(key.str()).map(|text| format!("{}: {text}", key.path())));
+        }
+    }
+    warnings
 }
 
 fn class_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {

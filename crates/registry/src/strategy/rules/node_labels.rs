@@ -1,0 +1,89 @@
+//! Labels of nodes that have newer names, and where they are still asked for. Facts: upstream's `pkg/api/node`.
+
+use super::At;
+
+/// What to use instead of a label.
+const DEPRECATED: [(&str, &str); 8] = [
+    (
+        "beta.kubernetes.io/arch",
+        "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+    ),
+    (
+        "beta.kubernetes.io/os",
+        "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
+    (
+        "node-role.kubernetes.io/master",
+        "use \"node-role.kubernetes.io/control-plane\" instead",
+    ),
+];
+
+/// What is said of a deprecated label.
+pub(in crate::strategy) fn deprecated_node_label(key: &str) -> Option<&'static str> {
+    DEPRECATED
+        .iter()
+        .find(|(label, _)| *label == key)
+        .map(|(_, message)| *message)
+}
+
+/// The `matchExpressions` of a selector or of a node selector's term.
+pub(in crate::strategy) fn expression_warnings(selector: &At<'_, '_>) -> Vec<String> {
+    let expressions = selector.get("matchExpressions");
+    let of = |expression: At<'_, '_>| {
+        let key = expression.get("key");
+        let message = deprecated_node_label(key.str())?;
+        Some(format!("{}: {} is {message}", key.path(), key.str()))
+    };
+    expressions.items().filter_map(of).collect()
+}
+
+/// A label selector over nodes.
+pub(in crate::strategy) fn node_selector_warnings(selector: &At<'_, '_>) -> Vec<String> {
+    let labels = selector.get("matchLabels");
+    let path = labels.path();
+    let of = |(label, _): (&str, _)| {
+        let message = deprecated_node_label(label)?;
+        Some(format!("{}: {message}", path.child(label)))
+    };
+    let mut warnings = expression_warnings(selector);
+    warnings.extend(labels.entries().filter_map(of));
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn old_labels_are_named_with_their_place() {
+        let selector = json!({
+            "matchExpressions": [{"key": "zone"}, {"key": "beta.kubernetes.io/os", "operator": "Exists"}],
+            "matchLabels": {"node-role.kubernetes.io/master": "", "a": "b"},
+        });
+        assert_eq!(
+            node_selector_warnings(&At::top("nodeTopology", &selector)),
+            [
+                "nodeTopology.matchExpressions[1].key: beta.kubernetes.io/os is deprecated since v1.14; use \"kubernetes.io/os\" instead",
+                "nodeTopology.matchLabels.node-role.kubernetes.io/master: use \"node-role.kubernetes.io/control-plane\" instead",
+            ]
+        );
+    }
+}
