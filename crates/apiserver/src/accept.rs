@@ -2,10 +2,11 @@
 
 use corten_meta::Status;
 use corten_meta::status::Details;
+use http::Method;
 
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::negotiate::{self, Accepted, MEDIA_TYPES, Refused};
+use crate::negotiate::{self, Accepted, MEDIA_TYPES, Transforms};
 
 const STREAMS: [&str; 2] = [
     "application/json;stream=watch",
@@ -18,7 +19,7 @@ impl Call {
     /// # Errors
     /// 406: the router's where no type fits, the handler's where no conversion does.
     pub fn object_answer(&self) -> Result<Accepted, Status> {
-        self.negotiated(true)
+        self.routed_answer(Transforms::All)
     }
 
     /// Encoding and shape of an answer that is an object or list of a kind. Custom kinds have no protobuf form, though
@@ -30,42 +31,66 @@ impl Call {
         if served.custom.is_none() {
             return self.object_answer();
         }
-        match negotiate::accept_custom(self.accept()) {
-            Ok(a) => Ok(Accepted {
-                pretty: a.pretty || self.pretty(),
-                ..a
-            }),
-            Err(_) => Err(Status::not_acceptable(&MEDIA_TYPES.map(|(m, _)| m))),
-        }
+        self.indented(negotiate::accept_custom(self.accept()))
     }
 
-    /// Encoding of an answer that cannot change its shape.
+    /// Encoding of an answer that has no Table.
     ///
     /// # Errors
     /// As [`Call::object_answer`].
     pub fn plain_answer(&self) -> Result<Accepted, Status> {
-        self.negotiated(false)
+        self.routed_answer(Transforms::Metadata)
     }
 
-    fn negotiated(&self, tables: bool) -> Result<Accepted, Status> {
-        let types = MEDIA_TYPES.map(|(m, _)| m);
-        match negotiate::accept(self.accept(), tables) {
-            Ok(a) => Ok(Accepted {
-                pretty: a.pretty || self.pretty(),
-                ..a
-            }),
-            Err(Refused::Conversion) => Err(Status::not_acceptable(&types)),
-            Err(Refused::Type) => {
-                let mut all = types.to_vec();
-                if matches!(&*self.info.verb, "list" | "watch") {
-                    all.extend(STREAMS);
-                }
-                let text = format!(
-                    "406: Not Acceptable\n\nAvailable representations: {}",
-                    all.join(", ")
-                );
-                Err(Status::new(406, "NotAcceptable", text).with_details(Details::default()))
-            }
+    /// Encoding of discovery, whose documents have no other shape. `routed` where a router stands before it.
+    ///
+    /// # Errors
+    /// As [`Call::object_answer`]; without a router only the handler's 406.
+    pub fn discovery_answer(&self, routed: bool) -> Result<Accepted, Status> {
+        if routed {
+            return self.routed_answer(Transforms::None);
         }
+        self.indented(negotiate::accept(self.accept(), Transforms::None))
+    }
+
+    /// What the router says to a GET of a path that gives these types, before the handler is asked.
+    ///
+    /// # Errors
+    /// 405 for other methods, 406 where no type fits.
+    pub fn routed_get(&self, types: &[&str]) -> Result<(), Status> {
+        if self.method != Method::GET {
+            return Err(Status::method_not_allowed());
+        }
+        self.routed(types)
+    }
+
+    fn routed_answer(&self, transforms: Transforms) -> Result<Accepted, Status> {
+        self.routed(&MEDIA_TYPES.map(|(m, _)| m))?;
+        self.indented(negotiate::accept(self.accept(), transforms))
+    }
+
+    fn indented(&self, accepted: Option<Accepted>) -> Result<Accepted, Status> {
+        let Some(a) = accepted else {
+            return Err(Status::not_acceptable(&MEDIA_TYPES.map(|(m, _)| m)));
+        };
+        Ok(Accepted {
+            pretty: a.pretty || self.pretty(),
+            ..a
+        })
+    }
+
+    fn routed(&self, types: &[&str]) -> Result<(), Status> {
+        if negotiate::routed(self.accept(), types) {
+            return Ok(());
+        }
+        let mut all = types.to_vec();
+        if matches!(&*self.info.verb, "list" | "watch") {
+            all.extend(STREAMS);
+        }
+        let text = format!(
+            "406: Not Acceptable\n\nAvailable representations: {}",
+            all.join(", ")
+        );
+        Err(Status::new(406, "NotAcceptable", text).with_details(Details::default()))
     }
 }

@@ -156,15 +156,9 @@ impl Catalog {
         self.custom.store(Arc::new(kinds));
     }
 
-    /// True where the group is served in this version.
-    pub fn has_version(&self, group: &str, version: &str) -> bool {
-        let named = |(g, v): &(String, String)| g == group && v == version;
-        self.is_builtin(group, version) || self.custom.load().versions().iter().any(named)
-    }
-
-    /// True where the version is one of the built-in groups'.
-    pub fn is_builtin(&self, group: &str, version: &str) -> bool {
-        self.versions.iter().any(|(g, v)| g == group && v == version)
+    /// True where the group has built-in versions.
+    pub fn is_builtin_group(&self, group: &str) -> bool {
+        self.versions.iter().any(|(g, _)| g == group)
     }
 
     /// Groups and versions in discovery order: the built-in ones, then those of custom kinds.

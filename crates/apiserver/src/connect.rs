@@ -13,3 +13,18 @@ pub(crate) use backend::{converse, forwarded_headers, passed_on, wants_upgrade};
 pub use log::log;
 pub use proxy::proxy;
 pub use streaming::stream;
+
+use corten_meta::Status;
+
+use crate::call::Call;
+
+/// What is passed on cannot be tried out first.
+///
+/// # Errors
+/// 400 where that is asked for.
+pub fn never_dry(call: &Call) -> Result<(), Status> {
+    match call.query.get("dryRun") {
+        Some(_) => Err(Status::bad_request("dryRun is not supported")),
+        None => Ok(()),
+    }
+}

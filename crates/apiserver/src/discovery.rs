@@ -18,15 +18,20 @@ use crate::respond::{self, Answer};
 
 /// Answers any discovery path (no trailing slash).
 ///
+/// Built-in versions and `/api` have a router, with what it refuses; the others are answered whatever the method.
+///
 /// # Errors
-/// 405 for anything but GET.
+/// 404 below what a router has; 405 and 406.
 pub fn answer(call: &Call, path: &str) -> Result<Answer, Status> {
-    if !matches!(call.method, Method::GET | Method::HEAD) {
-        return Err(Status::method_not_allowed());
-    }
     let (kinds, on) = (call.server.catalog.custom(), call.server.catalog.selection());
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let remote = &call.server.aggregator;
+    let catalog = &call.server.catalog;
+    let routed = match parts[..] {
+        ["api", ..] => true,
+        ["apis", group, _, ..] => catalog.is_builtin_group(group),
+        _ => false,
+    };
     let document = match parts[..] {
         ["api" | "apis"] => return root(call, parts[0] == "api"),
         ["api", version] => resource_list(on, &kinds, "", version),
@@ -39,13 +44,22 @@ pub fn answer(call: &Call, path: &str) -> Result<Answer, Status> {
         _ => None,
     };
     match document {
-        Some(value) => respond::object(StatusCode::OK, &value, call.plain_answer()?),
+        Some(value) => object(call, &value, routed),
+        None if routed => Err(Status::unknown_path()),
         None => Ok(respond::not_found_text()),
     }
 }
 
+fn object(call: &Call, value: &Value, routed: bool) -> Result<Answer, Status> {
+    if routed && call.method != Method::GET {
+        return Err(Status::method_not_allowed());
+    }
+    respond::object(StatusCode::OK, value, call.discovery_answer(routed)?)
+}
+
 fn root(call: &Call, core: bool) -> Result<Answer, Status> {
-    if let Some(version) = wants_aggregated(call.accept()) {
+    let other_method = core && call.method != Method::GET;
+    if let Some(version) = wants_aggregated(call.accept()).filter(|_| !other_method) {
         return Ok(aggregated(call, core, version));
     }
     let value = if core {
@@ -65,7 +79,7 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
         let groups = merged_groups(&call.server.aggregator, groups);
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
-    let mut answer = respond::object(StatusCode::OK, &value, call.plain_answer()?)?;
+    let mut answer = object(call, &value, core)?;
     answer
         .headers_mut()
         .insert(VARY, HeaderValue::from_static("Accept"));

@@ -71,13 +71,26 @@ impl Accepted {
     };
 }
 
-/// Why nothing fits.
+/// Which other shapes an answer may be asked for in (upstream's `EndpointRestrictions`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// No clause names a type this route gives: the router's 406.
-    Type,
-    /// A type fits but none of the conversions asked for does: the handler's 406.
-    Conversion,
+pub enum Transforms {
+    /// Only its own: discovery and errors.
+    None,
+    /// Its metadata too.
+    Metadata,
+    /// Its metadata or a Table.
+    All,
+}
+
+/// Whether the router takes a request to a route that gives these types. It goes by whole names and `*/*`; unlike handlers
+/// it knows neither `application/*` nor parameters (go-restful's `matchesAccept`).
+pub fn routed(header: Option<&str>, types: &[&str]) -> bool {
+    let header = header.unwrap_or_default();
+    let named = |clause: &str| {
+        let name = clause.split(';').next().unwrap_or_default().trim();
+        name == "*/*" || types.contains(&name)
+    };
+    header.is_empty() || header.split(',').any(named)
 }
 
 /// One clause of an Accept header.
@@ -135,49 +148,38 @@ fn clause(text: &str) -> Option<Clause<'_>> {
     Some(c)
 }
 
-/// Chooses encoding and shape for an answer that is an API object.
-///
-/// # Errors
-/// See [`Refused`]; the caller words the 406.
-pub fn accept(header: Option<&str>, tables: bool) -> Result<Accepted, Refused> {
-    first_of(header, |clause, format| accept_clause(clause, format, tables))
+/// Chooses encoding and shape for an answer that is an API object; `None` where nothing fits.
+pub fn accept(header: Option<&str>, transforms: Transforms) -> Option<Accepted> {
+    first_of(header, |clause, format| accept_clause(clause, format, transforms))
 }
 
-/// As [`accept`] with tables, for kinds whose objects have no protobuf form.
-///
-/// # Errors
-/// See [`Refused`].
-pub fn accept_custom(header: Option<&str>) -> Result<Accepted, Refused> {
+/// As [`accept`] of everything, for kinds whose objects have no protobuf form.
+pub fn accept_custom(header: Option<&str>) -> Option<Accepted> {
     first_of(header, |clause, format| {
         let plain = |a: &Accepted| a.shape == Shape::Plain && a.format == Format::Protobuf;
-        accept_clause(clause, format, true).filter(|a| !plain(a))
+        accept_clause(clause, format, Transforms::All).filter(|a| !plain(a))
     })
 }
 
 fn first_of(
     header: Option<&str>,
     choose: impl Fn(&Clause<'_>, Format) -> Option<Accepted>,
-) -> Result<Accepted, Refused> {
+) -> Option<Accepted> {
     let header = header.unwrap_or_default();
     if header.is_empty() {
-        return Ok(Accepted::JSON);
+        return Some(Accepted::JSON);
     }
-    let clauses = clauses(header);
-    let mut typed = false;
-    for clause in &clauses {
-        for (media_type, format) in MEDIA_TYPES {
-            if clause.admits(media_type) {
-                typed = true;
-                if let Some(a) = choose(clause, format) {
-                    return Ok(a);
-                }
-            }
+    for clause in &clauses(header) {
+        let admitted = MEDIA_TYPES.into_iter().filter(|(t, _)| clause.admits(t));
+        let chosen = admitted.filter_map(|(_, format)| choose(clause, format)).next();
+        if chosen.is_some() {
+            return chosen;
         }
     }
-    Err(if typed { Refused::Conversion } else { Refused::Type })
+    None
 }
 
-fn accept_clause(clause: &Clause<'_>, format: Format, tables: bool) -> Option<Accepted> {
+fn accept_clause(clause: &Clause<'_>, format: Format, transforms: Transforms) -> Option<Accepted> {
     if clause
         .param("stream")
         .is_some_and(|s| !s.is_empty() && s != "watch")
@@ -193,13 +195,16 @@ fn accept_clause(clause: &Clause<'_>, format: Format, tables: bool) -> Option<Ac
             ..Accepted::JSON
         });
     }
+    if transforms == Transforms::None {
+        return None;
+    }
     let meta_version = match (group, version) {
         (Some("meta.k8s.io"), Some("v1")) => "v1",
         (Some("meta.k8s.io"), Some("v1beta1")) => "v1beta1",
         _ => return None,
     };
     let shape = match kind? {
-        "Table" if tables && format != Format::Protobuf => Shape::Table,
+        "Table" if transforms == Transforms::All && format != Format::Protobuf => Shape::Table,
         "PartialObjectMetadata" => Shape::Partial,
         "PartialObjectMetadataList" => Shape::PartialList,
         _ => return None,
@@ -247,31 +252,58 @@ mod tests {
     #[test]
     fn kubectl_get_prefers_tables() {
         let h = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-        let a = accept(Some(h), true).unwrap();
+        let a = accept(Some(h), Transforms::All).unwrap();
         assert_eq!((a.shape, a.meta_version), (Shape::Table, "v1"));
-        assert_eq!(accept(Some(h), false).unwrap().shape, Shape::Plain);
+        assert_eq!(accept(Some(h), Transforms::Metadata).unwrap().shape, Shape::Plain);
     }
 
     #[test]
     fn protobuf_first() {
-        let a = accept(Some("application/vnd.kubernetes.protobuf,application/json"), true).unwrap();
+        let a = accept(
+            Some("application/vnd.kubernetes.protobuf,application/json"),
+            Transforms::All,
+        )
+        .unwrap();
         assert_eq!(a.format, Format::Protobuf);
-        let a = accept(Some("application/json;q=0.5, application/yaml"), true).unwrap();
+        let a = accept(Some("application/json;q=0.5, application/yaml"), Transforms::All).unwrap();
         assert_eq!(a.format, Format::Yaml);
-        assert_eq!(accept(Some("*/*"), true).unwrap(), Accepted::JSON);
+        assert_eq!(accept(Some("*/*"), Transforms::All).unwrap(), Accepted::JSON);
     }
 
     #[test]
     fn refusals() {
-        assert_eq!(accept(Some("text/html"), true), Err(Refused::Type));
+        let partial = Some("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
+        assert_eq!(accept(Some("text/html"), Transforms::All), None);
         assert_eq!(
-            accept(Some("application/json;as=Chair;v=v1;g=meta.k8s.io"), true),
-            Err(Refused::Conversion)
+            accept(
+                Some("application/json;as=Chair;v=v1;g=meta.k8s.io"),
+                Transforms::All
+            ),
+            None
         );
+        assert!(accept(partial, Transforms::Metadata).is_some());
+        assert_eq!(accept(partial, Transforms::None), None);
         assert_eq!(content_format(Some("text/plain")), None);
         assert_eq!(
             content_format(Some("application/json; charset=utf-8")),
             Some(Format::Json)
         );
+    }
+
+    #[test]
+    fn the_router_goes_by_whole_names() {
+        let types = MEDIA_TYPES.map(|(m, _)| m);
+        for header in [
+            "",
+            "*/*",
+            "text/html, application/yaml;q=0.1",
+            "application/json;as=X",
+        ] {
+            assert!(routed(Some(header), &types), "{header}");
+        }
+        for header in ["application/*", "*", "text/html", "application/jso"] {
+            assert!(!routed(Some(header), &types), "{header}");
+        }
+        assert!(accept(Some("application/*"), Transforms::All).is_some());
     }
 }

@@ -18,17 +18,10 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     let info = &call.info;
     let catalog = &call.server.catalog;
     let Some(served) = catalog.lookup(&info.group, &info.version, &info.resource) else {
-        return if catalog.has_version(&info.group, &info.version) {
-            nowhere(&call)
-        } else {
-            Ok(respond::not_found_text())
-        };
+        return nowhere(&call);
     };
     if served.custom.is_some() {
         return Box::pin(custom(call, served)).await;
-    }
-    if let Some(text) = deprecation(served.schema.group, served.schema.plural) {
-        call.warn(text);
     }
     if !right_scope(&call, &served) {
         return Err(Status::unknown_path());
@@ -38,6 +31,9 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     }
     if info.depth > 2 {
         return Err(Status::unknown_path());
+    }
+    if let Some(text) = deprecation(&served).filter(|_| has_route(&call, &served)) {
+        call.warn(text);
     }
     if served.stored().is_err() {
         return Box::pin(reviews::dispatch(call, &served)).await;
@@ -49,13 +45,9 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     }
 }
 
-/// No such resource. Built-in versions have a router of their own, which says so as an object.
+/// No such resource. Built-in groups have routers, for versions that are not there too, and those say so as an object.
 fn nowhere(call: &Call) -> Result<Answer, Status> {
-    if call
-        .server
-        .catalog
-        .is_builtin(&call.info.group, &call.info.version)
-    {
+    if call.server.catalog.is_builtin_group(&call.info.group) {
         return Err(Status::unknown_path());
     }
     Ok(respond::not_found_text())
@@ -89,9 +81,9 @@ async fn custom(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     }
 }
 
-/// The warning that goes with every request for a deprecated resource.
-fn deprecation(group: &str, plural: &str) -> Option<&'static str> {
-    match (group, plural) {
+/// The warning that goes with every request a deprecated resource has a route for.
+fn deprecation(served: &Served) -> Option<&'static str> {
+    match (served.schema.group, served.schema.plural) {
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         ("", "endpoints") => {
             Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
@@ -100,14 +92,27 @@ fn deprecation(group: &str, plural: &str) -> Option<&'static str> {
     }
 }
 
-/// Cluster-scoped resources have no namespace in their path; items of namespaced ones need it.
+/// Whether the method leads somewhere: to objects by their names, to collections without.
+fn has_route(call: &Call, served: &Served) -> bool {
+    let info = &call.info;
+    let whole_cluster = served.schema.namespaced && info.namespace.is_empty();
+    let fits = match &*info.verb {
+        "watch" => true,
+        "list" => !info.named_by_path,
+        "create" | "deletecollection" => !info.named_by_path && !whole_cluster,
+        _ => info.named_by_path,
+    };
+    fits && served.schema.has_verb(&info.verb)
+}
+
+/// Cluster-scoped resources have no namespace in their path. Namespaced ones need it, but for lists over all namespaces.
 fn right_scope(call: &Call, served: &Served) -> bool {
     let info = &call.info;
     if info.resource == "namespaces" {
         return true;
     }
     if served.schema.namespaced {
-        !info.namespace.is_empty() || !info.named_by_path
+        !info.namespace.is_empty() || (!info.named_by_path && served.schema.has_verb("list"))
     } else {
         info.namespace.is_empty()
     }

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
-use crate::negotiate::{Accepted, Format};
+use crate::negotiate::{self, Accepted, Format, Transforms};
 
 /// The answer type of every handler.
 pub type Answer = Response<Body>;
@@ -78,10 +78,14 @@ pub fn object(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Ans
     ))
 }
 
-/// A failure, in the encoding the client asked for where that works for a Status, else JSON.
+/// A failure, in the encoding the client asked for where that works for a Status, else JSON for people to read.
 pub fn failure(status: &Status, accept: Option<&str>) -> Answer {
     let value = status.to_json();
-    let accepted = crate::negotiate::accept(accept, false).unwrap_or(Accepted::JSON);
+    let unasked = Accepted {
+        pretty: true,
+        ..Accepted::JSON
+    };
+    let accepted = negotiate::accept(accept, Transforms::None).unwrap_or(unasked);
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut r = object(code, &value, accepted).unwrap_or_else(|_| json(code, &value));
     let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);

@@ -27,8 +27,7 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
     if plural == "componentstatuses" {
         return components::answer(&call, served);
     }
-    let takes = call.method == Method::POST && !call.info.named_by_path;
-    if !takes || (served.schema.namespaced && call.info.namespace.is_empty()) {
+    if call.method != Method::POST || call.info.named_by_path {
         return Err(Status::method_not_allowed());
     }
     if plural == "bindings" {

@@ -1,7 +1,7 @@
 //! The routing table's first level: paths outside the resource tree, then resources.
 
 use corten_meta::Status;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
 use crate::aggregator;
@@ -21,8 +21,7 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         return resources::dispatch(call).await;
     }
     let path = call.info.path.trim_end_matches('/').to_owned();
-    let get = matches!(call.method, Method::GET | Method::HEAD);
-    if let Some(answer) = call.server.health.answer(&path, &call.query).filter(|_| get) {
+    if let Some(answer) = call.server.health.answer(&path, &call.query) {
         return Ok(answer);
     }
     if path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") {
@@ -31,11 +30,8 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     if let Some(page) = flowcontrol::debug_page(&call) {
         return Ok(page);
     }
-    if !get {
-        return Ok(respond::text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Method Not Allowed\n",
-        ));
+    if let Some((_, types)) = ROUTED.iter().find(|(at, _)| path == *at) {
+        call.routed_get(types)?;
     }
     match path.as_str() {
         "" => Ok(index(&call)),
@@ -52,8 +48,20 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
                 None => Box::pin(openapi::v3(&call, document)).await,
             }
         }
+        p if ROUTED.iter().any(|(at, _)| is_below(p, at)) => Err(Status::unknown_path()),
         _ => Ok(respond::not_found_text()),
     }
+}
+
+/// Paths that have a router, whose refusals are objects, with what they give. The other paths here take any method.
+const ROUTED: [(&str, &[&str]); 3] = [
+    ("/version", &["application/json"]),
+    ("/.well-known/openid-configuration", &["application/json"]),
+    ("/openid/v1/jwks", &[corten_auth::oidc::KEYS_CONTENT_TYPE]),
+];
+
+fn is_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// `/`: every path there is.

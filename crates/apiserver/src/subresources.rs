@@ -20,6 +20,17 @@ use crate::{connect, verbs};
 
 pub use binding::bind;
 
+/// What is passed on.
+const PROXY_METHODS: [Method; 7] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+];
+
 /// Finds the handler of a subresource.
 ///
 /// # Errors
@@ -30,6 +41,10 @@ pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status>
     };
     let plural = served.schema.plural;
     if sub.name == "proxy" {
+        if !PROXY_METHODS.contains(&call.method) {
+            return Err(Status::method_not_allowed());
+        }
+        connect::never_dry(&call)?;
         return connect::proxy(call).await;
     }
     if call.info.depth > 3 {
@@ -40,7 +55,10 @@ pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status>
     }
     match (plural, sub.name) {
         ("pods", "log") => connect::log(call).await,
-        ("pods", "exec" | "attach" | "portforward") => connect::stream(call).await,
+        ("pods", "exec" | "attach" | "portforward") => {
+            connect::never_dry(&call)?;
+            connect::stream(call).await
+        }
         ("pods", "binding") => binding::bind(call).await,
         ("pods", "eviction") => eviction::evict(call).await,
         ("serviceaccounts", "token") => token::request(call).await,
