@@ -135,13 +135,42 @@ pub fn patched(
 /// Reads options of meta.k8s.io from a body.
 ///
 /// # Errors
-/// 400.
+/// 400 with the reader's own words; they are no object of the path's, so nothing is said of what it should have been.
 pub fn decode_options(body: &[u8], format: Format, kind: &'static str) -> Result<Value, Status> {
-    decode::options(
-        body,
-        format.into(),
-        &GroupVersionKind::new("meta.k8s.io", "v1", kind),
-    )
+    if let Some(other) = other_kind(body, format, kind) {
+        let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+        let (kind, version) = (corten_meta::quote(&other.0), corten_meta::quote(&other.1));
+        return Err(Status::bad_request(format!(
+            "no kind {kind} is registered for version {version} in scheme \"{scheme}\""
+        )));
+    }
+    let gvk = GroupVersionKind::new("meta.k8s.io", "v1", kind);
+    decode::options(body, format.into(), &gvk).map_err(|status| bare(status, kind))
+}
+
+/// Kind and version of a body that says to be something else.
+fn other_kind(body: &[u8], format: Format, kind: &str) -> Option<(String, String)> {
+    if format != Format::Json {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let own = value["kind"].as_str().filter(|k| !k.is_empty() && *k != kind)?;
+    let version = value["apiVersion"].as_str().filter(|v| v.split('/').count() < 3);
+    Some((own.to_owned(), version.filter(|v| !v.is_empty())?.to_owned()))
+}
+
+/// The reader's error without what goes around it for objects.
+fn bare(status: Status, kind: &str) -> Status {
+    let text = status.message.as_str();
+    let wrapping = format!("cannot be handled as a {kind}: ");
+    let unrecognized = format!("the object provided is unrecognized (must be of type {kind}): ");
+    let text = match (text.split_once(&wrapping), text.strip_prefix(&unrecognized)) {
+        (Some((_, error)), _) => error,
+        // The body's first bytes stand behind the error.
+        (None, Some(shown)) => shown.rsplit_once(" (").map_or(shown, |(error, _)| error),
+        (None, None) => return status,
+    };
+    Status::bad_request(text)
 }
 
 impl Call {

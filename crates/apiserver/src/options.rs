@@ -179,11 +179,15 @@ impl Deletion {
     /// # Errors
     /// As [`Deletion::from_body`].
     pub fn from_query(query: &Query) -> Result<Self, Status> {
+        let given = |key| query.get(key).filter(|v| !v.is_empty()).map(str::to_owned);
         let options = DeleteOptions {
             grace_period_seconds: query.int("gracePeriodSeconds").map_err(Status::bad_request)?,
             propagation: query.get("propagationPolicy").map(Propagation::from),
             orphan_dependents: query.flag("orphanDependents"),
-            preconditions: Preconditions::default(),
+            preconditions: Preconditions {
+                uid: given("uid"),
+                resource_version: given("resourceVersion"),
+            },
         };
         Self::validated(options, query.all("dryRun").collect())
     }
