@@ -26,7 +26,7 @@ impl Registry {
         self.metrics.gets.add(1);
         match resource_version {
             "" => self.wait_current().await?,
-            version => self.wait_applied(parse_version(version)?).await?,
+            version => self.wait_applied(parse_start(version)?).await?,
         };
         let found = resource.cache().get(&resource.key(namespace, name));
         let found = found.ok_or_else(|| Status::not_found(&resource.group_resource(), name))?;
@@ -49,7 +49,7 @@ impl Registry {
         )?;
         let version = match options.resource_version.as_str() {
             "" => None,
-            version => Some(parse_version(version)?),
+            version => Some(parse_start(version)?),
         };
         let started = match (version, options.send_initial_events) {
             (Some(version), Some(true)) => self.watch_with_state(resource, &filter, version, true).await,
@@ -128,13 +128,32 @@ impl Registry {
     }
 }
 
-/// A resourceVersion from a request.
+/// The resourceVersion of a list.
 pub(crate) fn parse_version(text: &str) -> Result<u64> {
-    text.parse().map_err(|_| {
-        let problem = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+    parse_uint(text).map_err(|problem| {
         let field = format!("resourceVersion: Invalid value: {text:?}: {problem}");
         Status::bad_request(format!("invalid resource version: {field}"))
     })
+}
+
+/// The resourceVersion of a get or watch. Unlike a list's, upstream's storage does not make a request's fault of its error.
+fn parse_start(text: &str) -> Result<u64> {
+    parse_uint(text).map_err(|problem| {
+        let field = format!("resourceVersion: Invalid value: {text:?}: {problem}");
+        Status::new(500, "", field)
+    })
+}
+
+/// Go's `strconv.ParseUint` with its error text.
+pub(crate) fn parse_uint(text: &str) -> std::result::Result<u64, String> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let why = if digits {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    let parsed = text.parse().ok().filter(|_| digits);
+    parsed.ok_or_else(|| format!("strconv.ParseUint: parsing {text:?}: {why}"))
 }
 
 pub(crate) fn list_options_invalid(errors: ErrorList) -> Status {

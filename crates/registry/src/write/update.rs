@@ -10,6 +10,7 @@ use crate::errors::{MODIFIED, precondition_failed};
 use crate::metadata;
 use crate::object::Object;
 use crate::options::UpdateOptions;
+use crate::read::parse_uint;
 use crate::registry::{Registry, Updated};
 use crate::resource::{Resource, Subresource};
 
@@ -157,6 +158,7 @@ impl Write<'_> {
             return Ok(());
         }
         if !matches!(seen, "" | "0") {
+            parse_uint(seen).map_err(|text| Status::new(500, "", text))?;
             return Err(Status::conflict(&resource, name, MODIFIED));
         }
         if !self.resource.strategy.allow_unconditional_update() {
