@@ -7,7 +7,7 @@ use corten_auth::UserInfo;
 use corten_auth::authz::{Attributes, Decision};
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::object::{self, str_at};
-use corten_meta::{GroupKind, Status, fields};
+use corten_meta::{GroupKind, Status, fields, names};
 use serde_json::{Map, Value, json};
 
 use crate::apply::Ownership;
@@ -162,6 +162,7 @@ fn validate(review: &Value, form: Form, ownership: &Ownership) -> ErrorList {
     for selector in ["fieldSelector", "labelSelector"] {
         check_selector(
             &resource[selector],
+            selector == "labelSelector",
             &path.child("resourceAttributes").child(selector),
             &mut errors,
         );
@@ -258,7 +259,7 @@ fn ordered(map: &Map<String, Value>, order: &[&str], show: impl Fn(&str, &Value)
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-fn check_selector(selector: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_selector(selector: &Value, labels: bool, path: &Path, errors: &mut ErrorList) {
     if !selector.is_object() {
         return;
     }
@@ -270,5 +271,44 @@ fn check_selector(selector: &Value, path: &Path, errors: &mut ErrorList) {
     } else if raw.is_empty() && !terms {
         let text = format!("when {path} is specified, requirements or rawSelector is required");
         errors.push(Error::required(&path.child("requirements"), text));
+    }
+    let all = selector["requirements"].as_array();
+    for (at, requirement) in all.into_iter().flatten().enumerate() {
+        check_requirement(requirement, labels, &path.child("requirements").index(at), errors);
+    }
+}
+
+/// An operator this server does not know is no error: clients may be newer.
+fn check_requirement(requirement: &Value, labels: bool, path: &Path, errors: &mut ErrorList) {
+    let key = str_at(requirement, &["key"]);
+    let values = requirement["values"].as_array().map_or(&[][..], Vec::as_slice);
+    let check_key = |errors: &mut ErrorList| {
+        if labels {
+            errors.extend_invalid(&path.child("key"), key, names::is_qualified_name(key));
+        } else if key.is_empty() {
+            errors.push(Error::required(&path.child("key"), "must be specified"));
+        }
+    };
+    if !labels {
+        check_key(errors);
+    }
+    match str_at(requirement, &["operator"]) {
+        "In" | "NotIn" if values.is_empty() => {
+            let text = "must be specified when `operator` is 'In' or 'NotIn'";
+            errors.push(Error::required(&path.child("values"), text));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errors.push(Error::forbidden(&path.child("values"), text));
+        }
+        _ => {}
+    }
+    if labels {
+        check_key(errors);
+        for (at, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or_default();
+            let at = path.child("values").index(at);
+            errors.extend_invalid(&at, value, names::is_label_value(value));
+        }
     }
 }

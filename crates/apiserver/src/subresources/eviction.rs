@@ -1,6 +1,7 @@
 //! `pods/NAME/eviction`: deletion that respects PodDisruptionBudgets (`kubectl drain`).
 //! Rules and texts: upstream's pkg/registry/core/pod/storage/eviction.go.
 
+use bytes::Bytes;
 use corten_meta::object::{self, child_mut, object_mut, str_at};
 use corten_meta::status::{Cause, Details};
 use corten_meta::{GroupResource, GroupVersionKind, Status, labels};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::codec;
+use crate::negotiate::Format;
 use crate::options::{Deletion, For, WriteOptions};
 use crate::respond::Answer;
 use crate::subresources::created;
@@ -23,7 +25,7 @@ const MAX_DISRUPTED_PODS: usize = 2000;
 pub async fn evict(mut call: Call) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
     let format = call.body_format()?;
-    let body = call.read_body().await?;
+    let body = in_v1(call.read_body().await?, format);
     let options = WriteOptions::read(&call.query, For::Create)?;
     let gvk = GroupVersionKind::new("policy", "v1", "Eviction");
     let mut eviction = codec::decode(&call, &gvk, &body, format, options.validation)?;
@@ -33,6 +35,7 @@ pub async fn evict(mut call: Call) -> Result<Answer, Status> {
             "name in URL does not match name in Eviction object",
         ));
     }
+    same_dry_run(&call, &eviction)?;
     let ctx = call
         .write_context(options.dry_run, &options.field_manager)
         .as_nested();
@@ -62,6 +65,33 @@ pub async fn evict(mut call: Call) -> Result<Answer, Status> {
         Err(status) => Err(status),
         Ok(()) => created(accepted),
     }
+}
+
+/// A body of version v1beta1 is still taken; its fields are the same.
+fn in_v1(body: Bytes, format: Format) -> Bytes {
+    if format != Format::Json {
+        return body;
+    }
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(mut eviction) if eviction["apiVersion"] == "policy/v1beta1" => {
+            eviction["apiVersion"] = json!("policy/v1");
+            Bytes::from(eviction.to_string())
+        }
+        _ => body,
+    }
+}
+
+/// Query and body may both ask for a dry run, if it is the same (upstream's `propagateDryRun`).
+fn same_dry_run(call: &Call, eviction: &Value) -> Result<(), Status> {
+    let content = eviction["deleteOptions"]["dryRun"].as_array();
+    let content: Vec<&str> = content.into_iter().flatten().filter_map(Value::as_str).collect();
+    let request: Vec<&str> = call.query.all("dryRun").collect();
+    if request.is_empty() || content.is_empty() || request == content {
+        return Ok(());
+    }
+    let (request, content) = (request.join(" "), content.join(" "));
+    let text = format!("Non-matching dry-run options in request and content: [{request}] and [{content}]");
+    Err(Status::new(500, "", text))
 }
 
 /// Pods that have not started, have ended or are going do not count against a budget.

@@ -32,7 +32,8 @@ pub async fn request(mut call: Call) -> Result<Answer, Status> {
     let gvk = GroupVersionKind::new(GROUP, "v1", "TokenRequest");
     let mut review = codec::decode(&call, &gvk, &body, format, options.validation)?;
     let (ns, name) = (call.info.namespace.clone(), call.info.name.clone());
-    matches_path(&review, &ns, &name)?;
+    crate::verbs::check_namespace(&mut review, &ns)?;
+    matches_path(&review, &name)?;
     let ctx = call.write_context(options.dry_run, &options.field_manager);
     let accounts = call.server.stored("", "serviceaccounts")?;
     call.admit(&ctx, Operation::Create, &accounts, &mut review)
@@ -90,21 +91,18 @@ fn reference(of: &Value) -> Reference {
     }
 }
 
-fn matches_path(review: &Value, ns: &str, name: &str) -> Result<(), Status> {
-    let check = |own: &str, wanted: &str, what: &str| {
-        if own.is_empty() || own == wanted {
-            return Ok(());
-        }
-        let text = format!("must match the service account {what} if specified");
-        let error = Error::invalid(&Path::new("metadata").child(what), own, text);
-        Err(Status::invalid(
-            &GroupKind::new(GROUP, "TokenRequest"),
-            name,
-            ErrorList::from(vec![error]),
-        ))
-    };
-    check(object::name(review), name, "name")?;
-    check(object::namespace(review), ns, "namespace")
+fn matches_path(review: &Value, name: &str) -> Result<(), Status> {
+    let own = object::name(review);
+    if own.is_empty() || own == name {
+        return Ok(());
+    }
+    let text = "must match the service account name if specified";
+    let error = Error::invalid(&Path::new("metadata").child("name"), own, text);
+    Err(Status::invalid(
+        &GroupKind::new(GROUP, "TokenRequest"),
+        name,
+        ErrorList::from(vec![error]),
+    ))
 }
 
 fn complete(review: &mut Value, account: &Value, own: &[String]) {
