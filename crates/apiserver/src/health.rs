@@ -1,10 +1,12 @@
 //! `/healthz`, `/livez`, `/readyz`: named checks, each also at its own path.
 
+mod slis;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::StatusCode;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::query::Query;
 use crate::respond::{self, Answer};
@@ -31,6 +33,7 @@ struct Named {
 #[derive(Default)]
 pub struct Health {
     checks: RwLock<Vec<Named>>,
+    slis: Mutex<slis::Slis>,
 }
 
 impl Health {
@@ -57,14 +60,20 @@ impl Health {
     pub fn answer(&self, path: &str, query: &Query) -> Option<Answer> {
         let mut parts = path.trim_start_matches('/').splitn(2, '/');
         let endpoint = parts.next()?;
-        if !matches!(endpoint, "healthz" | "livez" | "readyz") {
-            return None;
-        }
+        let endpoint = ["healthz", "livez", "readyz"]
+            .into_iter()
+            .find(|e| *e == endpoint)?;
         let ready = endpoint == "readyz";
         match parts.next().filter(|n| !n.is_empty()) {
             Some(name) => self.one(name, ready),
             None => Some(self.summary(endpoint, ready, query)),
         }
+    }
+
+    fn observed(&self, named: &Named, endpoint: &'static str) -> Result<(), String> {
+        let outcome = (named.check)();
+        self.slis.lock().observe(&named.name, endpoint, outcome.is_ok());
+        outcome
     }
 
     fn one(&self, name: &str, ready: bool) -> Option<Answer> {
@@ -81,7 +90,12 @@ impl Health {
         })
     }
 
-    fn summary(&self, endpoint: &str, ready: bool, query: &Query) -> Answer {
+    /// The text of `/metrics/slis`.
+    pub fn slis(&self) -> String {
+        self.slis.lock().render()
+    }
+
+    fn summary(&self, endpoint: &'static str, ready: bool, query: &Query) -> Answer {
         let mut excluded: Vec<&str> = query.all("exclude").collect();
         let mut out = String::new();
         let mut failed = false;
@@ -90,7 +104,7 @@ impl Health {
             let _ = if excluded.contains(&name.as_str()) {
                 excluded.retain(|e| e != name);
                 writeln!(out, "[+]{name} excluded: ok")
-            } else if let Err(e) = (c.check)() {
+            } else if let Err(e) = self.observed(c, endpoint) {
                 tracing::debug!(check = name, error = e, endpoint, "health check failed");
                 failed = true;
                 writeln!(out, "[-]{name} failed: reason withheld")

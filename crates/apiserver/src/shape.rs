@@ -33,9 +33,10 @@ pub fn partial_list_head(item: &str) -> String {
     head + r#"{"resourceVersion":""#
 }
 
-/// `PartialObjectMetadataList` of a list.
+/// `PartialObjectMetadataList` of a list; upstream's has null for no items.
 pub fn partial_list(values: &[Value], metadata: Value, version: &str) -> Value {
     let items: Vec<Value> = values.iter().map(|v| partial(v, version)).collect();
+    let items = Some(items).filter(|items| !items.is_empty());
     json!({
         "kind": "PartialObjectMetadataList",
         "apiVersion": format!("meta.k8s.io/{version}"),
@@ -63,18 +64,32 @@ fn not_acceptable(text: String) -> Status {
 
 /// A list was asked for where there is one object.
 pub fn not_a_list(served: &Served) -> Status {
-    let kind = served.schema.kind;
+    let of = go_type(served, served.schema.kind);
     not_acceptable(format!(
-        "you requested PartialObjectMetadataList, but the requested object is not a list (*{kind})"
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*{of})"
     ))
 }
 
 /// One object was asked for where there is a list.
 pub fn not_an_object(served: &Served) -> Status {
-    let kind = served.schema.list_kind;
+    let of = go_type(served, served.schema.list_kind);
     not_acceptable(format!(
-        "you requested PartialObjectMetadata, but the requested object is a list (*{kind})"
+        "you requested PartialObjectMetadata, but the requested object is a list (*{of})"
     ))
+}
+
+/// Upstream's internal type: its package is the group's first part.
+fn go_type(served: &Served, kind: &str) -> String {
+    if served.custom.is_some() {
+        let list = if kind == served.schema.kind { "" } else { "List" };
+        return format!("unstructured.Unstructured{list}");
+    }
+    let package = match served.schema.group {
+        "" | "events.k8s.io" => "core",
+        "internal.apiserver.k8s.io" => "apiserverinternal",
+        group => group.split('.').next().unwrap_or_default(),
+    };
+    format!("{package}.{kind}")
 }
 
 /// `TableOptions` of a request.

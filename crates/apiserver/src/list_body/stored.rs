@@ -53,7 +53,7 @@ impl Form for Stored {
 
 /// A list of `PartialObjectMetadata`.
 pub struct Metadata {
-    /// The list up to and with the bracket that opens its items.
+    /// The list up to and with the bracket that opens its items. It is taken back where there are none: then they are null.
     pub head: String,
     /// What each item begins with.
     pub item: &'static str,
@@ -74,8 +74,11 @@ impl Form for Metadata {
         Ok(None)
     }
 
-    fn end(&mut self, out: &mut Vec<u8>, _empty: bool) -> Result<(), Status> {
-        out.extend_from_slice(END);
+    fn end(&mut self, out: &mut Vec<u8>, empty: bool) -> Result<(), Status> {
+        if empty {
+            out.pop();
+        }
+        out.extend_from_slice(if empty { b"null}\n" } else { END });
         Ok(())
     }
 }

@@ -84,7 +84,6 @@ impl Form for Text {
             out.push(b',');
         }
         self.member(&mut out, name);
-        out.push(b'[');
         out
     }
 
@@ -98,9 +97,7 @@ impl Form for Text {
             out.extend_from_slice(corten_schema::encode::yaml_item(&value).as_bytes());
             return Ok(None);
         }
-        if !first {
-            out.push(b',');
-        }
+        out.push(if first { b'[' } else { b',' });
         self.line(out, 2);
         self.value(out, &value, 2);
         Ok(None)
@@ -109,7 +106,9 @@ impl Form for Text {
     fn end(&mut self, out: &mut Vec<u8>, empty: bool) -> Result<(), Status> {
         if self.layout == Layout::Yaml {
             if empty {
-                out.extend_from_slice(b" []\n");
+                out.push(b' ');
+                out.extend_from_slice(self.none());
+                out.push(b'\n');
             }
             if !self.whole.is_empty() {
                 let after = Value::Object(std::mem::take(&mut self.whole));
@@ -117,10 +116,12 @@ impl Form for Text {
             }
             return Ok(());
         }
-        if !empty {
+        if empty {
+            out.extend_from_slice(self.none());
+        } else {
             self.line(out, 1);
+            out.push(b']');
         }
-        out.push(b']');
         for (name, value) in &self.whole {
             out.push(b',');
             self.member(out, name);
@@ -136,6 +137,14 @@ impl Form for Text {
 }
 
 impl Text {
+    /// No items at all.
+    fn none(&self) -> &'static [u8] {
+        match self.row {
+            Row::Partial(_) => b"null",
+            Row::Plain | Row::Table(_) => b"[]",
+        }
+    }
+
     fn shaped(&self, mut value: Value) -> Value {
         match &self.row {
             Row::Partial(version) => shape::partial(&value, version),

@@ -23,6 +23,7 @@ mod policies;
 mod promises;
 mod reads;
 mod recorded;
+mod refusals;
 mod routes;
 mod selectable;
 mod store_health;

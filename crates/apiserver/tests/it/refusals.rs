@@ -1,0 +1,218 @@
+//! Options, reviews and versions that upstream refuses, in its words; and what it shows of health checks.
+
+use serde_json::json;
+
+use crate::harness::{Harness, Reply};
+
+const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PARTIAL_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+
+#[track_caller]
+fn refused(r: &Reply, code: u16, message: &str) {
+    let said = r.json();
+    assert_eq!(r.code, code, "{said}");
+    assert_eq!(said["message"], message);
+}
+
+/// A ConfigMap's path.
+async fn made(h: &Harness) -> String {
+    h.post(CONFIGMAPS, json!({"metadata": {"name": "a"}})).await.ok();
+    format!("{CONFIGMAPS}/a")
+}
+
+#[tokio::test]
+async fn delete_options_are_no_object_of_the_path() {
+    let h = Harness::start().await;
+    let path = made(&h).await;
+    let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+    let unknown = |kind: &str, version: &str| {
+        format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"")
+    };
+    for (body, message) in [
+        (r#"{"kind":"X","apiVersion":"v1"}"#, unknown("X", "v1")),
+        (r#"{"kind":"Pod","apiVersion":"v1"}"#, unknown("Pod", "v1")),
+        (
+            r#"{"gracePeriodSeconds":"x"}"#,
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+                .to_owned(),
+        ),
+        (
+            "x",
+            "couldn't get version/kind; json parse error: invalid character 'x' looking for beginning of value"
+                .to_owned(),
+        ),
+    ] {
+        refused(&h.body("DELETE", &path, "application/json", body).await, 400, &message);
+    }
+}
+
+#[tokio::test]
+async fn a_deletes_query_has_preconditions() {
+    let h = Harness::start().await;
+    let path = made(&h).await;
+    let of = |r: &Reply| r.json()["message"].as_str().unwrap_or_default().to_owned();
+    for target in [path.as_str(), CONFIGMAPS] {
+        let r = h.delete(&format!("{target}?dryRun=All&uid=x")).await;
+        assert_eq!(r.code, 409, "{}", r.text());
+        assert!(
+            of(&r).contains("the UID in the precondition (x) does not match"),
+            "{}",
+            of(&r)
+        );
+        let r = h.delete(&format!("{target}?dryRun=All&resourceVersion=0")).await;
+        assert_eq!(r.code, 409, "{}", r.text());
+        assert!(
+            of(&r).contains("the ResourceVersion in the precondition (0)"),
+            "{}",
+            of(&r)
+        );
+    }
+    assert_eq!(h.delete(&format!("{path}?uid=&resourceVersion=")).await.code, 200);
+}
+
+#[tokio::test]
+async fn versions_that_are_no_numbers() {
+    let h = Harness::start().await;
+    let path = made(&h).await;
+    let syntax = "strconv.ParseUint: parsing \"x\": invalid syntax";
+    let field = format!("resourceVersion: Invalid value: \"x\": {syntax}");
+    refused(
+        &h.get(&format!("{CONFIGMAPS}?watch=1&resourceVersion=x")).await,
+        500,
+        &field,
+    );
+    refused(&h.get(&format!("{path}?resourceVersion=x")).await, 500, &field);
+    let listed = h.get(&format!("{CONFIGMAPS}?resourceVersion=x")).await;
+    refused(&listed, 400, &format!("invalid resource version: {field}"));
+    let body = json!({"metadata": {"name": "a", "resourceVersion": "x"}});
+    for r in [h.merge(&path, body.clone()).await, h.put(&path, body).await] {
+        refused(&r, 500, syntax);
+        assert!(r.json().get("reason").is_none(), "{}", r.text());
+    }
+    let body = json!({"metadata": {"name": "a", "resourceVersion": "99999999999999999999"}});
+    let range = "strconv.ParseUint: parsing \"99999999999999999999\": value out of range";
+    refused(&h.put(&path, body).await, 500, range);
+}
+
+#[tokio::test]
+async fn component_statuses_are_listed_like_everything() {
+    let h = Harness::start().await;
+    let path = "/api/v1/componentstatuses";
+    for (query, code) in [
+        ("labelSelector=a%3D%3D%3Db", 400),
+        ("fieldSelector=metadata.name", 400),
+        ("timeoutSeconds=x", 400),
+        ("resourceVersionMatch=Exact", 422),
+        ("sendInitialEvents=true", 422),
+    ] {
+        assert_eq!(h.get(&format!("{path}?{query}")).await.code, code, "{query}");
+    }
+    let only = "\"nope\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+    refused(&h.get(&format!("{path}?fieldSelector=nope%3Dx")).await, 400, only);
+    let watched = "watch is not supported on resources of kind \"componentstatuses\"";
+    refused(&h.get(&format!("{path}?watch=1")).await, 405, watched);
+    for (query, count) in [
+        ("labelSelector=a%3Db", 0),
+        ("labelSelector=!a", 3),
+        ("fieldSelector=metadata.name%3Dscheduler", 1),
+        ("fieldSelector=metadata.namespace%3Dx", 0),
+    ] {
+        let listed = h.get(&format!("{path}?{query}")).await.ok();
+        assert_eq!(listed["items"].as_array().unwrap().len(), count, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn selectors_of_access_reviews_are_validated() {
+    let h = Harness::start().await;
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let review = |which: &str, requirements: serde_json::Value| {
+        let selector = json!({which: {"requirements": requirements}});
+        json!({"spec": {"user": "u", "resourceAttributes": selector}})
+    };
+    let bad = json!([
+        {"key": "-a", "operator": "In", "values": ["-y"]},
+        {"key": "x", "operator": "In"},
+        {"key": "x", "operator": "Exists", "values": ["y"]},
+    ]);
+    let fields = |r: &Reply| -> Vec<String> {
+        let said = r.json();
+        let causes = said["details"]["causes"].as_array().unwrap();
+        let field = |c: &serde_json::Value| {
+            c["field"]
+                .as_str()
+                .unwrap()
+                .rsplit_once("requirements")
+                .unwrap()
+                .1
+                .to_owned()
+        };
+        causes.iter().map(field).collect()
+    };
+    let r = h.post(path, review("labelSelector", bad.clone())).await;
+    assert_eq!(r.code, 422);
+    assert_eq!(
+        fields(&r),
+        ["[0].key", "[0].values[0]", "[1].values", "[2].values"]
+    );
+    let r = h.post(path, review("fieldSelector", bad)).await;
+    assert_eq!(fields(&r), ["[1].values", "[2].values"]);
+    let newer = json!([{"key": "x", "operator": "Newer"}]);
+    assert_eq!(h.post(path, review("labelSelector", newer)).await.code, 201);
+}
+
+#[tokio::test]
+async fn subresources_check_their_bodies() {
+    let h = Harness::start().await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let r = h
+        .post(path, json!({"metadata": {"namespace": "x"}, "spec": {}}))
+        .await;
+    let text = "the namespace of the provided object does not match the namespace sent on the request";
+    refused(&r, 400, text);
+    let path = "/api/v1/namespaces/default/pods/p/eviction?dryRun=All";
+    let eviction = |version: &str, dry: &str| {
+        let options = json!({"dryRun": [dry]});
+        json!({"apiVersion": version, "kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions": options})
+    };
+    let text = "Non-matching dry-run options in request and content: [All] and [Nope]";
+    refused(&h.post(path, eviction("policy/v1", "Nope")).await, 500, text);
+    let old = h.post(path, eviction("policy/v1beta1", "All")).await;
+    refused(&old, 404, "pods \"p\" not found");
+}
+
+#[tokio::test]
+async fn lists_of_nothing_have_no_items() {
+    let h = Harness::start().await;
+    let r = h.get_as("/api/v1/namespaces/none/configmaps", PARTIAL_LIST).await;
+    assert!(r.ok()["items"].is_null(), "{}", r.text());
+    let yaml = PARTIAL_LIST.replace("json", "yaml");
+    let r = h.get_as("/api/v1/namespaces/none/configmaps", &yaml).await;
+    assert!(r.text().contains("items: null\n"), "{}", r.text());
+    let r = h
+        .get_as(CONFIGMAPS, &PARTIAL_LIST.replace("MetadataList", "Metadata"))
+        .await;
+    let text =
+        "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)";
+    refused(&r, 406, text);
+}
+
+#[tokio::test]
+async fn health_checks_are_counted() {
+    let h = Harness::start().await;
+    h.get("/readyz").await;
+    let page = h.get("/metrics/slis").await.text();
+    assert!(
+        page.contains("kubernetes_healthcheck{name=\"ping\",type=\"readyz\"} 1\n"),
+        "{page}"
+    );
+    let counted = "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"readyz\"} ";
+    assert!(page.contains(counted), "{page}");
+    let index = h.get("/").await.ok();
+    assert!(
+        index["paths"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("/metrics/slis"))
+    );
+}
