@@ -4,12 +4,17 @@ use corten_meta::names;
 use serde_json::Value;
 
 use super::job;
+use super::pod::warnings;
 use super::rules::{At, ErrorList, nonnegative_fields, object_meta, object_meta_update, show_selector};
 use super::{Strategy, StrategyContext};
 use crate::resource::Subresource;
 
 /// A job's name is the cron job's, a dash, and ten or so digits.
 const NAME_LENGTH_MAX: usize = 52;
+
+/// The path is upstream's.
+const ZONE_IN_SCHEDULE: &str = "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
+                                https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
 
 #[derive(Clone, Copy, Debug)]
 pub struct CronJobStrategy;
@@ -27,6 +32,18 @@ impl Strategy for CronJobStrategy {
         errors
     }
 
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, cron: &Value) -> Vec<String> {
+        let name = warnings::name_of_pods(cron);
+        name.into_iter().chain(template_warnings(cron)).collect()
+    }
+
+    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, cron: &Value, old: &Value) -> Vec<String> {
+        match ctx.subresource {
+            Subresource::MAIN => update_warnings(cron, old),
+            _ => Vec::new(),
+        }
+    }
+
     fn validate_update(&self, ctx: &StrategyContext<'_>, cron: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         object_meta_update(cron, &mut errors);
@@ -35,6 +52,25 @@ impl Strategy for CronJobStrategy {
         }
         errors
     }
+}
+
+fn template_warnings(cron: &Value) -> Vec<String> {
+    let root = At::root(cron);
+    let spec = root.get("spec");
+    job::warnings::of_spec(&spec.get("jobTemplate").get("spec"))
+}
+
+/// A zone in the schedule is refused where it is new.
+fn update_warnings(cron: &Value, old: &Value) -> Vec<String> {
+    let mut told = match warnings::is_changed(cron, old) {
+        true => template_warnings(cron),
+        false => Vec::new(),
+    };
+    let schedule = cron["spec"]["schedule"].as_str().unwrap_or_default();
+    if schedule.contains("TZ") {
+        told.push(ZONE_IN_SCHEDULE.to_owned());
+    }
+    told
 }
 
 /// `old` is null on creation.
@@ -129,6 +165,15 @@ fn time_zone(at: &At<'_, '_>, errors: &mut ErrorList) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_zone_that_the_schedule_has_kept_is_warned_of() {
+        let cron = json!({"spec": {"schedule": "TZ=UTC * * * * *"}});
+        let text = "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/\
+                    concepts/workloads/controllers/cron-jobs/ for more details";
+        assert_eq!(update_warnings(&cron, &cron), [text]);
+    }
 
     #[test]
     fn zones_are_spelt_as_in_the_database() {

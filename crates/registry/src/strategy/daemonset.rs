@@ -3,7 +3,7 @@
 use corten_meta::{names, object};
 use serde_json::Value;
 
-use super::pod::validate_template;
+use super::pod::{validate_template, warnings};
 use super::replicaset::always_running;
 use super::rules::{
     At, ErrorList, amount, at_most_100_percent, int_or_percent, label_selector, nonnegative_fields,
@@ -38,6 +38,19 @@ impl Strategy for DaemonSetStrategy {
             let before = template_generation(old);
             let changed = i64::from(set["spec"]["template"] != old["spec"]["template"]);
             object::set_annotation(set, TEMPLATE_GENERATION, &(before + changed).to_string());
+        }
+    }
+
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, set: &Value) -> Vec<String> {
+        warnings::of_workload(set)
+    }
+
+    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, set: &Value, old: &Value) -> Vec<String> {
+        // Writers of a status may have changed the annotation.
+        let is_main = ctx.subresource == Subresource::MAIN;
+        match is_main && template_generation(set) != template_generation(old) {
+            true => warnings::of_workload(set),
+            false => Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use corten_meta::names;
 use serde_json::Value;
 
+use super::pod::warnings;
 use super::replicaset::selected_template;
 use super::rules::{
     At, ErrorList, amount, at_most_100_percent, go_struct, int_or_percent, nonnegative_fields, not_above,
@@ -29,6 +30,14 @@ impl Strategy for DeploymentStrategy {
         if ctx.subresource == Subresource::MAIN && !counted && notes(deployment) != notes(old) {
             corten_meta::object::set_generation(deployment, corten_meta::object::generation(old) + 1);
         }
+    }
+
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, deployment: &Value) -> Vec<String> {
+        warnings::of_named_workload(deployment)
+    }
+
+    fn warnings_on_update(&self, _ctx: &StrategyContext<'_>, deployment: &Value, old: &Value) -> Vec<String> {
+        warnings::of_changed_workload(deployment, old)
     }
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, deployment: &Value, old: &Value) -> ErrorList {

@@ -3,7 +3,7 @@
 use corten_meta::names;
 use serde_json::Value;
 
-use super::pod::validate_template;
+use super::pod::{validate_template, warnings};
 use super::rules::{
     At, ErrorList, label_selector, nonnegative_fields, not_above, object_meta, object_meta_update,
     selector_matches_template, selector_size, show_selector,
@@ -19,6 +19,14 @@ impl Strategy for ReplicaSetStrategy {
         let mut errors = object_meta(set, true, names::name_is_dns_subdomain);
         spec(&At::root(set).get("spec"), &mut errors);
         errors
+    }
+
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, set: &Value) -> Vec<String> {
+        warnings::of_named_workload(set)
+    }
+
+    fn warnings_on_update(&self, _ctx: &StrategyContext<'_>, set: &Value, old: &Value) -> Vec<String> {
+        warnings::of_changed_workload(set, old)
     }
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, set: &Value, old: &Value) -> ErrorList {
@@ -126,6 +134,18 @@ impl Strategy for ReplicationControllerStrategy {
         let mut errors = object_meta(controller, true, names::name_is_dns_subdomain);
         controller_spec(&At::root(controller).get("spec"), &mut errors);
         errors
+    }
+
+    fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, controller: &Value) -> Vec<String> {
+        warnings::of_named_workload(controller)
+    }
+
+    fn warnings_on_update(&self, _ctx: &StrategyContext<'_>, controller: &Value, old: &Value) -> Vec<String> {
+        // Upstream takes one for the other: what it warns about is the template that was.
+        match warnings::is_changed(controller, old) {
+            true => warnings::of_workload(old),
+            false => Vec::new(),
+        }
     }
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, controller: &Value, _old: &Value) -> ErrorList {

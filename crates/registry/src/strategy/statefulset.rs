@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use corten_meta::{names, object};
 use serde_json::{Value, json};
 
-use super::pod::{storage, validate_template};
+use super::pod::{storage, validate_template, warnings};
 use super::rules::{
     At, ErrorList, amount, annotations, at_most_100_percent, dns_label, go_struct, immutable, int_or_percent,
     label_map, label_selector, nonnegative_fields, not_above, not_decremented, object_meta,
@@ -42,14 +42,20 @@ impl Strategy for StatefulSetStrategy {
     }
 
     fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, set: &Value) -> Vec<String> {
-        history_warnings(set)
+        let mut told = warnings::of_workload(set);
+        told.extend(claim_warnings(set, false));
+        told.extend(history_warnings(set));
+        told
     }
 
-    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, set: &Value, _old: &Value) -> Vec<String> {
+    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, set: &Value, old: &Value) -> Vec<String> {
         if ctx.subresource == Subresource::STATUS {
             return Vec::new();
         }
-        history_warnings(set)
+        let mut told = warnings::of_changed_workload(set, old);
+        told.extend(claim_warnings(set, true));
+        told.extend(history_warnings(set));
+        told
     }
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, set: &Value, old: &Value) -> ErrorList {
@@ -77,6 +83,21 @@ impl Strategy for StatefulSetStrategy {
         }
         errors
     }
+}
+
+/// Upstream's paths leave `spec` out on creation, and give it its Go name on an update.
+fn claim_warnings(set: &Value, is_update: bool) -> Vec<String> {
+    let root = At::root(set);
+    let spec = root.get("spec");
+    let mut told = Vec::new();
+    for claim in spec.get("volumeClaimTemplates").items() {
+        let own = &claim.value["spec"];
+        told.extend(match is_update {
+            true => warnings::claim_spec(&claim.get("Spec").with(own)),
+            false => warnings::claim_spec(&claim.with(own)),
+        });
+    }
+    told
 }
 
 fn history_warnings(set: &Value) -> Vec<String> {

@@ -14,4 +14,5 @@ mod restart;
 mod services;
 mod time;
 mod versions;
+mod warnings;
 mod watches;

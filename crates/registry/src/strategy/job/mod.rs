@@ -3,11 +3,13 @@
 mod policies;
 pub(super) mod spec;
 mod status;
+pub(super) mod warnings;
 
 use corten_meta::field::Error;
 use corten_meta::{names, object};
 use serde_json::{Value, json};
 
+use super::pod::warnings::{is_changed, name_of_pods};
 use super::rules::{
     At, ErrorList, immutable, label_selector, object_meta, object_meta_update, selector_matches_template,
     show_selector,
@@ -43,15 +45,16 @@ impl Strategy for JobStrategy {
     }
 
     fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, job: &Value) -> Vec<String> {
-        let messages = names::is_dns1123_label(object::name(job));
-        if messages.is_empty() {
-            return Vec::new();
+        let name = name_of_pods(job);
+        let spec = warnings::of_spec(&At::root(job).get("spec"));
+        name.into_iter().chain(spec).collect()
+    }
+
+    fn warnings_on_update(&self, _ctx: &StrategyContext<'_>, job: &Value, old: &Value) -> Vec<String> {
+        match is_changed(job, old) {
+            true => warnings::of_spec(&At::root(job).get("spec")),
+            false => Vec::new(),
         }
-        let list = messages.join(" ");
-        vec![format!(
-            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS \
-             label is recommended: [{list}]"
-        )]
     }
 
     /// Upstream defaults a Job again when it reads what it has stored: one without labels has its template's, the generated

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::super::StrategyContext;
 use super::super::pod::resources::{is_native, resource_value};
 use super::super::pod::storage::claim_spec;
-use super::super::rules::{At, ErrorList, nanos, quantity_of, show};
+use super::super::pod::warnings::claim_spec as warned_spec;
+use super::super::rules::{At, ErrorList, nanos, quantity_of};
 use super::difference::{pretty_struct, unified};
 use super::references::same_at;
 use super::{PLAIN, Rules};
@@ -33,23 +34,8 @@ fn warnings(claim: &Value) -> Vec<String> {
             "metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
         ));
     }
-    warnings.extend(storage_warnings(&At::root(claim).get("spec")));
+    warnings.extend(warned_spec(&At::root(claim).get("spec")));
     warnings
-}
-
-/// Bytes are whole, also in the templates of StatefulSets.
-pub(in crate::strategy) fn storage_warnings(spec: &At<'_, '_>) -> Vec<String> {
-    let resources = spec.get("resources");
-    let of = |kind: &str| {
-        let amount = resources.get(kind).value["storage"].clone();
-        let shown = corten_meta::quote(&show(&amount));
-        let path = spec.path().child("resources").child(kind).key("storage");
-        // Upstream looks at thousandths, rounded up.
-        let thousandths = (nanos(&amount) + 999_999).div_euclid(1_000_000);
-        (thousandths % 1000 != 0)
-            .then(|| format!("{path}: fractional byte value {shown} is invalid, must be an integer"))
-    };
-    ["requests", "limits"].into_iter().filter_map(of).collect()
 }
 
 fn prepare(_: &StrategyContext<'_>, claim: &mut Value) {

@@ -18,6 +18,7 @@ pub(in crate::strategy) mod storage;
 mod template;
 mod update;
 pub(in crate::strategy) mod volumes;
+pub(in crate::strategy) mod warnings;
 mod windows;
 
 pub(in crate::strategy) use template::validate as validate_template;
@@ -61,15 +62,7 @@ impl Strategy for PodStrategy {
     }
 
     fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, pod: &Value) -> Vec<String> {
-        let messages = names::is_dns1123_label(object::name(pod));
-        if messages.is_empty() {
-            return Vec::new();
-        }
-        let list = messages.join(" ");
-        vec![format!(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label \
-             is recommended: [{list}]"
-        )]
+        warnings::of_pod(pod)
     }
 
     fn prepare_for_update(&self, ctx: &StrategyContext<'_>, pod: &mut Value, old: &Value) {
@@ -90,6 +83,14 @@ impl Strategy for PodStrategy {
             Subresource::RESIZE => resize::validate(pod, old),
             Subresource::BINDING => ErrorList::new(),
             _ => update::validate(pod, old),
+        }
+    }
+
+    /// Pods are updated often, and not by people.
+    fn warnings_on_update(&self, ctx: &StrategyContext<'_>, pod: &Value, _old: &Value) -> Vec<String> {
+        match ctx.subresource {
+            Subresource::STATUS => warnings::of_status(pod),
+            _ => Vec::new(),
         }
     }
 

@@ -23,7 +23,9 @@ pub(super) use meta::{
     annotations, conditions, immutable, kube_finalizer, object_meta, object_meta_update, template_meta,
 };
 pub(super) use names::*;
-pub(super) use node_labels::{deprecated_node_label, expression_warnings, node_selector_warnings};
+pub(super) use node_labels::{
+    deprecated_node_label, expression_warnings, node_label_warning, node_selector_warnings,
+};
 pub(super) use quantity::{nanos, quantity_of, show};
 
 pub(super) use corten_meta::field::ErrorList;

@@ -43,14 +43,16 @@ pub(in crate::strategy) fn deprecated_node_label(key: &str) -> Option<&'static s
         .map(|(_, message)| *message)
 }
 
+/// A field that names a label.
+pub(in crate::strategy) fn node_label_warning(at: &At<'_, '_>) -> Option<String> {
+    let message = deprecated_node_label(at.str())?;
+    Some(format!("{}: {} is {message}", at.path(), at.str()))
+}
+
 /// The `matchExpressions` of a selector or of a node selector's term.
 pub(in crate::strategy) fn expression_warnings(selector: &At<'_, '_>) -> Vec<String> {
     let expressions = selector.get("matchExpressions");
-    let of = |expression: At<'_, '_>| {
-        let key = expression.get("key");
-        let message = deprecated_node_label(key.str())?;
-        Some(format!("{}: {} is {message}", key.path(), key.str()))
-    };
+    let of = |expression: At<'_, '_>| node_label_warning(&expression.get("key"));
     expressions.items().filter_map(of).collect()
 }
 
