@@ -188,3 +188,33 @@ async fn pods_are_warned_about_when_they_are_created() {
     assert_eq!(told, ["spec.imagePullSecrets[0].name: invalid empty name \"\""]);
     assert!(updated(&fixture, pods, "ab", label).await.is_empty());
 }
+
+/// `applyAppArmorVersionSkew`: the annotation becomes the field where there is none, and the pod's says something else.
+#[tokio::test]
+async fn app_armor_annotations_become_fields() {
+    let fixture = Fixture::open().await;
+    let container = |name: &str| json!({"name": name, "image": "i"});
+    let mut own = container("own");
+    own["securityContext"] = json!({"appArmorProfile": {"type": "Unconfined"}});
+    let noted = |name: &str| format!("container.apparmor.security.beta.kubernetes.io/{name}");
+    let pod = json!({
+        "metadata": {"name": "p", "annotations": {
+            noted("a"): "localhost/x", noted("same"): "runtime/default", noted("own"): "unconfined",
+        }},
+        "spec": {
+            "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}},
+            "containers": [container("a"), container("same"), own],
+        },
+    });
+    fixture.ctx.take_warnings();
+    let pod = fixture.create("", "pods", "default", pod).await.unwrap();
+    let pod = pod.value().unwrap();
+    let profile =
+        |index: usize| pod["spec"]["containers"][index]["securityContext"]["appArmorProfile"].clone();
+    assert_eq!(profile(0), json!({"type": "Localhost", "localhostProfile": "x"}));
+    assert_eq!(profile(1), Value::Null);
+    assert_eq!(profile(2), json!({"type": "Unconfined"}));
+    let detail = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+    let warned = format!("metadata.annotations[{}]: {detail}", noted("a"));
+    assert_eq!(fixture.ctx.take_warnings(), [warned]);
+}

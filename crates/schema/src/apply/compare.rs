@@ -88,17 +88,39 @@ fn lists(
 ) {
     let old = before.map(|v| members(&node, v)).unwrap_or_default();
     let new = after.map(|v| members(&node, v)).unwrap_or_default();
-    let find =
-        |list: &[(String, Node<'_>, &Value)], element: &str| list.iter().position(|(e, ..)| e == element);
-    for (element, child, value) in &old {
-        let other = find(&new, element).map(|at| new[at].2);
-        path.push(element.clone());
-        walk(*child, Some(value), other, path, out);
-        path.pop();
+    for (at, (element, child, _)) in old.iter().chain(&new).enumerate() {
+        // Each element once, where it is first.
+        let seen = old.iter().chain(&new).take(at).any(|(e, ..)| e == element);
+        if !seen {
+            path.push(element.clone());
+            items(*child, &all(&old, element), &all(&new, element), path, out);
+            path.pop();
+        }
     }
-    for (element, child, value) in new.iter().filter(|(e, ..)| find(&old, e).is_none()) {
-        path.push(element.clone());
-        walk(*child, None, Some(value), path, out);
-        path.pop();
+}
+
+/// The items of an element: more than one where a list has a key twice.
+fn all<'v>(list: &[(String, Node<'_>, &'v Value)], element: &str) -> Vec<&'v Value> {
+    let of = list.iter().filter(|(e, ..)| e == element);
+    of.map(|(.., value)| *value).collect()
+}
+
+/// Items that share a key are one thing, owned as a whole.
+fn items(node: Node<'_>, old: &[&Value], new: &[&Value], path: &mut Vec<String>, out: &mut Comparison) {
+    match (old, new) {
+        ([] | [_], [] | [_]) => walk(node, old.first().copied(), new.first().copied(), path, out),
+        ([_, _, ..], [_, _, ..]) => {
+            if old != new {
+                out.modified.insert(path);
+            }
+        }
+        ([_, _, ..], _) => {
+            walk(node, None, new.first().copied(), path, out);
+            out.removed.insert(path);
+        }
+        _ => {
+            walk(node, old.first().copied(), None, path, out);
+            out.added.insert(path);
+        }
     }
 }

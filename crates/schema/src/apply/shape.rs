@@ -273,11 +273,17 @@ fn collect(node: Node<'_>, value: &Value, path: &mut Vec<String>, out: &mut Set)
         out.insert(path);
         return;
     }
-    for (element, child, value) in members(&node, value) {
+    let members = members(&node, value);
+    for (at, (element, child, value)) in members.iter().enumerate() {
+        let others = |(other, (e, ..)): (usize, &(String, Node<'_>, &Value))| other != at && e == element;
+        // Items that share a key are one thing, owned as a whole.
+        let shared = node.is_list() && members.iter().enumerate().any(others);
         let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
-        let own = empty || !node.is_named(&element);
-        path.push(element);
-        collect(child, value, path, out);
+        let own = shared || empty || !node.is_named(element);
+        path.push(element.clone());
+        if !shared {
+            collect(*child, value, path, out);
+        }
         if own {
             out.insert(path);
         }

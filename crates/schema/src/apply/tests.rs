@@ -176,3 +176,26 @@ fn a_wrong_configuration_is_refused() {
         "{error}"
     );
 }
+
+/// As structured-merge-diff: updates may have a key twice, and no one owns a part of such items.
+#[test]
+fn items_that_share_a_key_are_owned_as_a_whole() {
+    let gvk = deployment();
+    let with = |env: Value| config(json!([{"name": "c", "env": env}]));
+    let twice =
+        json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "B", "value": "3"}]);
+    let once = json!([{"name": "A", "value": "1"}]);
+    let env = |object: &Value| {
+        let owned = fields(object, "one");
+        owned["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"c\"}"]["f:env"].clone()
+    };
+    let mut object = stored(with(twice));
+    update(&write(&gvk, "one"), None, &mut object);
+    let named = json!({".": {}, "f:name": {}, "f:value": {}});
+    let whole = json!({".": {}, "k:{\"name\":\"A\"}": {}, "k:{\"name\":\"B\"}": named});
+    assert_eq!(env(&object), whole);
+    let before = object.clone();
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = once;
+    update(&write(&gvk, "one"), Some(&before), &mut object);
+    assert_eq!(env(&object), json!({".": {}, "k:{\"name\":\"A\"}": named}));
+}

@@ -218,6 +218,7 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
 
 #[cfg(test)]
 mod warning_tests {
+    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;

@@ -1,5 +1,7 @@
 //! Annotations that mean something: mirror pods, deletion cost, seccomp and AppArmor from before they were fields.
 
+use serde_json::{Value, json};
+
 use super::super::rules::{At, ErrorList, descending_path_messages};
 use super::{MIRROR, containers};
 
@@ -7,6 +9,23 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 pub(super) const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 pub(super) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+
+pub(super) const APP_ARMOR_DETAIL: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+/// `PATH_MAX` without its end.
+const LOCALHOST_PROFILE_BYTES_MAX: usize = 4095;
+
+/// The field for an annotation's profile; none for one that the field could not be.
+pub(super) fn app_armor_profile(annotation: &str) -> Option<Value> {
+    match annotation {
+        "unconfined" => Some(json!({"type": "Unconfined"})),
+        "runtime/default" => Some(json!({"type": "RuntimeDefault"})),
+        _ => {
+            let path = annotation.strip_prefix("localhost/")?;
+            let fits = !path.is_empty() && path.trim() == path && path.len() <= LOCALHOST_PROFILE_BYTES_MAX;
+            fits.then(|| json!({"type": "Localhost", "localhostProfile": path}))
+        }
+    }
+}
 
 /// `ValidatePodSpecificAnnotations`.
 pub(super) fn validate(at: &At<'_, '_>, spec: &At<'_, '_>, errors: &mut ErrorList) {

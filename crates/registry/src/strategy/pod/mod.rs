@@ -55,6 +55,7 @@ impl Strategy for PodStrategy {
         pod["status"] = json!({"phase": "Pending", "qosClass": qos::class(&pod["spec"])});
         prepare::scheduling_gated(pod, &ctx.write.now_text());
         prepare::merge_label_keys(pod);
+        prepare::app_armor_fields(ctx, pod);
     }
 
     fn validate(&self, _ctx: &StrategyContext<'_>, pod: &Value) -> ErrorList {

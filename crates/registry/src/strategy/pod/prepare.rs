@@ -1,9 +1,12 @@
 //! What becomes of a pod before it is checked.
 
+use std::collections::BTreeMap;
+
 use corten_meta::object;
 use serde_json::{Value, json};
 
 use super::super::{StrategyContext, generic};
+use super::annotations::{APP_ARMOR, APP_ARMOR_DETAIL, app_armor_profile};
 
 /// A gated pod says from the start why it is not scheduled.
 pub(super) fn scheduling_gated(pod: &mut Value, now: &str) {
@@ -21,6 +24,44 @@ pub(super) fn scheduling_gated(pod: &mut Value, now: &str) {
         "lastProbeTime": null,
         "lastTransitionTime": now,
     }]);
+}
+
+/// AppArmor profiles of annotations become fields where a container has none, and the pod's is another; who still notes them
+/// is told (`applyAppArmorVersionSkew`). Windows has no AppArmor.
+pub(super) fn app_armor_fields(ctx: &StrategyContext<'_>, pod: &mut Value) {
+    if pod["spec"]["os"]["name"] == "windows" {
+        return;
+    }
+    let annotations = pod["metadata"]["annotations"].as_object();
+    let noted: BTreeMap<String, String> = annotations
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with(APP_ARMOR))
+        .filter_map(|(key, profile)| Some((key.clone(), profile.as_str()?.to_owned())))
+        .collect();
+    if noted.is_empty() {
+        return;
+    }
+    let of_pod = pod["spec"]["securityContext"]["appArmorProfile"].clone();
+    for kind in ["initContainers", "containers", "ephemeralContainers"] {
+        let list = pod["spec"].get_mut(kind).and_then(Value::as_array_mut);
+        for container in list.into_iter().flatten() {
+            let key = format!("{APP_ARMOR}{}", object::str_at(container, &["name"]));
+            let Some(noted) = noted.get(&key) else { continue };
+            if !container["securityContext"]["appArmorProfile"].is_null() {
+                continue;
+            }
+            let profile = app_armor_profile(noted);
+            if profile.as_ref() == Some(&of_pod) {
+                continue;
+            }
+            if let Some(profile) = profile {
+                container["securityContext"]["appArmorProfile"] = profile;
+            }
+            ctx.write
+                .warn(format!("metadata.annotations[{key}]: {APP_ARMOR_DETAIL}"));
+        }
+    }
 }
 
 /// `matchLabelKeys` and `mismatchLabelKeys` become requirements on the values this pod has.

@@ -43,10 +43,8 @@ const IN_BYTES: [&str; 2] = ["memory", "ephemeral-storage"];
 /// A pod when it is created; its updates are silent.
 pub(super) fn of_pod(pod: &Value) -> Warnings {
     let root = At::root(pod);
-    // Upstream says this while it prepares the pod, before anything else.
-    let mut warnings = app_armor::of_pod(&root);
     let what = "this is used in the Pod's hostname, which can result in surprising behavior";
-    warnings.extend(name(pod, what));
+    let mut warnings: Warnings = name(pod, what).into_iter().collect();
     warnings.extend(of(&root, false));
     warnings
 }
