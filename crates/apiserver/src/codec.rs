@@ -138,7 +138,7 @@ pub fn patched(
 /// 400 with the reader's own words; they are no object of the path's, so nothing is said of what it should have been.
 pub fn decode_options(body: &[u8], format: Format, kind: &'static str) -> Result<Value, Status> {
     if let Some(other) = other_kind(body, format, kind) {
-        let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+        let scheme = "pkg/apis/meta/internalversion/scheme/register.go:27";
         let (kind, version) = (corten_meta::quote(&other.0), corten_meta::quote(&other.1));
         return Err(Status::bad_request(format!(
             "no kind {kind} is registered for version {version} in scheme \"{scheme}\""

@@ -56,9 +56,10 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
                 audit_id: audit_id.clone(),
                 started,
             });
+            let pretty = call.pretty();
             let answer = guarded(call).await;
             let accept = accept.as_ref().and_then(|v| v.to_str().ok());
-            let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept));
+            let answer = answer.unwrap_or_else(|status| respond::failure(&status, accept, pretty));
             let audit = notes.lock().audit.take();
             let answer = match audit {
                 Some(record) => record.answered(answer).await,

@@ -78,14 +78,19 @@ pub fn object(code: StatusCode, value: &Value, accepted: Accepted) -> Result<Ans
     ))
 }
 
-/// A failure, in the encoding the client asked for where that works for a Status, else JSON for people to read.
-pub fn failure(status: &Status, accept: Option<&str>) -> Answer {
+/// A failure, in the encoding the client asked for where that works for a Status, else JSON for people to read. `pretty` is
+/// what the rest of the request says of indenting.
+pub fn failure(status: &Status, accept: Option<&str>, pretty: bool) -> Answer {
     let value = status.to_json();
     let unasked = Accepted {
         pretty: true,
         ..Accepted::JSON
     };
-    let accepted = negotiate::accept(accept, Transforms::None).unwrap_or(unasked);
+    let asked = negotiate::accept(accept, Transforms::None).map(|a| Accepted {
+        pretty: a.pretty || pretty,
+        ..a
+    });
+    let accepted = asked.unwrap_or(unasked);
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut r = object(code, &value, accepted).unwrap_or_else(|_| json(code, &value));
     let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);

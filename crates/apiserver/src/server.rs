@@ -251,6 +251,7 @@ where
                 respond::failure(
                     &Status::internal(format!("the request's task ended: {error}")),
                     None,
+                    false,
                 )
             };
             Ok(task.await.unwrap_or_else(ended))

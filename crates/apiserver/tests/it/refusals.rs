@@ -1,8 +1,9 @@
 //! Options, reviews and versions that upstream refuses, in its words; and what it shows of health checks.
 
+use http_body_util::Full;
 use serde_json::json;
 
-use crate::harness::{Harness, Reply};
+use crate::harness::{ADMIN, Harness, Reply};
 
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PARTIAL_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
@@ -24,7 +25,7 @@ async fn made(h: &Harness) -> String {
 async fn delete_options_are_no_object_of_the_path() {
     let h = Harness::start().await;
     let path = made(&h).await;
-    let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+    let scheme = "pkg/apis/meta/internalversion/scheme/register.go:27";
     let unknown = |kind: &str, version: &str| {
         format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"")
     };
@@ -215,4 +216,21 @@ async fn health_checks_are_counted() {
             .unwrap()
             .contains(&json!("/metrics/slis"))
     );
+}
+
+/// People who type curl read failures too.
+#[tokio::test]
+async fn failures_are_indented_for_who_asks() {
+    let h = Harness::start().await;
+    let indented = async |query: &str, agent: &str| {
+        let path = format!("{CONFIGMAPS}/none{query}");
+        let request = h.request("GET", &path, ADMIN).header("user-agent", agent);
+        let reply = h.whole(request.body(Full::default()).unwrap()).await;
+        assert_eq!(reply.code, 404);
+        reply.text().starts_with("{\n  \"kind\": \"Status\"")
+    };
+    assert!(indented("", "curl/8").await);
+    assert!(indented("?pretty=1", "kubectl").await);
+    assert!(!indented("", "kubectl").await);
+    assert!(!indented("?pretty=0", "curl/8").await);
 }
