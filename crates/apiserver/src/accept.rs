@@ -70,13 +70,8 @@ impl Call {
     }
 
     fn indented(&self, accepted: Option<Accepted>) -> Result<Accepted, Status> {
-        let Some(a) = accepted else {
-            return Err(Status::not_acceptable(&MEDIA_TYPES.map(|(m, _)| m)));
-        };
-        Ok(Accepted {
-            pretty: a.pretty || self.pretty(),
-            ..a
-        })
+        let refused = || Status::not_acceptable(&MEDIA_TYPES.map(|(m, _)| m));
+        Ok(accepted.ok_or_else(refused)?.indented(self.pretty()))
     }
 
     fn routed(&self, types: &[&str]) -> Result<(), Status> {

@@ -83,9 +83,9 @@ fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
         call.warn(text);
     }
     let mut value = decoded.value;
-    let unlabeled = !has_labels(&value);
+    let is_unlabeled_job = gvk.group == "batch" && gvk.kind == "Job" && !has_labels(&value);
     set_defaults(gvk, &mut value);
-    if gvk.kind == "Job" && unlabeled && has_labels(&value) {
+    if is_unlabeled_job && has_labels(&value) {
         call.notes.lock().labels_of_template = true;
     }
     value
@@ -137,15 +137,20 @@ pub fn patched(
 /// # Errors
 /// 400 with the reader's own words; they are no object of the path's, so nothing is said of what it should have been.
 pub fn decode_options(body: &[u8], format: Format, kind: &'static str) -> Result<Value, Status> {
-    if let Some(other) = other_kind(body, format, kind) {
-        let scheme = "pkg/apis/meta/internalversion/scheme/register.go:27";
-        let (kind, version) = (corten_meta::quote(&other.0), corten_meta::quote(&other.1));
-        return Err(Status::bad_request(format!(
-            "no kind {kind} is registered for version {version} in scheme \"{scheme}\""
-        )));
-    }
     let gvk = GroupVersionKind::new("meta.k8s.io", "v1", kind);
-    decode::options(body, format.into(), &gvk).map_err(|status| bare(status, kind))
+    let read = decode::options(body, format.into(), &gvk);
+    read.map_err(|status| match other_kind(body, format, kind) {
+        Some(other) => unregistered(&other),
+        None => bare(status, kind),
+    })
+}
+
+fn unregistered((kind, version): &(String, String)) -> Status {
+    let scheme = "pkg/apis/meta/internalversion/scheme/register.go:27";
+    let (kind, version) = (corten_meta::quote(kind), corten_meta::quote(version));
+    Status::bad_request(format!(
+        "no kind {kind} is registered for version {version} in scheme \"{scheme}\""
+    ))
 }
 
 /// Kind and version of a body that says to be something else.

@@ -69,6 +69,13 @@ impl Accepted {
         meta_version: "v1",
         pretty: false,
     };
+
+    /// Indented, if the request asks for that apart from its media type.
+    #[must_use]
+    pub fn indented(self, pretty: bool) -> Self {
+        let pretty = self.pretty || pretty;
+        Self { pretty, ..self }
+    }
 }
 
 /// Which other shapes an answer may be asked for in (upstream's `EndpointRestrictions`).

@@ -86,10 +86,7 @@ pub fn failure(status: &Status, accept: Option<&str>, pretty: bool) -> Answer {
         pretty: true,
         ..Accepted::JSON
     };
-    let asked = negotiate::accept(accept, Transforms::None).map(|a| Accepted {
-        pretty: a.pretty || pretty,
-        ..a
-    });
+    let asked = negotiate::accept(accept, Transforms::None).map(|accepted| accepted.indented(pretty));
     let accepted = asked.unwrap_or(unasked);
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut r = object(code, &value, accepted).unwrap_or_else(|_| json(code, &value));

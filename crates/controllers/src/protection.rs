@@ -13,13 +13,65 @@ use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::core::context::queue_self;
 use crate::core::{Action, Context, Write, pod};
 
 const WORKERS: usize = 2;
-pub const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
-pub const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
+const CLAIMS: Protection = Protection {
+    name: "pvcprotection",
+    controller: "pvc-protection-controller",
+    finalizer: "kubernetes.io/pvc-protection",
+};
+const VOLUMES: Protection = Protection {
+    name: "pvprotection",
+    controller: "pv-protection-controller",
+    finalizer: "kubernetes.io/pv-protection",
+};
+
+/// One of the controllers here.
+#[derive(Clone, Copy)]
+struct Protection {
+    /// Of its queue.
+    name: &'static str,
+    /// Whom it acts as.
+    controller: &'static str,
+    finalizer: &'static str,
+}
+
+impl Protection {
+    fn queue(&self) -> Queue<Key> {
+        Queue::new(self.name)
+    }
+
+    /// Works on what `queue` names until the context stops.
+    async fn run<K>(
+        self,
+        context: &Context,
+        queue: Queue<Key>,
+        objects: Informer<K>,
+        is_used: impl Fn(&K) -> bool + Send + Sync + 'static,
+    ) where
+        K: Metadata<Ty = ObjectMeta> + DeserializeOwned + Clone + Serialize + Send + Sync + 'static,
+    {
+        let shared = Arc::new((context.executor(self.controller), objects, is_used));
+        let stop = context.stop.clone();
+        driver::run(self.name, queue, WORKERS, stop, move |key| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let (executor, objects, is_used) = &*shared;
+                let Some(object) = objects.get_key(&key) else {
+                    return Ok::<_, Error>(Next::Done);
+                };
+                let action = plan(&*object, self.finalizer, || is_used(&object));
+                let done = executor.apply(action.into_iter().collect(), None);
+                done.await.map(|()| Next::Done)
+            }
+        })
+        .await;
+    }
+}
 
 /// Adds the finalizer to what lives, takes it from what goes and is not used.
 pub fn plan<K: Metadata<Ty = ObjectMeta> + Clone + Serialize>(
@@ -55,11 +107,10 @@ fn by_claim(pod: &Pod) -> Vec<String> {
 
 /// Runs the three controllers until their context stops.
 pub async fn run(context: Context) {
-    let claims_context = context.acting_as("pvc-protection-controller");
     tokio::join!(
-        claims(claims_context),
-        volumes(context.acting_as("pv-protection-controller")),
-        classes::run(context.acting_as("volumeattributesclass-protection-controller"))
+        claims(context.acting_as(CLAIMS.controller)),
+        volumes(context.acting_as(VOLUMES.controller)),
+        classes::run(context.acting_as(classes::CLASSES.controller))
     );
 }
 
@@ -67,7 +118,7 @@ async fn claims(context: Context) {
     let claims = context.factory.informer::<PersistentVolumeClaim>();
     let pods = context.factory.informer::<Pod>();
     pods.add_index("claim", by_claim);
-    let queue: Queue<Key> = Queue::new("pvcprotection");
+    let queue = CLAIMS.queue();
     queue_self(&claims, &queue);
     let adding = queue.clone();
     pods.on_event(move |event| {
@@ -80,32 +131,14 @@ async fn claims(context: Context) {
     });
     claims.synced().await;
     pods.synced().await;
-    let executor = Arc::new(context.executor("pvc-protection-controller"));
-    driver::run(
-        "pvcprotection",
-        queue,
-        WORKERS,
-        context.stop.clone(),
-        move |key| {
-            let (executor, claims, pods) = (Arc::clone(&executor), claims.clone(), pods.clone());
-            async move {
-                let Some(claim) = claims.get_key(&key) else {
-                    return Ok(Next::Done);
-                };
-                let action = plan(&*claim, CLAIM_FINALIZER, || is_used(&pods, &key));
-                executor
-                    .apply(action.into_iter().collect(), None)
-                    .await
-                    .map(|()| Next::Done)
-            }
-        },
-    )
-    .await;
+    let used = move |claim: &PersistentVolumeClaim| is_used(&pods, claim);
+    CLAIMS.run(&context, queue, claims, used).await;
 }
 
 /// Pods that wait for a node do not use anything yet, and finished ones no longer.
-fn is_used(pods: &Informer<Pod>, claim: &Key) -> bool {
-    let users = pods.indexed("claim", &format!("{}/{}", claim.ns(), claim.name()));
+fn is_used(pods: &Informer<Pod>, claim: &PersistentVolumeClaim) -> bool {
+    let key = format!("{}/{}", claim.metadata.ns(), claim.metadata.name());
+    let users = pods.indexed("claim", &key);
     users
         .iter()
         .any(|p| !pod::node(p).is_empty() && !pod::is_finished(p))
@@ -113,23 +146,12 @@ fn is_used(pods: &Informer<Pod>, claim: &Key) -> bool {
 
 async fn volumes(context: Context) {
     let volumes = context.factory.informer::<PersistentVolume>();
-    let queue: Queue<Key> = Queue::new("pvprotection");
+    let queue = VOLUMES.queue();
     queue_self(&volumes, &queue);
     volumes.synced().await;
-    let executor = Arc::new(context.executor("pv-protection-controller"));
-    driver::run("pvprotection", queue, WORKERS, context.stop.clone(), move |key| {
-        let (executor, volumes) = (Arc::clone(&executor), volumes.clone());
-        async move {
-            let Some(volume) = volumes.get_key(&key) else {
-                return Ok::<_, Error>(Next::Done);
-            };
-            let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
-            let action = plan(&*volume, VOLUME_FINALIZER, || bound);
-            executor
-                .apply(action.into_iter().collect(), None)
-                .await
-                .map(|()| Next::Done)
-        }
-    })
-    .await;
+    VOLUMES.run(&context, queue, volumes, is_bound).await;
+}
+
+fn is_bound(volume: &PersistentVolume) -> bool {
+    volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound")
 }

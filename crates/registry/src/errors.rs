@@ -53,6 +53,12 @@ pub(crate) fn too_large_version(wanted: u64, current: u64) -> Status {
 pub(crate) const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
+/// What a precondition asked for, and what there is: `what` is `UID` or `ResourceVersion`.
+#[must_use]
+pub fn precondition_detail(what: &str, wanted: &str, found: &str) -> String {
+    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")
+}
+
 /// A precondition that no longer holds, as etcd3's storage words it.
 pub(crate) fn precondition_failed(
     resource: &GroupResource,
@@ -62,8 +68,7 @@ pub(crate) fn precondition_failed(
     wanted: &str,
     found: &str,
 ) -> Status {
-    let detail =
-        format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+    let detail = precondition_detail(what, wanted, found);
     let error = format!(
         "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {detail}"
     );

@@ -213,7 +213,7 @@ fn same_object(served: &Served, scale: &Value, of: &Value) -> Result<(), Status>
     }
     let mut resource = served.schema.group_resource();
     resource.resource = format!("{}/scale", resource.resource).into();
-    let text = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+    let text = corten_registry::precondition_detail("UID", wanted, found);
     Err(Status::conflict(&resource, object::name(of), text))
 }
 

@@ -39,11 +39,10 @@ pub async fn list(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
 pub async fn answer(
     call: &Call,
     served: &Arc<Served>,
-    page: OpenPage,
+    mut page: OpenPage,
     accepted: Accepted,
 ) -> Result<Answer, Status> {
     let options = shape::TableOptions::read(call);
-    let mut page = page;
     if accepted.shape == Shape::Table && served.schema.kind == FLOW_SCHEMA {
         page.items = by_precedence(served, page.items)?;
     }

@@ -1,19 +1,20 @@
 //! Protection of VolumeAttributesClasses: a class stays while a claim or a volume names it. Upstream:
 //! pkg/controller/volume/vacprotection.
 
-use std::sync::Arc;
-
-use corten_client::driver::{self, Next};
 use corten_client::object::{MetaExt, Object};
-use corten_client::{Error, Event, Informer, Key, Queue};
+use corten_client::{Event, Informer, Key, Queue};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 
-use super::{WORKERS, plan};
+use super::Protection;
 use crate::core::Context;
 use crate::core::context::queue_self;
 
-pub const CLASS_FINALIZER: &str = "kubernetes.io/vac-protection";
+pub(super) const CLASSES: Protection = Protection {
+    name: "vacprotection",
+    controller: "volumeattributesclass-protection-controller",
+    finalizer: "kubernetes.io/vac-protection",
+};
 const INDEX: &str = "volumeattributesclass";
 
 /// The classes a claim asks for, has, or is being changed to.
@@ -71,43 +72,26 @@ pub(super) async fn run(context: Context) {
     let classes = context.factory.informer::<VolumeAttributesClass>();
     let claims = context.factory.informer::<PersistentVolumeClaim>();
     let volumes = context.factory.informer::<PersistentVolume>();
-    let queue: Queue<Key> = Queue::new("vacprotection");
+    let queue = CLASSES.queue();
     queue_self(&classes, &queue);
     queue_let_go(&claims, &queue, classes_of_claim);
     queue_let_go(&volumes, &queue, classes_of_volume);
     classes.synced().await;
     claims.synced().await;
     volumes.synced().await;
-    let executor = Arc::new(context.executor("volumeattributesclass-protection-controller"));
-    driver::run(
-        "vacprotection",
-        queue,
-        WORKERS,
-        context.stop.clone(),
-        move |key| {
-            let (executor, classes) = (Arc::clone(&executor), classes.clone());
-            let (claims, volumes) = (claims.clone(), volumes.clone());
-            async move {
-                let Some(class) = classes.get_key(&key) else {
-                    return Ok::<_, Error>(Next::Done);
-                };
-                let name = class.metadata.name();
-                let action = plan(&*class, CLASS_FINALIZER, || {
-                    !volumes.indexed(INDEX, name).is_empty() || !claims.indexed(INDEX, name).is_empty()
-                });
-                executor
-                    .apply(action.into_iter().collect(), None)
-                    .await
-                    .map(|()| Next::Done)
-            }
-        },
-    )
-    .await;
+    let used = move |class: &VolumeAttributesClass| {
+        let name = class.metadata.name();
+        !volumes.indexed(INDEX, name).is_empty() || !claims.indexed(INDEX, name).is_empty()
+    };
+    CLASSES.run(&context, queue, classes, used).await;
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::plan;
     use super::*;
 
     fn claim(json: &str) -> Arc<PersistentVolumeClaim> {
@@ -139,15 +123,15 @@ mod tests {
     fn a_class_that_goes_is_kept_while_it_is_used() {
         let mut class = VolumeAttributesClass::default();
         assert!(
-            plan(&class, CLASS_FINALIZER, || true).is_some(),
+            plan(&class, CLASSES.finalizer, || true).is_some(),
             "it gets its finalizer"
         );
-        class.metadata.finalizers = Some(vec![CLASS_FINALIZER.to_owned()]);
-        assert!(plan(&class, CLASS_FINALIZER, || false).is_none(), "it lives");
+        class.metadata.finalizers = Some(vec![CLASSES.finalizer.to_owned()]);
+        assert!(plan(&class, CLASSES.finalizer, || false).is_none(), "it lives");
         let gone = r#"{"driverName": "d", "metadata": {"deletionTimestamp": "2024-01-01T00:00:00Z",
             "finalizers": ["kubernetes.io/vac-protection"]}}"#;
         let class: VolumeAttributesClass = serde_json::from_str(gone).unwrap();
-        assert!(plan(&class, CLASS_FINALIZER, || true).is_none());
-        assert!(plan(&class, CLASS_FINALIZER, || false).is_some());
+        assert!(plan(&class, CLASSES.finalizer, || true).is_none());
+        assert!(plan(&class, CLASSES.finalizer, || false).is_some());
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::set::Set;
-use super::shape::{Node, UNKNOWN, is_void, members};
+use super::shape::{Node, UNKNOWN, by_element, is_void, members};
 
 /// Paths that a change added, modified and removed.
 #[derive(Debug, Default)]
@@ -88,21 +88,21 @@ fn lists(
 ) {
     let old = before.map(|v| members(&node, v)).unwrap_or_default();
     let new = after.map(|v| members(&node, v)).unwrap_or_default();
-    for (at, (element, child, _)) in old.iter().chain(&new).enumerate() {
-        // Each element once, where it is first.
-        let seen = old.iter().chain(&new).take(at).any(|(e, ..)| e == element);
-        if !seen {
-            path.push(element.clone());
-            items(*child, &all(&old, element), &all(&new, element), path, out);
-            path.pop();
+    let (old, new) = (by_element(&old), by_element(&new));
+    let mut descend = |element: &str, old: &[&Value], new: &[&Value]| {
+        let child = node.child(element).unwrap_or(UNKNOWN);
+        path.push(element.to_owned());
+        items(child, old, new, path, out);
+        path.pop();
+    };
+    for (element, old) in &old {
+        descend(element, old, new.get(element).map_or(&[], Vec::as_slice));
+    }
+    for (element, new) in &new {
+        if !old.contains_key(element) {
+            descend(element, &[], new);
         }
     }
-}
-
-/// The items of an element: more than one where a list has a key twice.
-fn all<'v>(list: &[(String, Node<'_>, &'v Value)], element: &str) -> Vec<&'v Value> {
-    let of = list.iter().filter(|(e, ..)| e == element);
-    of.map(|(.., value)| *value).collect()
 }
 
 /// Items that share a key are one thing, owned as a whole.

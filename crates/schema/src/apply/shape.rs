@@ -1,5 +1,7 @@
 //! How apply sees a type: leaves, structs, maps, and lists by key or value; and the field sets of values.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::custom::{CustomType, Member, Role, Scalar};
@@ -228,8 +230,11 @@ fn key_default(shape: &Shape, key: &str) -> Option<Value> {
     crate::openapi::default_of(id.get().field(key)?)
 }
 
+/// A member of a value: its path element, its node, what it is.
+type MemberOf<'s, 'v> = (String, Node<'s>, &'v Value);
+
 /// The members of a value by path element, with their nodes. Empty for leaves and nulls.
-pub(super) fn members<'s, 'v>(node: &Node<'s>, value: &'v Value) -> Vec<(String, Node<'s>, &'v Value)> {
+pub(super) fn members<'s, 'v>(node: &Node<'s>, value: &'v Value) -> Vec<MemberOf<'s, 'v>> {
     match value {
         Value::Object(map) if node.is_map() => map
             .iter()
@@ -249,6 +254,15 @@ pub(super) fn members<'s, 'v>(node: &Node<'s>, value: &'v Value) -> Vec<(String,
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// The items of each element: more than one where a list has a key twice.
+pub(super) fn by_element<'m, 'v>(members: &'m [MemberOf<'_, 'v>]) -> HashMap<&'m str, Vec<&'v Value>> {
+    let mut all: HashMap<&str, Vec<&Value>> = HashMap::with_capacity(members.len());
+    for (element, _, value) in members {
+        all.entry(element).or_default().push(value);
+    }
+    all
 }
 
 pub(super) fn is_void(value: &Value) -> bool {
@@ -274,10 +288,14 @@ fn collect(node: Node<'_>, value: &Value, path: &mut Vec<String>, out: &mut Set)
         return;
     }
     let members = members(&node, value);
-    for (at, (element, child, value)) in members.iter().enumerate() {
-        let others = |(other, (e, ..)): (usize, &(String, Node<'_>, &Value))| other != at && e == element;
+    let items = if node.is_list() {
+        by_element(&members)
+    } else {
+        HashMap::new()
+    };
+    for (element, child, value) in &members {
         // Items that share a key are one thing, owned as a whole.
-        let shared = node.is_list() && members.iter().enumerate().any(others);
+        let shared = items.get(element.as_str()).is_some_and(|same| same.len() > 1);
         let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
         let own = shared || empty || !node.is_named(element);
         path.push(element.clone());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::StrategyContext;
 use super::super::pod::resources::{is_native, resource_value};
 use super::super::pod::storage::claim_spec;
-use super::super::pod::warnings::claim_spec as warned_spec;
+use super::super::pod::warnings::{annotation, claim_spec as warned_spec};
 use super::super::rules::{At, ErrorList, nanos, quantity_of};
 use super::difference::{pretty_struct, unified};
 use super::references::same_at;
@@ -24,18 +24,15 @@ pub(super) const RULES: Rules = Rules {
     ..PLAIN
 };
 
-/// The class of a claim before it had a field.
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+/// The class of a claim or volume before it had a field.
+pub(super) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+pub(super) const CLASS_DETAIL: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
 
 fn warnings(claim: &Value) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if object::annotation(claim, CLASS_ANNOTATION).is_some() {
-        warnings.push(format!(
-            "metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
-        ));
-    }
-    warnings.extend(warned_spec(&At::root(claim).get("spec")));
-    warnings
+    let at = At::root(claim);
+    let metadata = at.get("metadata");
+    let noted = annotation(&metadata.get("annotations"), CLASS_ANNOTATION, CLASS_DETAIL);
+    noted.into_iter().chain(warned_spec(&at.get("spec"))).collect()
 }
 
 fn prepare(_: &StrategyContext<'_>, claim: &mut Value) {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
@@ -15,13 +16,8 @@ const OID_EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const OID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const OID_X25519: &[u8] = &[0x2b, 0x65, 0x6e];
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OCTET_STRING: u8 = 0x04;
-const OID: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
-/// `[1]`, where a key on a curve has its public half.
-const PUBLIC_HALF: u8 = 0xa1;
+/// The context's tag where a key on a curve has its public half.
+const PUBLIC_HALF: Tag = Tag(1);
 /// Numbers of an RSA key: version, modulus, exponents, primes and what follows from them.
 const RSA_NUMBERS: usize = 9;
 
@@ -114,7 +110,8 @@ fn key_of(pem: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
-/// PEM blocks with their types; what is no block is passed over.
+/// PEM blocks with their types; what is no block is passed over. `x509_parser` refuses blocks with headers, which encrypted
+/// keys have.
 fn blocks(pem: &[u8]) -> Vec<(String, Vec<u8>)> {
     let text = String::from_utf8_lossy(pem);
     let mut found = Vec::new();
@@ -143,10 +140,10 @@ fn private_key(der: &[u8]) -> Option<Key<'_>> {
 
 /// PKCS #1.
 fn rsa(der: &[u8]) -> Option<Key<'_>> {
-    let mut rest = inside(der, SEQUENCE)?.0;
+    let mut rest = inside(der, Tag::Sequence)?.0;
     let mut numbers = Vec::with_capacity(RSA_NUMBERS);
     while numbers.len() < RSA_NUMBERS {
-        let (number, after) = inside(rest, INTEGER)?;
+        let (number, after) = inside(rest, Tag::Integer)?;
         numbers.push(number);
         rest = after;
     }
@@ -158,10 +155,10 @@ fn rsa(der: &[u8]) -> Option<Key<'_>> {
 
 /// PKCS #8.
 fn wrapped(der: &[u8]) -> Option<Key<'_>> {
-    let (_, rest) = inside(inside(der, SEQUENCE)?.0, INTEGER)?;
-    let (algorithm, rest) = inside(rest, SEQUENCE)?;
-    let (key, _) = inside(rest, OCTET_STRING)?;
-    match inside(algorithm, OID)?.0 {
+    let (_, rest) = inside(inside(der, Tag::Sequence)?.0, Tag::Integer)?;
+    let (algorithm, rest) = inside(rest, Tag::Sequence)?;
+    let (key, _) = inside(rest, Tag::OctetString)?;
+    match inside(algorithm, Tag::Oid)?.0 {
         OID_RSA => rsa(key),
         OID_EC => ec(key),
         OID_ED25519 => Some(Key::Ed25519),
@@ -172,13 +169,13 @@ fn wrapped(der: &[u8]) -> Option<Key<'_>> {
 
 /// SEC 1.
 fn ec(der: &[u8]) -> Option<Key<'_>> {
-    let (version, rest) = inside(inside(der, SEQUENCE)?.0, INTEGER)?;
-    let (_, mut rest) = inside(rest, OCTET_STRING)?;
+    let (version, rest) = inside(inside(der, Tag::Sequence)?.0, Tag::Integer)?;
+    let (_, mut rest) = inside(rest, Tag::OctetString)?;
     let mut public = None;
-    while let Some((tag, content, after)) = element(rest) {
-        if tag == PUBLIC_HALF {
+    while let Ok((after, field)) = Any::from_der(rest) {
+        if field.class() == Class::ContextSpecific && field.tag() == PUBLIC_HALF {
             // The first octet of a bit string counts the bits that are not used.
-            public = inside(content, BIT_STRING)?.0.get(1..);
+            public = inside(field.data, Tag::BitString)?.0.get(1..);
         }
         rest = after;
     }
@@ -186,27 +183,9 @@ fn ec(der: &[u8]) -> Option<Key<'_>> {
 }
 
 /// The content of an element with this tag, and what follows it.
-fn inside(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (found, content, rest) = element(der)?;
-    (found == tag).then_some((content, rest))
-}
-
-/// Tag, content and what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let (octets, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        if octets.is_empty() || octets.len() > 4 {
-            return None;
-        }
-        let length = octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet));
-        (length, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+fn inside(der: &[u8], tag: Tag) -> Option<(&[u8], &[u8])> {
+    let (rest, element) = Any::from_der(der).ok()?;
+    (element.class() == Class::Universal && element.tag() == tag).then_some((element.data, rest))
 }
 
 /// A number without what pads it.

@@ -1,14 +1,15 @@
 //! PersistentVolumes.
 
-use corten_meta::object;
 use serde_json::{Value, json};
 
 use super::super::StrategyContext;
 use super::super::pod::affinity::node_selector;
+use super::super::pod::warnings::{annotation, plugin};
 use super::super::pod::{storage, volumes};
 use super::super::rules::{
     At, ErrorList, dns_label, dns_subdomain, expression_warnings, nanos, quantity_of, show,
 };
+use super::claim::{CLASS_ANNOTATION, CLASS_DETAIL};
 use super::references::same_at;
 use super::{PLAIN, Rules};
 use crate::resource::Subresource;
@@ -22,39 +23,24 @@ pub(super) const RULES: Rules = Rules {
     ..PLAIN
 };
 
-/// Annotations that became fields.
-const OLD_ANNOTATIONS: [(&str, &str); 2] = [
-    (
-        "volume.beta.kubernetes.io/storage-class",
-        "deprecated since v1.8; use \"storageClassName\" attribute instead",
-    ),
-    (
-        "volume.beta.kubernetes.io/mount-options",
-        "deprecated since v1.31; use \"mountOptions\" attribute instead",
-    ),
-];
-
-/// Kinds of volumes that no longer work.
-const OLD_SOURCES: [(&str, &str); 6] = [
-    ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-    (
-        "photonPersistentDisk",
-        "deprecated in v1.11, non-functional in v1.16+",
-    ),
-    ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
-    ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
-    ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-    ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
+const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
+const MOUNT_OPTIONS_DETAIL: &str = "deprecated since v1.31; use \"mountOptions\" attribute instead";
+/// Kinds of volumes that no longer work, in upstream's order.
+const OLD_SOURCES: [&str; 6] = [
+    "cephfs",
+    "photonPersistentDisk",
+    "scaleIO",
+    "storageos",
+    "glusterfs",
+    "rbd",
 ];
 
 fn warnings(volume: &Value) -> Vec<String> {
-    let noted = |(key, _): &&(&str, &str)| object::annotation(volume, key).is_some();
-    let mut warnings: Vec<String> = OLD_ANNOTATIONS
-        .iter()
-        .filter(noted)
-        .map(|(key, message)| format!("metadata.annotations[{key}]: {message}"))
-        .collect();
     let at = At::root(volume);
+    let metadata = at.get("metadata");
+    let annotations = metadata.get("annotations");
+    let mut warnings = Vec::from_iter(annotation(&annotations, CLASS_ANNOTATION, CLASS_DETAIL));
+    warnings.extend(annotation(&annotations, MOUNT_OPTIONS, MOUNT_OPTIONS_DETAIL));
     let spec = at.get("spec");
     let policy = spec.get("persistentVolumeReclaimPolicy");
     if policy.str() == "Recycle" {
@@ -66,18 +52,8 @@ fn warnings(volume: &Value) -> Vec<String> {
     let (affinity, terms) = (spec.get("nodeAffinity"), "nodeSelectorTerms");
     let required = affinity.get("required");
     let terms = required.get(terms);
-    warnings.extend(terms.items().flat_map(|term| expression_warnings(&term)));
-    for (source, message) in OLD_SOURCES {
-        // The field of StorageOS is named in Go's way.
-        let shown = if source == "storageos" {
-            "storageOS"
-        } else {
-            source
-        };
-        if spec.get(source).is_set() {
-            warnings.push(format!("spec.{shown}: {message}"));
-        }
-    }
+    warnings.extend(terms.items().flat_map(|term| expression_warnings(&term, false)));
+    warnings.extend(OLD_SOURCES.iter().filter_map(|source| plugin(&spec, source)));
     warnings
 }
 
@@ -201,7 +177,6 @@ const WITHOUT_OPTIONS: [&str; 8] = [
     "local",
     "storageos",
 ];
-const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 
 fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     spec(&at.get("spec"), at.get("metadata").get("name").str(), errors);

@@ -14,8 +14,16 @@ pub(super) const APP_ARMOR_DETAIL: &str = "deprecated since v1.30; use the \"app
 /// `PATH_MAX` without its end.
 const LOCALHOST_PROFILE_BYTES_MAX: usize = 4095;
 
+/// What an annotation still asks for beside the container's field and its pod's, which it may repeat. `Some(None)` is a
+/// profile that the field could not be.
+#[expect(clippy::option_option, reason = "whether it asks, and for what")]
+pub(super) fn app_armor_field(noted: &str, own: &Value, of_pod: &Value) -> Option<Option<Value>> {
+    let profile = app_armor_profile(noted);
+    (own.is_null() && profile.as_ref() != Some(of_pod)).then_some(profile)
+}
+
 /// The field for an annotation's profile; none for one that the field could not be.
-pub(super) fn app_armor_profile(annotation: &str) -> Option<Value> {
+fn app_armor_profile(annotation: &str) -> Option<Value> {
     match annotation {
         "unconfined" => Some(json!({"type": "Unconfined"})),
         "runtime/default" => Some(json!({"type": "RuntimeDefault"})),

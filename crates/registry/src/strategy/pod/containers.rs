@@ -22,9 +22,12 @@ const NOT_EPHEMERAL: &[&str] = &[
     "lifecycle",
 ];
 
+/// The lists of containers in a pod's spec.
+pub(super) const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
 /// Calls `each` with init, regular and ephemeral containers, in this order.
 pub(super) fn each(spec: &At<'_, '_>, each: &mut dyn FnMut(&At<'_, '_>)) {
-    for kind in ["initContainers", "containers", "ephemeralContainers"] {
+    for kind in LISTS {
         spec.get(kind).items().for_each(|container| each(&container));
     }
 }

@@ -6,7 +6,8 @@ use corten_meta::object;
 use serde_json::{Value, json};
 
 use super::super::{StrategyContext, generic};
-use super::annotations::{APP_ARMOR, APP_ARMOR_DETAIL, app_armor_profile};
+use super::annotations::{APP_ARMOR, APP_ARMOR_DETAIL, app_armor_field};
+use super::containers;
 
 /// A gated pod says from the start why it is not scheduled.
 pub(super) fn scheduling_gated(pod: &mut Value, now: &str) {
@@ -43,19 +44,16 @@ pub(super) fn app_armor_fields(ctx: &StrategyContext<'_>, pod: &mut Value) {
         return;
     }
     let of_pod = pod["spec"]["securityContext"]["appArmorProfile"].clone();
-    for kind in ["initContainers", "containers", "ephemeralContainers"] {
+    for kind in containers::LISTS {
         let list = pod["spec"].get_mut(kind).and_then(Value::as_array_mut);
         for container in list.into_iter().flatten() {
             let key = format!("{APP_ARMOR}{}", object::str_at(container, &["name"]));
             let Some(noted) = noted.get(&key) else { continue };
-            if !container["securityContext"]["appArmorProfile"].is_null() {
+            let own = &container["securityContext"]["appArmorProfile"];
+            let Some(wanted) = app_armor_field(noted, own, &of_pod) else {
                 continue;
-            }
-            let profile = app_armor_profile(noted);
-            if profile.as_ref() == Some(&of_pod) {
-                continue;
-            }
-            if let Some(profile) = profile {
+            };
+            if let Some(profile) = wanted {
                 container["securityContext"]["appArmorProfile"] = profile;
             }
             ctx.write

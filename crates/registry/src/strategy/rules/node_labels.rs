@@ -1,5 +1,7 @@
 //! Labels of nodes that have newer names, and where they are still asked for. Facts: upstream's `pkg/api/node`.
 
+use corten_meta::names;
+
 use super::At;
 
 /// What to use instead of a label.
@@ -49,11 +51,20 @@ pub(in crate::strategy) fn node_label_warning(at: &At<'_, '_>) -> Option<String>
     Some(format!("{}: {} is {message}", at.path(), at.str()))
 }
 
-/// The `matchExpressions` of a selector or of a node selector's term.
-pub(in crate::strategy) fn expression_warnings(selector: &At<'_, '_>) -> Vec<String> {
-    let expressions = selector.get("matchExpressions");
-    let of = |expression: At<'_, '_>| node_label_warning(&expression.get("key"));
-    expressions.items().filter_map(of).collect()
+/// The `matchExpressions` of a selector or of a node selector's term. `with_values` where validation lets values pass that
+/// no label can have.
+pub(in crate::strategy) fn expression_warnings(selector: &At<'_, '_>, with_values: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for expression in selector.get("matchExpressions").items() {
+        warnings.extend(node_label_warning(&expression.get("key")));
+        let values = expression.get("values");
+        for value in values.items().filter(|_| with_values) {
+            for message in names::is_label_value(value.str()) {
+                warnings.push(format!("{}: {} is invalid, {message}", value.path(), value.str()));
+            }
+        }
+    }
+    warnings
 }
 
 /// A label selector over nodes.
@@ -64,7 +75,7 @@ pub(in crate::strategy) fn node_selector_warnings(selector: &At<'_, '_>) -> Vec<
         let message = deprecated_node_label(label)?;
         Some(format!("{}: {message}", path.child(label)))
     };
-    let mut warnings = expression_warnings(selector);
+    let mut warnings = expression_warnings(selector, false);
     warnings.extend(labels.entries().filter_map(of));
     warnings
 }

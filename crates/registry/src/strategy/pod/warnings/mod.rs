@@ -16,7 +16,7 @@ use corten_meta::{names, object};
 use serde_json::Value;
 
 use super::super::rules::{At, ip_warnings, quantity_of, show};
-pub(in crate::strategy) use volumes::claim_spec;
+pub(in crate::strategy) use volumes::{claim_spec, plugin};
 
 type Warnings = Vec<String>;
 
@@ -140,7 +140,7 @@ fn of(pod: &At<'_, '_>, is_template: bool) -> Warnings {
 }
 
 /// What is said of an annotation that is there.
-fn annotation(annotations: &At<'_, '_>, key: &str, message: &str) -> Option<String> {
+pub(in crate::strategy) fn annotation(annotations: &At<'_, '_>, key: &str, message: &str) -> Option<String> {
     let noted = annotations.key(key);
     noted.is_set().then(|| format!("{}: {message}", noted.path()))
 }

@@ -1,8 +1,6 @@
 //! Where a pod is to run: node labels with new names, selectors that select nothing.
 
-use corten_meta::names;
-
-use super::super::super::rules::{At, deprecated_node_label, node_label_warning};
+use super::super::super::rules::{At, deprecated_node_label, expression_warnings, node_label_warning};
 use super::Warnings;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -20,29 +18,14 @@ pub(super) fn nodes(spec: &At<'_, '_>) -> Warnings {
     let affinity = spec.get("affinity");
     let affinity = affinity.get("nodeAffinity");
     for term in affinity.get(REQUIRED).get("nodeSelectorTerms").items() {
-        warnings.extend(node_term(&term, false));
+        warnings.extend(expression_warnings(&term, false));
     }
     for term in affinity.get(PREFERRED).items() {
-        warnings.extend(node_term(&term.get("preference"), true));
+        warnings.extend(expression_warnings(&term.get("preference"), true));
     }
     for constraint in spec.get("topologySpreadConstraints").items() {
         warnings.extend(node_label_warning(&constraint.get("topologyKey")));
         warnings.extend(selects_nothing(&constraint));
-    }
-    warnings
-}
-
-/// `with_values`: validation lets values pass here that no label can have.
-fn node_term(term: &At<'_, '_>, with_values: bool) -> Warnings {
-    let mut warnings = Warnings::new();
-    for expression in term.get("matchExpressions").items() {
-        warnings.extend(node_label_warning(&expression.get("key")));
-        let values = expression.get("values");
-        for value in values.items().filter(|_| with_values) {
-            for message in names::is_label_value(value.str()) {
-                warnings.push(format!("{}: {} is invalid, {message}", value.path(), value.str()));
-            }
-        }
     }
     warnings
 }

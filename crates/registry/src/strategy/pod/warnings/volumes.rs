@@ -54,16 +54,19 @@ const PLUGINS: [(&str, &str, &str); 9] = [
 pub(super) fn plugins(spec: &At<'_, '_>) -> Warnings {
     let mut warnings = Warnings::new();
     for volume in spec.get("volumes").items() {
-        for (field, shown, message) in PLUGINS {
-            if volume.get(field).is_set() {
-                warnings.push(format!("{}: {message}", volume.get(shown).path()));
-            }
-        }
+        warnings.extend(PLUGINS.iter().filter_map(|(field, ..)| plugin(&volume, field)));
         let ephemeral = volume.get("ephemeral");
         let template = ephemeral.get("volumeClaimTemplate");
         warnings.extend(claim_spec(&template.get("spec")));
     }
     warnings
+}
+
+/// What is said of a source of volumes that is gone, where `volume` (or a PersistentVolume's spec) has it.
+pub(in crate::strategy) fn plugin(volume: &At<'_, '_>, field: &str) -> Option<String> {
+    let (_, shown, message) = PLUGINS.iter().find(|(known, ..)| *known == field)?;
+    let is_used = volume.get(field).is_set();
+    is_used.then(|| format!("{}: {message}", volume.get(shown).path()))
 }
 
 /// `GetWarningsForPersistentVolumeClaimSpec`.
