@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 const RESIZES: usize = 8;
 /// Output kept by `exec_sync`, per stream; the rest is read and dropped.
 const MAX_SYNC_OUTPUT: u64 = 16 << 20;
-/// After an exec has ended, how long its output may stay open in the hands of what it left behind.
+/// After an exec has ended or was killed, how long its output may stay open in the hands of what it left behind.
 const OUTPUT_LINGER: Duration = Duration::from_secs(5);
 
 /// A started exec session, with everything kept.
@@ -174,18 +174,35 @@ impl Runtime {
             }),
             Some(Err(_)) => Err(Error::unavailable("the keeper process was lost")),
             None => {
-                let kill = Request::Signal {
-                    id: session.id,
-                    signal: libc::SIGKILL,
-                    group: true,
-                };
-                let _ = self.keeper().tell(kill).await;
+                self.kill_exec(session).await;
                 Err(Error::deadline_exceeded(format!(
                     "failed to exec in container: timeout {}s exceeded: command {shown:?} timed out",
                     timeout.as_secs()
                 )))
             }
         }
+    }
+}
+
+impl Runtime {
+    /// Kills a session with its group and sees it go: its exit, and its output closed by the last that had it.
+    async fn kill_exec(&self, mut session: Session) {
+        let kill = Request::Signal {
+            id: session.id,
+            signal: libc::SIGKILL,
+            group: true,
+        };
+        if self.keeper().tell(kill).await.is_err() {
+            return;
+        }
+        let gone = async {
+            let _ = session.exit.await;
+            let _ = tokio::io::copy(&mut session.stdout, &mut tokio::io::sink()).await;
+            if let Some(stderr) = session.stderr.as_mut() {
+                let _ = tokio::io::copy(stderr, &mut tokio::io::sink()).await;
+            }
+        };
+        let _ = tokio::time::timeout(OUTPUT_LINGER, gone).await;
     }
 }
 
