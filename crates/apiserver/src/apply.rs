@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::codec;
-use crate::options::{Validation, WriteOptions};
+use crate::codec::{self, Reading};
+use crate::options::WriteOptions;
 
 /// Who writes, as the managed-fields entry will say.
 pub struct Ownership {
@@ -52,7 +52,7 @@ impl Ownership {
             now: &self.now,
             reset: match &self.custom {
                 Some(version) => version.reset_fields(subresource),
-                None => reset_fields(subresource, self.has_status),
+                None => reset_fields(&self.gvk, subresource, self.has_status),
             },
         }
     }
@@ -84,13 +84,35 @@ impl Ownership {
             Some(version) => apply::apply_custom(&write, &version.apply_type(), live, configuration, force),
             None => apply::apply(&write, live, configuration, force),
         };
-        codec::patched(
-            call,
-            &self.gvk,
-            served.custom.as_ref(),
-            merged,
-            Validation::Ignore,
-        )
+        codec::patched(call, &self.gvk, served.custom.as_ref(), merged, &Reading::MERGED)
+    }
+
+    /// Applies a configuration to the Scale of an object.
+    ///
+    /// # Errors
+    /// As [`Ownership::apply`].
+    pub fn apply_scale(
+        &self,
+        call: &Call,
+        of: &Value,
+        mut scale: Value,
+        configuration: &Value,
+        force: bool,
+    ) -> Result<Value, Status> {
+        scale["metadata"]["managedFields"] = apply::scale::to_scale(of, &self.gvk);
+        let gvk = GroupVersionKind::new("autoscaling", "v1", "Scale");
+        let write = Write {
+            gvk: &gvk,
+            reset: &[],
+            ..self.write("scale")
+        };
+        let merged = || apply::apply(&write, existing(&scale), configuration, force);
+        codec::patched(call, &gvk, None, merged, &Reading::MERGED)
+    }
+
+    /// Gives the owners that an applied Scale has to its object.
+    pub fn record_scale(&self, scale: &Value, of: &mut Value) {
+        apply::scale::to_object(scale, of, &self.gvk);
     }
 }
 

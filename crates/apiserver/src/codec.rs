@@ -1,7 +1,7 @@
 //! Request bodies into objects: the schema's decoder with this request's warnings and defaults.
 
 use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::{GroupKind, GroupVersionKind, Status};
+use corten_meta::{GroupKind, GroupVersionKind, Status, object};
 use corten_schema::decode::{self, Decoded, Media};
 use corten_schema::typed::Mode;
 use serde_json::Value;
@@ -47,7 +47,7 @@ pub fn decode_served(
         return decode(call, &served.schema.gvk(), body, format, validation);
     };
     let read = custom::body::read(&kind.version, body, format, validation)?;
-    read.warnings.into_iter().for_each(|text| call.warn(text));
+    warn(call, read.warnings);
     Ok(read.value)
 }
 
@@ -79,10 +79,26 @@ fn has_labels(object: &Value) -> bool {
 
 /// Takes the warnings and fills in defaults.
 fn accept(call: &Call, gvk: &GroupVersionKind, decoded: Decoded) -> Value {
-    for text in decoded.warnings {
-        call.warn(text);
+    warn(call, decoded.warnings);
+    complete(call, gvk, decoded.value)
+}
+
+/// Tells what is unknown or stands twice; of YAML's errors each line.
+pub fn warn(call: &Call, texts: impl IntoIterator<Item = String>) {
+    const HEADS: [&str; 2] = [
+        "error converting YAML to JSON: yaml: unmarshal errors:\n",
+        "yaml: unmarshal errors:\n",
+    ];
+    for text in texts {
+        match HEADS.iter().find_map(|head| text.strip_prefix(head)) {
+            Some(lines) => lines.lines().for_each(|line| call.warn(line.trim())),
+            None => call.warn(text),
+        }
     }
-    let mut value = decoded.value;
+}
+
+/// Fills in defaults.
+fn complete(call: &Call, gvk: &GroupVersionKind, mut value: Value) -> Value {
     let is_unlabeled_job = gvk.group == "batch" && gvk.kind == "Job" && !has_labels(&value);
     set_defaults(gvk, &mut value);
     if is_unlabeled_job && has_labels(&value) {
@@ -98,6 +114,24 @@ pub fn set_defaults(gvk: &GroupVersionKind, value: &mut Value) {
     }
 }
 
+/// How the outcome of a patch is read.
+pub struct Reading {
+    pub validation: Validation,
+    /// The outcome may say to be of another kind or version, as a body may.
+    pub stated: bool,
+    /// What is to be said of the patch itself.
+    pub found: Vec<String>,
+}
+
+impl Reading {
+    /// Of what the server merged itself.
+    pub const MERGED: Self = Self {
+        validation: Validation::Ignore,
+        stated: false,
+        found: Vec::new(),
+    };
+}
+
 /// The outcome of a patch as an object of `gvk`, as a body would be read. `outcome` is asked again for what an error says.
 ///
 /// # Errors
@@ -107,29 +141,85 @@ pub fn patched(
     gvk: &GroupVersionKind,
     custom: Option<&CustomKind>,
     outcome: impl Fn() -> Result<Value, Status>,
-    validation: Validation,
+    reading: &Reading,
 ) -> Result<Value, Status> {
     let value = outcome()?;
     let read = match custom {
-        None => decode::as_kind(value, gvk, validation.into()).map(|decoded| accept(call, gvk, decoded)),
-        Some(kind) => custom::body::patched(&kind.version, value, validation).map(|read| {
-            read.warnings.into_iter().for_each(|text| call.warn(text));
-            read.value
-        }),
+        None => read_outcome(gvk, value, reading),
+        Some(kind) => {
+            if reading.stated && call.info.subresource.is_empty() {
+                stays_of_kind(call, gvk, &value)?;
+            }
+            custom::body::patched(&kind.version, value, lenient(reading.validation))
+                .map(|read| (read.value, read.warnings))
+        }
     };
-    match read {
-        Ok(value) => Ok(value),
+    let problem = match read {
+        Ok((value, unknown)) => {
+            let texts: Vec<String> = reading.found.iter().cloned().chain(unknown).collect();
+            if reading.validation != Validation::Strict || texts.is_empty() {
+                warn(call, texts);
+                return Ok(match custom {
+                    None => complete(call, gvk, value),
+                    Some(_) => value,
+                });
+            }
+            format!("strict decoding error: {}", texts.join(", "))
+        }
         Err(status) => {
             let wrapping = format!("cannot be handled as a {}: ", gvk.kind);
-            let error = status
-                .message
-                .split_once(&wrapping)
-                .map_or(status.message.as_str(), |(_, e)| e);
-            let text = outcome()?.to_string();
-            let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, error)]);
-            Err(Status::invalid(&GroupKind::new("", ""), "", errors))
+            let error = status.message.split_once(&wrapping);
+            error.map_or(status.message.as_str(), |(_, e)| e).to_owned()
+        }
+    };
+    let text = outcome()?.to_string();
+    let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, &problem)]);
+    Err(Status::invalid(&GroupKind::new("", ""), "", errors))
+}
+
+/// A custom object stays of its kind and version.
+fn stays_of_kind(call: &Call, gvk: &GroupVersionKind, value: &Value) -> Result<(), Status> {
+    let stated = (object::kind(value), object::api_version(value));
+    let wanted = (&*gvk.kind, &*gvk.api_version());
+    let mut errors = ErrorList::new();
+    for (field, stated, wanted) in [("kind", stated.0, wanted.0), ("apiVersion", stated.1, wanted.1)] {
+        if stated != wanted {
+            let path = Path::new(field);
+            errors.push(Error::invalid(&path, stated, format!("must be {wanted}")));
         }
     }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let group = stated.1.split_once('/').map_or("", |(group, _)| group);
+    let kind = GroupKind::new(group.to_owned(), stated.0.to_owned());
+    Err(Status::invalid(&kind, &call.info.name, errors))
+}
+
+/// What is unknown is told of before it is refused.
+fn lenient(validation: Validation) -> Validation {
+    match validation {
+        Validation::Strict => Validation::Warn,
+        other => other,
+    }
+}
+
+/// The object and what is unknown in it.
+fn read_outcome(
+    gvk: &GroupVersionKind,
+    value: Value,
+    reading: &Reading,
+) -> Result<(Value, Vec<String>), Status> {
+    let mode = lenient(reading.validation).into();
+    let decoded = match reading.stated {
+        true => decode::as_stated(value, gvk, mode)?,
+        false => decode::as_kind(value, gvk, mode)?,
+    };
+    let value = match decoded.gvk == *gvk {
+        true => decoded.value,
+        false => corten_schema::convert::to(decoded.value, gvk),
+    };
+    Ok((value, decoded.warnings))
 }
 
 /// Reads options of meta.k8s.io from a body.

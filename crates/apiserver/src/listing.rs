@@ -53,7 +53,7 @@ impl Listing {
             }
         }
         let int = |key| query.int(key).map_err(Status::bad_request);
-        let listing = Self {
+        let mut listing = Self {
             label_selector,
             field_selector,
             limit: int("limit")?.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
@@ -69,6 +69,16 @@ impl Listing {
             timeout_seconds: int("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()),
         };
         let matching = query.text("resourceVersionMatch");
+        let legacy = matches!(listing.resource_version.as_str(), "" | "0");
+        let unsaid = listing.send_initial_events.is_none() && matching.is_empty();
+        let matching = if watch && legacy && unsaid {
+            // What such a watch begins with is marked as any client's initial events.
+            listing.send_initial_events = Some(true);
+            listing.version_match = Some(VersionMatch::NotOlderThan);
+            "NotOlderThan"
+        } else {
+            matching
+        };
         let errors = if watch {
             listing.watch_errors(matching)
         } else {

@@ -131,7 +131,7 @@ fn check_dry_run(values: Vec<&str>, errors: &mut ErrorList) -> bool {
 }
 
 /// Options of delete and deletecollection, with the dry-run flag.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Deletion {
     /// For the registry.
     pub options: DeleteOptions,

@@ -52,8 +52,11 @@ impl Registry {
             version => Some(parse_start(version)?),
         };
         let started = match (version, options.send_initial_events) {
-            (Some(version), Some(true)) => self.watch_with_state(resource, &filter, version, true).await,
-            (None, Some(true)) => self.watch_newest(resource, &filter, true).await,
+            (Some(version), Some(true)) => {
+                let marked = options.bookmarks;
+                self.watch_with_state(resource, &filter, version, marked).await
+            }
+            (None, Some(true)) => self.watch_newest(resource, &filter, options.bookmarks).await,
             (None, None) => self.watch_newest(resource, &filter, false).await,
             (Some(0), None) => self.watch_with_state(resource, &filter, 0, false).await,
             (None | Some(0), Some(false)) => {

@@ -57,7 +57,7 @@ fn measure(name: &str, gvk: &GroupVersionKind, body: &Value) {
         manager: "m",
         subresource: "",
         now: "2026-01-01T00:00:00Z",
-        reset: reset_fields("", true),
+        reset: reset_fields(gvk, "", true),
     };
     let object = formed();
     each("  ownership of a create (with one clone)", || {

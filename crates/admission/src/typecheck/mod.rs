@@ -84,7 +84,7 @@ async fn report(registry: &Registry, policies: &Resource, policy: &Value) -> Res
         manager: MANAGER,
         subresource: "status",
         now: &now,
-        reset: reset_fields("status", true),
+        reset: reset_fields(&kind, "status", true),
     };
     let change = |live: &Value| {
         let merged = apply::apply(&write, Some(live), &configuration, true)?;

@@ -118,6 +118,11 @@ fn unrecognized(kind: &str, error: &str, body: &[u8]) -> String {
     format!("the object provided is unrecognized (must be of type {kind}): {error} ({summary}{more})")
 }
 
+/// Texts for the members that stand twice in their object.
+pub fn repeated(body: &[u8]) -> Vec<String> {
+    json(body).map(|(_, texts)| texts).unwrap_or_default()
+}
+
 /// JSON with a text for each member that stands twice in its object; the last one counts.
 fn json(body: &[u8]) -> Result<(Value, Vec<String>), String> {
     let mut found = Repeated::default();

@@ -38,7 +38,7 @@ pub async fn write_status(
             manager: MANAGER,
             subresource: "status",
             now: &now,
-            reset: apply::reset_fields("status", true),
+            reset: apply::reset_fields(&gvk, "status", true),
         };
         apply::update(&write, Some(live), &mut wanted);
         Ok(wanted)

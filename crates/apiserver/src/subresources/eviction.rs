@@ -6,7 +6,7 @@ use corten_meta::object::{self, child_mut, object_mut, str_at};
 use corten_meta::status::{Cause, Details};
 use corten_meta::{GroupResource, GroupVersionKind, Status, labels};
 use corten_registry::{Operation, Subresource, UpdateOptions, WriteContext};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::call::Call;
 use crate::codec;
@@ -17,6 +17,8 @@ use crate::subresources::created;
 
 /// Disruptions a budget may have open; over it evictions are refused.
 const MAX_DISRUPTED_PODS: usize = 2000;
+/// How often a pod that changes meanwhile is looked at, as upstream.
+const ATTEMPTS: usize = 20;
 
 /// Evicts a pod.
 ///
@@ -47,23 +49,47 @@ pub async fn evict(mut call: Call) -> Result<Answer, Status> {
     };
     deletion.dry_run |= options.dry_run;
     let ctx = ctx.with_dry_run(deletion.dry_run);
-    let pod = call
-        .server
-        .fetch("", "pods", &call.info.namespace, &call.info.name)
-        .await?;
-    let guard = if budget_matters(&pod) {
-        take_from_budget(&call, &ctx, &pod).await?
-    } else {
-        running_guard(&pod)
+    let pod = match without_budget(&call, &ctx, &deletion).await? {
+        Some(pod) => pod,
+        None => return created(accepted),
     };
-    let pinned = guard && deletion.options.preconditions.resource_version.is_none();
-    if pinned {
+    let unready_of = take_from_budget(&call, &ctx, &pod).await?;
+    let pinned = unready_of.filter(|_| deletion.options.preconditions.resource_version.is_none());
+    if pinned.is_some() {
         deletion.options.preconditions.resource_version = Some(object::resource_version(&pod).to_owned());
     }
-    match remove(&call, &ctx, deletion).await {
-        Err(status) if status.is_conflict() && pinned => Err(too_many("", 10, None)),
-        Err(status) => Err(status),
-        Ok(()) => created(accepted),
+    match (remove(&call, &ctx, deletion).await, pinned) {
+        (Err(status), Some(budget)) if status.is_conflict() => Err(too_many(&budget, 10, None)),
+        (Err(status), _) => Err(status),
+        (Ok(()), _) => created(accepted),
+    }
+}
+
+/// Evicts a pod that no budget counts; gives back one that a budget may. What changes meanwhile is looked at again, unless
+/// the client asks for a version.
+async fn without_budget(
+    call: &Call,
+    ctx: &WriteContext,
+    deletion: &Deletion,
+) -> Result<Option<Value>, Status> {
+    let unset = deletion.options.preconditions.resource_version.is_none();
+    let mut attempts = ATTEMPTS;
+    loop {
+        let (ns, name) = (&call.info.namespace, &call.info.name);
+        let pod = call.server.fetch("", "pods", ns, name).await?;
+        if budget_matters(&pod) {
+            return Ok(Some(pod));
+        }
+        let mut deletion = deletion.clone();
+        if unset && running_guard(&pod) {
+            let seen = object::resource_version(&pod).to_owned();
+            deletion.options.preconditions.resource_version = Some(seen);
+        }
+        attempts -= 1;
+        match remove(call, ctx, deletion).await {
+            Err(status) if status.is_conflict() && unset && attempts > 0 => {}
+            done => return done.map(|()| None),
+        }
     }
 }
 
@@ -106,8 +132,8 @@ fn running_guard(pod: &Value) -> bool {
     !matches!(phase, "Succeeded" | "Failed") && object::deletion_timestamp(pod).is_none()
 }
 
-/// Finds the pod's budget and takes one disruption from it. True where the pod was unready and needed none.
-async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Result<bool, Status> {
+/// Finds the pod's budget and takes one disruption from it. The budget's name where the pod was unready and needed none.
+async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Result<Option<String>, Status> {
     let all = call
         .server
         .fetch_all("policy", "poddisruptionbudgets", &call.info.namespace, "")
@@ -118,7 +144,7 @@ async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Resul
     };
     let mut covering = all.iter().filter(covers);
     let Some(pdb) = covering.next() else {
-        return Ok(false);
+        return Ok(None);
     };
     if covering.next().is_some() {
         let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
@@ -128,7 +154,7 @@ async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Resul
         let count = |key: &str| pdb["status"][key].as_i64().unwrap_or(0);
         let healthy = count("currentHealthy") >= count("desiredHealthy") && count("desiredHealthy") > 0;
         if pdb["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || healthy {
-            return Ok(true);
+            return Ok(Some(object::name(pdb).to_owned()));
         }
     }
     let budgets = call.server.stored("policy", "poddisruptionbudgets")?;
@@ -140,7 +166,7 @@ async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Resul
         .registry
         .update(ctx, &budgets, ns, name, Subresource::STATUS, change, &update)
         .await?;
-    Ok(false)
+    Ok(None)
 }
 
 fn is_ready(pod: &Value) -> bool {
@@ -198,7 +224,34 @@ fn decrement(pdb: &Value, pod: &str, now: &str) -> Result<Value, Status> {
     let status = child_mut(object_mut(&mut pdb), "status");
     status.insert("disruptionsAllowed".into(), json!(allowed - 1));
     child_mut(status, "disruptedPods").insert(pod.to_owned(), json!(now));
+    if allowed == 1 {
+        no_more_allowed(status, now);
+    }
     Ok(pdb)
+}
+
+/// The condition that the controller would set, at once.
+fn no_more_allowed(status: &mut Map<String, Value>, now: &str) {
+    let observed = status.get("observedGeneration").cloned();
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(list) = conditions.as_array_mut() else {
+        return;
+    };
+    let at = list.iter().position(|c| c["type"] == "DisruptionAllowed");
+    let before = at.map(|at| list.remove(at));
+    let known = before.as_ref().filter(|condition| condition["status"] == "False");
+    let since = known.map_or_else(|| json!(now), |condition| condition["lastTransitionTime"].clone());
+    let mut condition = json!({
+        "type": "DisruptionAllowed",
+        "status": "False",
+        "reason": "InsufficientPods",
+        "message": "",
+        "lastTransitionTime": since,
+    });
+    if let Some(observed) = observed {
+        condition["observedGeneration"] = observed;
+    }
+    list.insert(at.unwrap_or(list.len()), condition);
 }
 
 fn why_not(pdb: &Value) -> String {

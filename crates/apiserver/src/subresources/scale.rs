@@ -118,7 +118,8 @@ async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
     crate::verbs::check_namespace(&mut scale, served.namespace_of(&call))?;
     crate::verbs::check_name(&scale, &call.info.name)?;
     let uid = Some(object::uid(&scale).to_owned()).filter(|uid| !uid.is_empty());
-    change(&call, served, &options, uid, |_| Ok(scale.clone())).await
+    let given = |_: &Value, _, _: &Ownership| Ok((scale.clone(), Owners::Changed));
+    change(&call, served, &options, uid, given).await
 }
 
 async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
@@ -130,30 +131,44 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
         For::Patch
     };
     let options = WriteOptions::read(&call.query, purpose)?;
-    let patch = Patch::parse(kind, &body)?;
-    change(&call, served, &options, None, |current| {
-        let mut scale = patch.apply(&call, &gvk(), None, &current, &options)?;
-        crate::verbs::check_namespace(&mut scale, served.namespace_of(&call))?;
+    let patch = Patch::parse(kind, &body, options.validation)?;
+    let (call, applies) = (&call, kind == PatchType::Apply && served.custom.is_none());
+    change(call, served, &options, None, |current, before, ownership| {
+        let (mut scale, owners) = if applies {
+            let scale = ownership.apply_scale(call, current, before, patch.document(), options.force)?;
+            (scale, Owners::Applied)
+        } else {
+            (patch.apply(call, &gvk(), None, &before)?, Owners::Changed)
+        };
+        crate::verbs::check_namespace(&mut scale, served.namespace_of(call))?;
         crate::verbs::check_name(&scale, &call.info.name)?;
-        Ok(scale)
+        Ok((scale, owners))
     })
     .await
 }
 
-/// Writes the count that `wanted` makes of the current Scale; the object must have the uid, if one is given.
+/// Who owns the count after a write.
+enum Owners {
+    /// Who changes it.
+    Changed,
+    /// Those that the Scale names.
+    Applied,
+}
+
+/// Writes the count that `wanted` makes of the current object and its Scale; the object must have the uid, if one is given.
 async fn change(
     call: &Call,
     served: &Served,
     options: &WriteOptions,
     uid: Option<String>,
-    wanted: impl Fn(Value) -> Result<Value, Status> + Send + Sync,
+    wanted: impl Fn(&Value, Value, &Ownership) -> Result<(Value, Owners), Status> + Send + Sync,
 ) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
     let ownership = Ownership::new(call, served, options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let apply = |current: &Value| {
-        let scale = wanted(scale_before(served, current)?)?;
+        let (scale, owners) = wanted(current, scale_before(served, current)?, &ownership)?;
         validate(&scale, name)?;
         same_object(served, &scale, current)?;
         let mut out = current.clone();
@@ -165,9 +180,14 @@ async fn change(
             Some(paths) => paths.set(&mut out, &scale)?,
             None => out["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or(0)),
         }
-        let version = object::resource_version(&scale).to_owned();
-        object::set_resource_version(&mut out, &version);
-        ownership.record("scale", current, &mut out);
+        let version = object::resource_version(&scale);
+        if !version.is_empty() {
+            object::set_resource_version(&mut out, version);
+        }
+        match owners {
+            Owners::Changed => ownership.record("scale", current, &mut out),
+            Owners::Applied => ownership.record_scale(&scale, &mut out),
+        }
         Ok(out)
     };
     let update = UpdateOptions {

@@ -45,6 +45,7 @@ const RETURNS_OBJECT: [(&str, &str); 17] = [
 pub async fn delete(mut call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let accepted = call.answer_of(&served)?;
     let deletion = read_options(&mut call).await?;
+    warn_of_orphans(&call, &served, &deletion);
     let ctx = call.write_context(deletion.dry_run, "");
     let deleted = {
         let (ns, name) = (served.namespace_of(&call), &call.info.name);
@@ -89,6 +90,7 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
     let accepted = call.answer_of(&served)?;
     let selection = Listing::read(&call.query, &call.info, false)?.into_list();
     let deletion = read_options(&mut call).await?;
+    warn_of_orphans(&call, &served, &deletion);
     let ctx = call.write_context(deletion.dry_run, "");
     let page = {
         let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
@@ -107,6 +109,18 @@ pub async fn delete_collection(mut call: Call, served: Arc<Served>) -> Result<An
     };
     list::answer(&call, &served, page, accepted).await
 }
+
+/// Jobs leave their pods behind unless the client says otherwise.
+fn warn_of_orphans(call: &Call, served: &Served, deletion: &Deletion) {
+    let options = &deletion.options;
+    let unsaid = options.propagation.is_none() && options.orphan_dependents.is_none();
+    if unsaid && (served.schema.group, served.schema.plural) == ("batch", "jobs") {
+        call.warn(JOB_ORPHANS);
+    }
+}
+
+const JOB_ORPHANS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                           remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// Options come from the body where there is one, else from the query.
 async fn read_options(call: &mut Call) -> Result<Deletion, Status> {

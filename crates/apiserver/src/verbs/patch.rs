@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use corten_meta::status::Details;
-use corten_meta::{GroupVersionKind, Status, json_word, patch as patches};
+use corten_meta::{GroupVersionKind, Status, json_word, object, patch as patches};
 use corten_registry::UpdateOptions;
 use http::StatusCode;
 use serde_json::Value;
@@ -12,12 +12,13 @@ use serde_json::Value;
 use crate::apply::{Ownership, may_create};
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::codec::{self, Reading};
 use crate::custom::CustomKind;
 use crate::options::{For, Validation, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
 use crate::verbs::write::{check_name, check_namespace};
-use crate::{codec, convert, grants};
+use crate::{convert, custom, grants};
 
 /// What a patch is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         For::Patch
     };
     let options = WriteOptions::read(&call.query, purpose)?;
-    let patch = Patch::parse(kind, &body)?;
+    let patch = Patch::parse(kind, &body, options.validation)?;
     let repeated = Repeated::in_configuration(kind, &options, &body);
     let ownership = Ownership::new(&call, &served, &options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
@@ -114,17 +115,13 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
                 if live.is_null() {
                     return Err(Status::not_found(&served.schema.group_resource(), name));
                 }
-                let mut wanted = patch.apply(
-                    &call,
-                    &served.schema.gvk(),
-                    served.custom.as_ref(),
-                    &current,
-                    &options,
-                )?;
+                let kind = served.custom.as_ref();
+                let mut wanted = patch.apply(&call, &served.schema.gvk(), kind, &current)?;
                 ownership.record(subresource.0, &current, &mut wanted);
                 wanted
             };
             if live.is_null() {
+                names_no_object(&call, &served, &wanted)?;
                 may_create(&call, &wanted)?;
                 served.may_create(name)?;
             }
@@ -148,6 +145,21 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         StatusCode::OK
     };
     answer_object(&call, &served, code, &updated.object, accepted)
+}
+
+/// A configuration with a uid is of an object that is there.
+fn names_no_object(call: &Call, served: &Served, wanted: &Value) -> Result<(), Status> {
+    let uid = object::uid(wanted);
+    if uid.is_empty() {
+        return Ok(());
+    }
+    let text =
+        format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+    Err(Status::conflict(
+        &served.schema.group_resource(),
+        &call.info.name,
+        text,
+    ))
 }
 
 /// A key that stands twice in an applied configuration.
@@ -178,9 +190,7 @@ impl Repeated {
     }
 
     fn warn(self, call: &Call) {
-        if let Some(text) = self.text {
-            call.warn(text);
-        }
+        codec::warn(call, self.text);
     }
 }
 
@@ -188,6 +198,7 @@ impl Repeated {
 pub struct Patch {
     kind: PatchType,
     document: Value,
+    reading: Reading,
 }
 
 impl Patch {
@@ -195,7 +206,7 @@ impl Patch {
     ///
     /// # Errors
     /// 400 for what is no patch of its kind.
-    pub fn parse(kind: PatchType, raw: &[u8]) -> Result<Self, Status> {
+    pub fn parse(kind: PatchType, raw: &[u8], validation: Validation) -> Result<Self, Status> {
         let bad = |e: String| Status::bad_request(format!("error decoding patch: {e}"));
         let document = match kind {
             PatchType::Apply => corten_schema::decode::yaml_value(raw)
@@ -217,7 +228,24 @@ impl Patch {
         if kind == PatchType::Json {
             check_operations(&document).map_err(bad)?;
         }
-        Ok(Self { kind, document })
+        let reading = Reading {
+            validation,
+            stated: matches!(kind, PatchType::Json | PatchType::Merge),
+            found: match validation {
+                Validation::Ignore => Vec::new(),
+                _ => unknown_or_repeated(kind, raw, &document),
+            },
+        };
+        Ok(Self {
+            kind,
+            document,
+            reading,
+        })
+    }
+
+    /// What was sent.
+    pub fn document(&self) -> &Value {
+        &self.document
     }
 
     /// Applies to an object of any kind; gives the object wanted, defaults filled in.
@@ -230,10 +258,9 @@ impl Patch {
         gvk: &GroupVersionKind,
         custom: Option<&CustomKind>,
         current: &Value,
-        options: &WriteOptions,
     ) -> Result<Value, Status> {
         let patched = || self.merged(gvk, current);
-        codec::patched(call, gvk, custom, patched, options.validation)
+        codec::patched(call, gvk, custom, patched, &self.reading)
     }
 
     fn merged(&self, gvk: &GroupVersionKind, current: &Value) -> Result<Value, Status> {
@@ -260,6 +287,29 @@ impl Patch {
         }
     }
 }
+
+/// Members of a patch that stand twice, and members that no operation has.
+fn unknown_or_repeated(kind: PatchType, raw: &[u8], document: &Value) -> Vec<String> {
+    let repeated = || custom::body::repeated(raw);
+    match kind {
+        PatchType::Apply => Vec::new(),
+        PatchType::Merge | PatchType::Strategic => repeated(),
+        PatchType::Json => {
+            let unknown = document.as_array().into_iter().flatten().enumerate();
+            let unknown = unknown.flat_map(|(at, operation)| {
+                let names = operation.as_object().into_iter().flatten().map(|(name, _)| name);
+                let names = names.filter(|name| !OPERATION.contains(&name.as_str()));
+                names.map(move |name| format!("json patch unknown field \"[{at}].{name}\""))
+            });
+            let repeated = repeated().into_iter();
+            unknown
+                .chain(repeated.map(|text| format!("json patch {text}")))
+                .collect()
+        }
+    }
+}
+
+const OPERATION: [&str; 4] = ["op", "from", "path", "value"];
 
 /// Operations that Go could not read, in its words.
 fn check_operations(document: &Value) -> Result<(), String> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregation;
+mod applying;
 mod audit;
 mod conversion;
 mod converted;
@@ -19,6 +20,7 @@ mod legacy_tokens;
 mod migration;
 mod mutating_policies;
 mod operations;
+mod patches;
 mod policies;
 mod promises;
 mod reads;

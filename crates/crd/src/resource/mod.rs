@@ -10,7 +10,7 @@ use std::sync::Arc;
 use corten_meta::field::Path;
 use corten_meta::time::Timestamp;
 use corten_meta::{GroupVersionKind, Status};
-use corten_schema::apply::FieldPath;
+use corten_schema::apply::{FieldPath, reset_fields_of_custom};
 use serde_json::Value;
 
 pub use columns::Column;
@@ -169,10 +169,6 @@ impl Version {
 
     /// Fields whose owners a write does not change (see `corten_schema::apply::Write`).
     pub fn reset_fields(&self, subresource: &str) -> &'static [FieldPath] {
-        match subresource {
-            "status" => &[&["metadata"], &["spec"]],
-            "" if self.has_status => &[&["status"]],
-            _ => &[],
-        }
+        reset_fields_of_custom(subresource, self.has_status)
     }
 }

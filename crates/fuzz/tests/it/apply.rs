@@ -88,7 +88,7 @@ fn write<'a>(gvk: &'a GroupVersionKind, manager: &'a str) -> Write<'a> {
         manager,
         subresource: "",
         now: "2026-01-01T00:00:00Z",
-        reset: reset_fields("", false),
+        reset: reset_fields(gvk, "", false),
     }
 }
 

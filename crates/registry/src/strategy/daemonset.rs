@@ -34,11 +34,11 @@ impl Strategy for DaemonSetStrategy {
 
     fn prepare_for_update(&self, ctx: &StrategyContext<'_>, set: &mut Value, old: &Value) {
         generic::prepare_for_update(ctx, set, old);
-        if ctx.subresource == Subresource::MAIN {
-            let before = template_generation(old);
-            let changed = i64::from(set["spec"]["template"] != old["spec"]["template"]);
-            object::set_annotation(set, TEMPLATE_GENERATION, &(before + changed).to_string());
-        }
+        // Upstream holds it in the spec, which a write of the status does not change.
+        let is_main = ctx.subresource == Subresource::MAIN;
+        let changed = is_main && set["spec"]["template"] != old["spec"]["template"];
+        let counted = template_generation(old) + i64::from(changed);
+        object::set_annotation(set, TEMPLATE_GENERATION, &counted.to_string());
     }
 
     fn warnings_on_create(&self, _ctx: &StrategyContext<'_>, set: &Value) -> Vec<String> {

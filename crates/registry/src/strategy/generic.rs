@@ -31,6 +31,7 @@ pub fn prepare_for_update(ctx: &StrategyContext<'_>, object: &mut Value, old: &V
     }
     if ctx.subresource == Subresource::STATUS {
         keep_all_but_status(object, old);
+        keep_metadata(ctx.resource, object, old);
     } else {
         reset_status(object, &old["status"]);
         bump_generation(ctx.resource, object, old);
@@ -57,6 +58,49 @@ pub fn keep_all_but_status(object: &mut Value, old: &Value) {
             new.insert(key.clone(), value.clone());
         }
     }
+}
+
+/// What users give to an object, and what its deletion and generation are.
+const OF_STATUS: &[&str] = &[
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "deletionTimestamp",
+    "generation",
+];
+
+/// Puts back what a write of a status does not change in metadata of these kinds; others let it change. Facts: the
+/// `PrepareForUpdate` of upstream's status strategies.
+fn keep_metadata(resource: &ResourceInfo, object: &mut Value, old: &Value) {
+    let kept = match (&*resource.group, &*resource.plural) {
+        ("apps", "deployments") => &["labels"],
+        ("apiregistration.k8s.io", "apiservices") => &OF_STATUS[..4],
+        ("storage.k8s.io", "volumeattachments")
+        | ("networking.k8s.io", "servicecidrs")
+        | ("admissionregistration.k8s.io", "validatingadmissionpolicies")
+        | ("resource.k8s.io", "resourceclaims") => OF_STATUS,
+        ("flowcontrol.apiserver.k8s.io", _) => return keep_all_metadata(object, old),
+        _ => return,
+    };
+    for field in kept {
+        let metadata = object::metadata_mut(object);
+        match object::metadata(old).get(*field) {
+            Some(value) => metadata.insert((*field).to_owned(), value.clone()),
+            None => metadata.remove(*field),
+        };
+    }
+}
+
+/// All but who owns which fields.
+fn keep_all_metadata(object: &mut Value, old: &Value) {
+    let managed = object::metadata_mut(object).remove("managedFields");
+    object["metadata"] = old["metadata"].clone();
+    let metadata = object::metadata_mut(object);
+    match managed {
+        Some(managed) => metadata.insert("managedFields".to_owned(), managed),
+        None => metadata.remove("managedFields"),
+    };
 }
 
 /// One more than before if anything but `status` and `metadata` differs.

@@ -25,6 +25,8 @@ pub(super) const ADDRESS: Rules = Rules {
 pub(super) const RANGE: Rules = Rules {
     body: range,
     change: range_change,
+    status_on_create: true,
+    status_on_update: true,
     ..PLAIN
 };
 

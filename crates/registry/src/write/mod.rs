@@ -5,6 +5,8 @@ mod delete;
 mod deletion;
 pub(crate) mod leases;
 mod owners;
+
+mod times;
 mod update;
 
 pub use owners::dedup_owners;

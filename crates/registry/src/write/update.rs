@@ -185,6 +185,7 @@ impl Write<'_> {
         if removes_last_finalizer(new, old) && strategy.should_delete_during_update(new, old) {
             return self.delete_instead(existing, new).await;
         }
+        super::times::keep(new, old);
         let prepared = self.prepared(new).await?;
         if existing.is_stored_as(&prepared.encoded.bytes) {
             self.registry.metrics.updates_unchanged.add(1);

@@ -91,7 +91,7 @@ impl Fields {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Written(json) => json.as_object().is_none_or(Map::is_empty),
             Self::Set(set) => set.is_empty(),
@@ -165,6 +165,9 @@ impl Managers {
         for mut entry in list {
             let fields = entry.get_mut("fieldsV1").map(Value::take).unwrap_or_default();
             let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            if entry["fieldsType"] != "FieldsV1" || text("apiVersion").is_empty() {
+                return None;
+            }
             let operation = match entry["operation"].as_str()? {
                 "Apply" => Operation::Apply,
                 "Update" => Operation::Update,
@@ -200,6 +203,25 @@ impl Managers {
 
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The entries as a list.
+    pub(super) fn into_list(self) -> Value {
+        let mut all: Vec<(Id, Entry)> = self.entries.into_iter().collect();
+        all.sort_by(|a, b| place(a).cmp(&place(b)));
+        all.into_iter().map(|(id, entry)| render(id, entry)).collect()
+    }
+
+    /// Takes the entries of others, which own nothing here yet.
+    pub(super) fn absorb(&mut self, others: Self) {
+        self.entries.extend(others.entries);
+    }
+
+    /// What `change` makes of each entry.
+    pub(super) fn map(self, change: impl FnMut((Id, Entry)) -> Option<(Id, Entry)>) -> Self {
+        Self {
+            entries: self.entries.into_iter().filter_map(change).collect(),
+        }
     }
 
     pub(super) fn take(&mut self, id: &Id) -> Option<Entry> {
@@ -241,9 +263,24 @@ impl Managers {
             .fold(Set::default(), |all, entry| all.union(&entry.fields.set()))
     }
 
-    /// Fails where a change touches what others own.
-    pub(super) fn conflicts(&self, change: &Comparison) -> corten_meta::Result<()> {
+    /// Fails where a change touches what others own, but for what `spared` gives.
+    pub(super) fn conflicts(
+        &self,
+        change: &Comparison,
+        spared: impl FnOnce() -> Option<Set>,
+    ) -> corten_meta::Result<()> {
         let touched = change.modified.union(&change.added);
+        if self
+            .entries
+            .values()
+            .all(|entry| entry.fields.set().intersection(&touched).is_empty())
+        {
+            return Ok(());
+        }
+        let touched = match spared() {
+            Some(spared) => touched.difference(&spared),
+            None => touched,
+        };
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by_cached_key(|(id, _)| id.encoded());
         let conflicts: Vec<(String, Vec<String>)> = entries
@@ -296,12 +333,7 @@ impl Managers {
             meta.remove("managedFields");
             return;
         }
-        let mut all: Vec<(Id, Entry)> = self.entries.into_iter().collect();
-        all.sort_by(|a, b| place(a).cmp(&place(b)));
-        meta.insert(
-            "managedFields".to_owned(),
-            all.into_iter().map(|(id, entry)| render(id, entry)).collect(),
-        );
+        meta.insert("managedFields".to_owned(), self.into_list());
     }
 }
 

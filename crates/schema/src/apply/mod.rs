@@ -1,12 +1,15 @@
 //! Server-side apply: who owns which fields, and what happens when two want the same one (KEP-555). Every write updates
 //! ownership; an apply merges a configuration into the live object and drops what its manager no longer says.
 
+mod client_side;
 mod compare;
 pub mod custom;
 mod managed;
 mod merge;
 mod overlay;
 mod remove;
+mod reset;
+pub mod scale;
 mod set;
 mod shape;
 mod validate;
@@ -22,11 +25,9 @@ use custom::CustomType;
 pub use managed::manager_name;
 use managed::{Entry, Fields, Id, Managers, Operation};
 pub use overlay::{overlay, overlay_custom};
+pub use reset::{FieldPath, reset_fields, reset_fields_of_custom};
 pub use set::Set;
 use shape::Node;
-
-/// A path of field names whose fields a write does not own: what its strategy resets.
-pub type FieldPath = &'static [&'static str];
 
 /// The write whose ownership is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -41,15 +42,6 @@ pub struct Write<'a> {
     pub now: &'a str,
     /// Fields this write does not own, such as `status` on the object itself.
     pub reset: &'a [FieldPath],
-}
-
-/// The usual reset fields: the object's own writes leave `status` alone, status writes all but it.
-pub fn reset_fields(subresource: &str, has_status: bool) -> &'static [FieldPath] {
-    match subresource {
-        "status" => &[&["spec"], &["metadata", "labels"]],
-        "" if has_status => &[&["status"]],
-        _ => &[],
-    }
 }
 
 impl Write<'_> {
@@ -220,18 +212,6 @@ fn apply_to(
     force: bool,
 ) -> corten_meta::Result<Value> {
     let reset = Set::of_paths(write.reset);
-    if object::metadata(config)
-        .get("managedFields")
-        .is_some_and(|m| !m.is_null())
-    {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
-    let (stated, wanted) = (object::api_version(config), write.gvk.api_version());
-    if stated != wanted {
-        return Err(Status::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {stated}, expected: {wanted}"
-        )));
-    }
     check(write, node, config)?;
     let live = live.unwrap_or(zero);
     let kept = object::metadata(live).get("managedFields").cloned();
@@ -251,24 +231,23 @@ fn apply_to(
     set.subtract(stripped());
     let entry = Entry {
         api_version: write.gvk.api_version(),
-        time: write.now.to_owned(),
+        time: String::new(),
         fields: Fields::Set(set),
     };
     let comparison = compare::values(node, &before, &merged).without(&reset);
     if !force {
-        managers.conflicts(&comparison)?;
+        let spared = || client_side::not_in_conflict(write.manager, node, &before, &entry.api_version);
+        managers.conflicts(&comparison, spared)?;
     }
     managers.lose(None, &comparison);
-    let changed = merged != before;
-    let unchanged_time = last.filter(|_| !changed).map(|l| l.time);
-    managers.put(
-        own,
-        Entry {
-            time: unchanged_time.unwrap_or(entry.time),
-            ..entry
-        },
-    );
+    let time = match merged == before {
+        // Who says only what is there already, and is new, has no time.
+        true => last.map(|last| last.time).unwrap_or_default(),
+        false => write.now.to_owned(),
+    };
+    managers.put(own, Entry { time, ..entry });
     let mut out = merged;
+    client_side::note(write.manager, config, &mut out);
     managers.write_to(&mut out);
     Ok(out)
 }
@@ -296,18 +275,37 @@ fn own_what_was_there(
 }
 
 fn check(write: &Write<'_>, node: Node<'_>, config: &Value) -> corten_meta::Result<()> {
+    let stated = GroupVersionKind::from_api_version(object::api_version(config), object::kind(config));
+    let stated = stated.unwrap_or_default();
+    if stated != *write.gvk {
+        return Err(Status::bad_request(format!(
+            "invalid object type: {}",
+            go_gvk(&stated)
+        )));
+    }
+    if object::metadata(config)
+        .get("managedFields")
+        .is_some_and(|m| !m.is_null())
+    {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
     let errors = validate::errors(node, config);
     if errors.is_empty() {
         return Ok(());
     }
     let text = overlay::joined(&errors);
     let place = format!("{}/{}", object::namespace(config), object::name(config));
-    let kind = format!("{}, Kind={}", write.gvk.api_version(), write.gvk.kind);
+    let kind = go_gvk(write.gvk);
     Err(Status::new(
         500,
         "",
         format!("failed to create typed patch object ({place}; {kind}): {text}"),
     ))
+}
+
+/// A kind as Go prints it: the core group leaves its slash.
+fn go_gvk(gvk: &GroupVersionKind) -> String {
+    format!("{}/{}, Kind={}", gvk.group, gvk.version, gvk.kind)
 }
 
 /// Removes what the manager applied last time and does not now, where no one else has it.

@@ -19,7 +19,7 @@ pub(super) enum Node<'s> {
     /// Items found by these keys.
     Keyed(Shape, &'static [&'static str]),
     /// Items found by their value.
-    Values,
+    Values(Shape),
     /// An object, set or keyed list of a custom schema; and whether unknown members stay in it.
     Custom(&'s dyn CustomType, bool),
     /// Of no known type: what it is, its value tells.
@@ -64,18 +64,18 @@ impl<'s> Node<'s> {
         let whole = Self::Leaf(Leaf::Whole(shape));
         let atomic = rules.struct_atomic || rules.map_atomic;
         match shape.kind {
-            Kind::Struct(id) if !atomic && !id.get().atomic => Self::Struct(id),
+            Kind::Struct(id) if rules.granular || (!atomic && !id.get().atomic) => Self::Struct(id),
             Kind::Map(element) if !atomic => Self::Map(element.shape),
             Kind::Struct(_) | Kind::Map(_) => whole,
             Kind::List(element) => match rules.list_type {
-                ListType::Set => Self::Values,
+                ListType::Set => Self::Values(element.shape),
                 ListType::Map => Self::Keyed(element.shape, rules.list_keys),
                 ListType::Atomic => whole,
                 // Lists from before list types say how they merge in their patch strategy.
                 ListType::Unset if rules.patch_merge && !rules.patch_merge_key.is_empty() => {
                     Self::Keyed(element.shape, std::slice::from_ref(&rules.patch_merge_key))
                 }
-                ListType::Unset if rules.patch_merge => Self::Values,
+                ListType::Unset if rules.patch_merge => Self::Values(element.shape),
                 ListType::Unset => whole,
             },
             _ => Self::Leaf(Leaf::Scalar(shape)),
@@ -145,8 +145,9 @@ impl<'s> Node<'s> {
                 None => Self::of_member(custom.item(), *preserve),
             },
             Self::Struct(id) => id.get().field(element.strip_prefix("f:")?).map(Self::of_field),
-            Self::Map(shape) | Self::Keyed(shape, _) => Some(Self::resolve(*shape, &PLAIN)),
-            Self::Values => Some(Self::Leaf(Leaf::Scalar(STRING))),
+            Self::Map(shape) | Self::Keyed(shape, _) | Self::Values(shape) => {
+                Some(Self::resolve(*shape, &PLAIN))
+            }
             Self::Leaf(_) => None,
         }
     }

@@ -26,7 +26,7 @@ fn write<'a>(gvk: &'a GroupVersionKind, manager: &'a str) -> Write<'a> {
         manager,
         subresource: "",
         now: NOW,
-        reset: reset_fields("", true),
+        reset: reset_fields(gvk, "", true),
     }
 }
 

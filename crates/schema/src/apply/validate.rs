@@ -114,7 +114,9 @@ fn scalar(shape: &Shape, value: &Value) -> Option<String> {
     match (shape.kind, value) {
         (_, Value::Null) => None,
         (Kind::Int32 | Kind::Int64 | Kind::Float64, Value::Number(_)) => None,
-        (Kind::Int32 | Kind::Int64 | Kind::Float64, _) => wrong("numeric (int or float)"),
+        (Kind::Int32 | Kind::Int64 | Kind::Float64, _) => {
+            Some(format!("expected numeric (int or float), got {}", go_type(value)))
+        }
         (Kind::Bool, Value::Bool(_)) => None,
         (Kind::Bool, _) => wrong("boolean"),
         (Kind::Special(Special::Quantity | Special::IntOrString), value)
@@ -126,11 +128,49 @@ fn scalar(shape: &Shape, value: &Value) -> Option<String> {
             Kind::Special(Special::Time | Special::MicroTime) | Kind::String | Kind::Bytes,
             Value::String(_),
         ) => None,
-        (Kind::Special(Special::Time | Special::MicroTime) | Kind::String | Kind::Bytes, _) => {
-            wrong("string")
-        }
-        (Kind::Special(Special::Quantity | Special::IntOrString), _) => wrong("untyped"),
+        (Kind::Special(Special::Time | Special::MicroTime) | Kind::String | Kind::Bytes, _) => Some(format!(
+            "expected string, got &value.valueUnstructured{{Value:{}}}",
+            go_syntax(value)
+        )),
+        (Kind::Special(Special::Quantity | Special::IntOrString), _) => wrong("any scalar"),
         _ => None,
+    }
+}
+
+/// Go's `%T` of a value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// Go's `%#v` of a value.
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => corten_meta::print_float(float),
+            None => number.to_string(),
+        },
+        Value::String(text) => corten_meta::quote(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_syntax).collect();
+            format!("{}{{{}}}", go_type(value), items.join(", "))
+        }
+        Value::Object(members) => {
+            let members = members.iter();
+            let members: Vec<String> = members
+                .map(|(name, value)| format!("{}:{}", corten_meta::quote(name), go_syntax(value)))
+                .collect();
+            format!("{}{{{}}}", go_type(value), members.join(", "))
+        }
     }
 }
 

@@ -219,6 +219,15 @@ pub fn as_kind(value: Value, expected: &GroupVersionKind, mode: Mode) -> corten_
     }
 }
 
+/// [`as_kind`] for a value that says what it is, and may be another version of the kind.
+pub fn as_stated(value: Value, expected: &GroupVersionKind, mode: Mode) -> corten_meta::Result<Decoded> {
+    if names(&value, expected) {
+        return as_kind(value, expected, mode);
+    }
+    let json = value.to_string();
+    slow(json.as_bytes(), json.as_bytes(), Media::Json, expected, mode)
+}
+
 /// Reads options such as DeleteOptions from a body; an empty body gives the empty options.
 pub fn options(bytes: &[u8], media: Media, expected: &GroupVersionKind) -> corten_meta::Result<Value> {
     if bytes.is_empty() {

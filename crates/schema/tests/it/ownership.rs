@@ -38,7 +38,7 @@ fn step(request: &Value, live: Option<&Value>, second: usize) -> Option<Result<V
         manager: &manager,
         subresource: "",
         now: &now,
-        reset: reset_fields("", true),
+        reset: reset_fields(&gvk, "", true),
     };
     let body = text(&request["body"]);
     if request["contentType"] == "application/apply-patch+yaml" {

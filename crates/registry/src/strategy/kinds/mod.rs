@@ -60,6 +60,8 @@ pub(super) struct Rules {
     pub(super) status_warnings: fn(&Value) -> Vec<String>,
     /// Creators may set the status (nodes).
     pub(super) status_on_create: bool,
+    /// And who writes the object later (ranges of addresses).
+    pub(super) status_on_update: bool,
     pub(super) selectable: &'static [&'static str],
     /// What a selectable field reads as where it is absent: Go's zero value of its type.
     pub(super) absent: &'static str,
@@ -81,6 +83,7 @@ pub(super) const PLAIN: Rules = Rules {
     warnings: |_, _| Vec::new(),
     status_warnings: |_| Vec::new(),
     status_on_create: false,
+    status_on_update: false,
     selectable: &[],
     absent: "",
     metadata_twice: true,
@@ -127,7 +130,12 @@ impl Strategy for Rules {
     }
 
     fn prepare_for_update(&self, ctx: &StrategyContext<'_>, object: &mut Value, old: &Value) {
+        let status = (self.status_on_update && ctx.subresource == Subresource::MAIN)
+            .then(|| object.get("status").cloned());
         generic::prepare_for_update(ctx, object, old);
+        if let Some(status) = status {
+            object["status"] = status.unwrap_or_else(|| ctx.resource.empty_status.clone());
+        }
         (self.prepare_update)(ctx, object, old);
     }
 
