@@ -71,3 +71,23 @@ fn errors_of_an_attachment_have_codes_and_its_name_was_checked_before() {
         ]
     );
 }
+
+#[test]
+fn a_claim_has_no_negative_amounts() {
+    let claim = json!({"status": {"allocatedResources": {"storage": "-1Gi"}}});
+    assert_eq!(
+        said("", "persistentvolumeclaims", claim),
+        ["status.allocatedResources[storage]: Invalid value: -1073741824: must be a valid resource quantity"]
+    );
+}
+
+#[test]
+fn a_condition_of_an_api_service_has_a_known_status() {
+    let service = json!({"status": {"conditions": [{"type": "Available"}]}});
+    assert_eq!(
+        said("apiregistration.k8s.io", "apiservices", service),
+        [
+            "status.conditions[0].status: Unsupported value: \"\": supported values: \"True\", \"False\", \"Unknown\""
+        ]
+    );
+}
