@@ -141,6 +141,12 @@ fn a_pod_refused_as_a_whole_has_a_path_without_a_name() {
         said(|_| {}, windows),
         ["[]: Forbidden: windows pods cannot be resized"]
     );
+    let pod = json!({"metadata": {"annotations": {MIRROR: "x"}}});
+    let ephemeral = super::super::update::validate_ephemeral(&pod, &pod);
+    assert_eq!(
+        ephemeral[0].to_string(),
+        "[]: Forbidden: static pods do not support ephemeral containers"
+    );
 }
 
 #[test]
