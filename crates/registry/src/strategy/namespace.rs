@@ -55,7 +55,7 @@ impl Strategy for NamespaceStrategy {
 
     fn validate(&self, _ctx: &StrategyContext<'_>, namespace: &Value) -> ErrorList {
         let mut errors = object_meta(namespace, false, names::name_is_dns_label);
-        validate_finalizers(namespace, &mut errors);
+        validate_finalizers(namespace, false, &mut errors);
         errors
     }
 
@@ -64,7 +64,7 @@ impl Strategy for NamespaceStrategy {
         object_meta_update(namespace, &mut errors);
         match ctx.subresource {
             Subresource::STATUS => validate_phase(namespace, &mut errors),
-            Subresource::FINALIZE => validate_finalizers(namespace, &mut errors),
+            Subresource::FINALIZE => validate_finalizers(namespace, true, &mut errors),
             _ => {}
         }
         errors
@@ -102,13 +102,17 @@ impl Strategy for NamespaceStrategy {
     }
 }
 
-fn validate_finalizers(namespace: &Value, errors: &mut ErrorList) {
+/// Upstream names the list, and only on finalizing (`by_item`) the item.
+fn validate_finalizers(namespace: &Value, by_item: bool, errors: &mut ErrorList) {
     let root = At::root(namespace);
     let spec = root.get("spec");
     let list = spec.get("finalizers");
     for finalizer in list.items() {
-        // Upstream names the list, not the item.
-        let at = list.with(finalizer.value);
+        let at = if by_item {
+            finalizer
+        } else {
+            list.with(finalizer.value)
+        };
         qualified(&at, errors);
         kube_finalizer(&at, errors);
     }

@@ -10,6 +10,7 @@ mod namespaces;
 mod oracle;
 mod pod_security;
 mod quotas;
+mod resize;
 mod restart;
 mod services;
 mod time;

@@ -77,3 +77,25 @@ async fn a_namespace_terminates_until_it_is_finalized() {
         .unwrap();
     assert!(f.get("namespaces", "gone").await.unwrap_err().is_not_found());
 }
+
+#[tokio::test]
+async fn a_wrong_finalizer_is_told_by_its_place_on_finalizing() {
+    let f = Fixture::open().await;
+    let refused = |place: &str| {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        format!("Namespace \"x\" is invalid: {place}: Invalid value: \"a\": {detail}")
+    };
+    let wrong = json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["kubernetes", "a"]}});
+    let created = f.create("", "namespaces", "", wrong).await.unwrap_err();
+    assert_eq!(created.message, refused("spec.finalizers"));
+    f.create("", "namespaces", "", json!({"metadata": {"name": "x"}}))
+        .await
+        .unwrap();
+    let which = ("", "namespaces");
+    let add = |object: &mut serde_json::Value| object["spec"]["finalizers"] = json!(["kubernetes", "a"]);
+    let finalized = f.update_sub(which, "x", Subresource::FINALIZE, add).await;
+    assert_eq!(
+        finalized.map(|_| ()).unwrap_err().message,
+        refused("spec.finalizers[1]")
+    );
+}

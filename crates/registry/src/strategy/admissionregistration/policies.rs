@@ -6,7 +6,7 @@ use corten_meta::names;
 use corten_meta::object;
 
 use super::super::kinds::{PLAIN, Rules};
-use super::super::rules::{At, ErrorList, label_selector, qualified};
+use super::super::rules::{At, ErrorList, conditions, label_selector, qualified};
 use super::expressions::{Compiler, Wanted};
 use super::rules::match_resources;
 use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, match_conditions, param_kind, static_suffix_warnings};
@@ -18,7 +18,10 @@ const AUDIT_EXPRESSION_MAX: usize = 5 * 1024;
 
 pub(in crate::strategy) const VALIDATING_POLICY: Rules = Rules {
     body: validating_policy,
-    status: |at, _, errors| type_checking(at, errors),
+    status: |at, _, errors| {
+        type_checking(at, errors);
+        conditions(&at.get("status").get("conditions"), errors);
+    },
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
@@ -273,5 +276,29 @@ fn actions(list: &At<'_, '_>, errors: &mut ErrorList) {
     }
     if list.is_empty() {
         list.required(errors, "at least one validation action is required");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn conditions_of_a_policy_are_whole() {
+        let policy = json!({"status": {
+            "typeChecking": {"expressionWarnings": [{"fieldRef": "spec"}]},
+            "conditions": [{"type": "A", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        }});
+        let mut errors = ErrorList::new();
+        (VALIDATING_POLICY.status)(&At::root(&policy), &json!({}), &mut errors);
+        let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "status.typeChecking.expressionWarnings[0].warning: Required value",
+                "status.conditions[0].reason: Required value",
+            ]
+        );
     }
 }

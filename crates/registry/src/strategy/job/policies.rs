@@ -222,6 +222,29 @@ fn interval(part: &str, completions: i64) -> Result<(i64, i64), String> {
     Ok((first, last))
 }
 
+/// The first index in both. Intervals that cannot be read are passed over: their error is another's.
+pub(super) fn overlap(completed: &str, failed: &str, completions: i64) -> Option<i64> {
+    let parsed = |text: &str| -> Vec<(i64, i64)> {
+        let parts = text.split(',');
+        parts
+            .filter_map(|part| interval(part, completions).ok())
+            .collect()
+    };
+    let (done, bad) = (parsed(completed), parsed(failed));
+    let (mut done, mut bad) = (done.iter().peekable(), bad.iter().peekable());
+    while let (Some(one), Some(other)) = (done.peek(), bad.peek()) {
+        if one.0 <= other.1 && other.0 <= one.1 {
+            return Some(one.0.max(other.0));
+        }
+        if one.0 <= other.0 {
+            done.next();
+        } else {
+            bad.next();
+        }
+    }
+    None
+}
+
 fn indexes_total(text: &str, completions: i64) -> Result<i64, String> {
     Ok(intervals(text, completions)?
         .iter()

@@ -5,7 +5,7 @@ use corten_meta::field::Error;
 use serde_json::Value;
 
 use super::super::rules::{At, ErrorList, nonnegative_fields};
-use super::policies::{intervals, invalid_alone};
+use super::policies::{intervals, invalid_alone, overlap};
 
 /// Whether a condition of the type is true.
 pub(super) fn has(status: &Value, kind: &str) -> bool {
@@ -19,6 +19,11 @@ fn finished(status: &Value) -> bool {
     has(status, "Complete") || has(status, "Failed")
 }
 
+fn is_false(status: &Value, kind: &str) -> bool {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == kind && condition["status"] == "False")
+}
+
 pub(super) fn validate_update(job: &Value, old: &Value, errors: &mut ErrorList) {
     let root = At::root(job);
     let at = root.get("status");
@@ -29,19 +34,58 @@ pub(super) fn validate_update(job: &Value, old: &Value, errors: &mut ErrorList) 
         errors,
     );
     uncounted(&at.get("uncountedTerminatedPods"), errors);
-    conditions(&at, spec, before, errors);
-    times(&at, spec, before, errors);
-    if finished(at.value) && (!finished(before) || at.value != before) {
-        finished_job(&at, errors);
+    let changed = Changed {
+        now: at.value,
+        before,
+    };
+    complete_alone(&at, changed, errors);
+    times(&at, changed, errors);
+    announced(&at, changed, errors);
+    finished_job(&at, spec, changed, errors);
+    indexes(&at, spec, changed, errors);
+    pods(&at, changed, errors);
+    success(&at, spec, errors);
+    only_forward(&at, spec, before, errors);
+    start_time(&at, spec, before, errors);
+    success_stays(&at, before, errors);
+}
+
+/// What an update changes of the status; absent numbers are 0 where upstream has no pointer.
+#[derive(Clone, Copy)]
+struct Changed<'v> {
+    now: &'v Value,
+    before: &'v Value,
+}
+
+impl Changed<'_> {
+    fn field(self, name: &str) -> bool {
+        self.now[name] != self.before[name]
     }
-    indexes(&at, spec, before, errors);
-    if at.get("ready").int().unwrap_or(0) > at.get("active").int().unwrap_or(0)
-        && at.value["ready"] != before["ready"]
-    {
-        at.get("ready")
-            .invalid(errors, "cannot set more ready pods than active");
+
+    fn number(self, name: &str) -> bool {
+        let of = |status: &Value| status[name].as_i64().unwrap_or(0);
+        of(self.now) != of(self.before)
     }
-    only_forward(&at, before, errors);
+
+    fn text(self, name: &str) -> bool {
+        let of = |status: &Value| status[name].as_str().unwrap_or_default().to_owned();
+        of(self.now) != of(self.before)
+    }
+
+    fn condition(self, kind: &str) -> bool {
+        has(self.now, kind) != has(self.before, kind)
+    }
+
+    fn finished(self) -> bool {
+        finished(self.now) != finished(self.before)
+    }
+
+    fn uncounted(self) -> bool {
+        const FIELD: &str = "uncountedTerminatedPods";
+        let list = |status: &Value, kind: &str| status[FIELD][kind].as_array().cloned().unwrap_or_default();
+        let differs = |kind| list(self.now, kind) != list(self.before, kind);
+        self.now[FIELD].is_null() != self.before[FIELD].is_null() || differs("failed") || differs("succeeded")
+    }
 }
 
 fn uncounted(at: &At<'_, '_>, errors: &mut ErrorList) {
@@ -57,169 +101,204 @@ fn uncounted(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
 }
 
-fn conditions(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) {
+fn complete_alone(at: &At<'_, '_>, changed: Changed<'_>, errors: &mut ErrorList) {
     let list = at.get("conditions");
-    let is = |kind: &str| has(at.value, kind);
-    let became = |kind: &str| is(kind) && !has(before, kind);
-    let pairs = [
-        (
-            "Complete",
-            "Failed",
+    if !has(at.value, "Complete") {
+        return;
+    }
+    let became =
+        |kind: &str| has(at.value, kind) && (changed.condition("Complete") || changed.condition(kind));
+    if became("Failed") {
+        invalid_alone(
+            &list,
             "cannot set Complete=True and Failed=true conditions",
-        ),
-        (
-            "Complete",
-            "FailureTarget",
-            "cannot set Complete=True and FailureTarget=true conditions",
-        ),
-        (
-            "SuccessCriteriaMet",
-            "Failed",
-            "cannot set SuccessCriteriaMet=True and Failed=true conditions",
-        ),
-        (
-            "SuccessCriteriaMet",
-            "FailureTarget",
-            "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
-        ),
-    ];
-    for (one, other, detail) in pairs {
-        if is(one) && is(other) && (became(one) || became(other)) {
-            invalid_alone(&list, detail, errors);
-        }
+            errors,
+        );
     }
-    if became("Failed") && !is("FailureTarget") {
-        let detail = "cannot set Failed=True condition without the FailureTarget=true condition";
+    if became("FailureTarget") {
+        let detail = "cannot set Complete=True and FailureTarget=true conditions";
         invalid_alone(&list, detail, errors);
-    }
-    if became("Complete") && !is("SuccessCriteriaMet") {
-        let detail = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition";
-        invalid_alone(&list, detail, errors);
-        if !spec["successPolicy"].is_null() {
-            let detail = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True";
-            invalid_alone(&list, detail, errors);
-        }
     }
 }
 
-fn times(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) {
+fn times(at: &At<'_, '_>, changed: Changed<'_>, errors: &mut ErrorList) {
     let (start, end) = (at.get("startTime"), at.get("completionTime"));
     let complete = has(at.value, "Complete");
-    let changed = end.value != &before["completionTime"] || complete != has(before, "Complete");
-    if changed && end.is_set() && !complete {
-        end.invalid(
-            errors,
-            "cannot set completionTime when there is no Complete=True condition",
-        );
-    }
-    if changed && !end.is_set() && complete {
-        end.required(errors, "completionTime is required for Complete jobs");
+    let ended_anew = changed.field("completionTime");
+    if ended_anew || changed.condition("Complete") {
+        if end.is_set() && !complete {
+            let detail = "cannot set completionTime when there is no Complete=True condition";
+            end.invalid(errors, detail);
+        }
+        if !end.is_set() && complete {
+            end.required(errors, "completionTime is required for Complete jobs");
+        }
     }
     let parsed = |at: &At<'_, '_>| corten_meta::time::parse(at.str());
     if let (Some(begun), Some(ended)) = (parsed(&start), parsed(&end))
         && ended < begun
-        && (changed || start.value != &before["startTime"])
+        && (ended_anew || changed.field("startTime"))
     {
         end.invalid(errors, "must be equal to or after `startTime`");
     }
-    if end.is_set() && !before["completionTime"].is_null() && *end.value != before["completionTime"] {
-        end.invalid(errors, "field is immutable");
+}
+
+/// The ends of a job are announced by another condition.
+fn announced(at: &At<'_, '_>, changed: Changed<'_>, errors: &mut ErrorList) {
+    let list = at.get("conditions");
+    let alone = |end: &str, sign: &str| has(at.value, end) && !has(at.value, sign);
+    if (changed.condition("Failed") || changed.field("failedIndexes")) && alone("Failed", "FailureTarget") {
+        let detail = "cannot set Failed=True condition without the FailureTarget=true condition";
+        invalid_alone(&list, detail, errors);
     }
-    let begun = &before["startTime"];
-    if !begun.is_null() && start.value != begun && spec["suspend"] != true {
-        start.invalid(errors, "field is immutable for unsuspended job once set");
+    if (changed.condition("Complete") || changed.condition("SuccessCriteriaMet"))
+        && alone("Complete", "SuccessCriteriaMet")
+    {
+        let detail = "cannot set Complete=True condition without the SuccessCriteriaMet=true condition";
+        invalid_alone(&list, detail, errors);
     }
 }
 
-fn finished_job(at: &At<'_, '_>, errors: &mut ErrorList) {
-    for (field, detail) in [
-        ("active", "active>0 is invalid for finished job"),
-        ("terminating", "terminating>0 is invalid for finished job"),
-    ] {
-        if at.get(field).int().unwrap_or(0) > 0 {
-            at.get(field).invalid(errors, detail);
-        }
+fn finished_job(at: &At<'_, '_>, spec: &Value, changed: Changed<'_>, errors: &mut ErrorList) {
+    if !finished(at.value) {
+        return;
     }
-    if !at.get("startTime").is_set() {
-        at.get("startTime")
-            .required(errors, "startTime is required for finished job");
+    let ends = changed.finished();
+    let (active, start) = (at.get("active"), at.get("startTime"));
+    if (ends || changed.number("active")) && active.int().unwrap_or(0) > 0 {
+        active.invalid(errors, "active>0 is invalid for finished job");
+    }
+    // A job that nothing was asked of ends without having begun.
+    let never_began = spec["suspend"] == true && spec["completions"] == 0;
+    if (ends || changed.field("startTime")) && !never_began && !start.is_set() {
+        start.required(errors, "startTime is required for finished job");
     }
     let uncounted = at.get("uncountedTerminatedPods");
-    if !uncounted.get("failed").is_empty() || !uncounted.get("succeeded").is_empty() {
+    let counted = uncounted.get("failed").is_empty() && uncounted.get("succeeded").is_empty();
+    if (ends || changed.uncounted()) && !counted {
         uncounted.invalid(errors, "must be empty for finished job");
     }
 }
 
-fn indexes(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) {
+fn indexes(at: &At<'_, '_>, spec: &Value, changed: Changed<'_>, errors: &mut ErrorList) {
     let (completed, failed) = (at.get("completedIndexes"), at.get("failedIndexes"));
     let completions = spec["completions"].as_i64();
-    let changed = |own: &At<'_, '_>, field: &str| *own.value != before[field];
-    if changed(&completed, "completedIndexes") {
-        if let Some(Err(problem)) = completions.map(|all| intervals(completed.str(), all)) {
-            completed.invalid(errors, &format!("error parsing completedIndexes: {problem}"));
+    let per_index = !spec["backoffLimitPerIndex"].is_null();
+    let (completed_new, failed_new) = (
+        changed.text("completedIndexes"),
+        changed.field("failedIndexes") && failed.is_set(),
+    );
+    for (list, field, asked) in [
+        (&completed, "completedIndexes", completed_new),
+        (&failed, "failedIndexes", failed_new && per_index),
+    ] {
+        let found = completions
+            .filter(|_| asked)
+            .map(|all| intervals(list.str(), all));
+        if let Some(Err(problem)) = found {
+            list.invalid(errors, &format!("error parsing {field}: {problem}"));
         }
-        if !completed.is_empty() && spec["completionMode"] != "Indexed" {
-            completed.invalid(
-                errors,
-                "cannot set non-empty completedIndexes when non-indexed completion mode",
-            );
-        }
     }
-    if !changed(&failed, "failedIndexes") || !failed.is_set() {
-        return;
+    if completed_new && !completed.is_empty() && spec["completionMode"] != "Indexed" {
+        let detail = "cannot set non-empty completedIndexes when non-indexed completion mode";
+        completed.invalid(errors, detail);
     }
-    if spec["backoffLimitPerIndex"].is_null() {
-        failed.invalid(
-            errors,
-            "cannot set non-null failedIndexes when backoffLimitPerIndex is null",
-        );
-    } else if let Some(Err(problem)) = completions.map(|all| intervals(failed.str(), all)) {
-        failed.invalid(errors, &format!("error parsing failedIndexes: {problem}"));
+    if failed_new && !per_index {
+        let detail = "cannot set non-null failedIndexes when backoffLimitPerIndex is null";
+        failed.invalid(errors, detail);
     }
-    let all = completions.unwrap_or(i64::MAX);
-    let done = intervals(completed.str(), all).unwrap_or_default();
-    let bad = intervals(failed.str(), all).unwrap_or_default();
-    let overlap = done
-        .iter()
-        .flat_map(|one| bad.iter().map(move |other| (one, other)));
-    let overlap = overlap
-        .filter(|(one, other)| one.0 <= other.1 && other.0 <= one.1)
-        .map(|(one, other)| one.0.max(other.0));
-    if let Some(index) = overlap.min() {
-        failed.invalid(
-            errors,
-            &format!("failedIndexes and completedIndexes overlap at index: {index}"),
-        );
+    let overlap = completions.and_then(|all| overlap(completed.str(), failed.str(), all));
+    if let Some(index) = overlap.filter(|_| completed_new || failed_new) {
+        let detail = format!("failedIndexes and completedIndexes overlap at index: {index}");
+        failed.invalid(errors, &detail);
+    }
+}
+
+fn pods(at: &At<'_, '_>, changed: Changed<'_>, errors: &mut ErrorList) {
+    let (terminating, ready) = (at.get("terminating"), at.get("ready"));
+    if finished(at.value)
+        && (changed.finished() || changed.field("terminating"))
+        && terminating.int().unwrap_or(0) > 0
+    {
+        terminating.invalid(errors, "terminating>0 is invalid for finished job");
+    }
+    let active = at.get("active").int().unwrap_or(0);
+    if (changed.field("ready") || changed.number("active")) && ready.int().is_some_and(|ready| ready > active)
+    {
+        ready.invalid(errors, "cannot set more ready pods than active");
+    }
+}
+
+/// What holds of success whatever has changed.
+fn success(at: &At<'_, '_>, spec: &Value, errors: &mut ErrorList) {
+    let list = at.get("conditions");
+    let met = has(at.value, "SuccessCriteriaMet");
+    if met && has(at.value, "Failed") {
+        let detail = "cannot set SuccessCriteriaMet=True and Failed=true conditions";
+        invalid_alone(&list, detail, errors);
+    }
+    if met && has(at.value, "FailureTarget") {
+        let detail = "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions";
+        invalid_alone(&list, detail, errors);
+    }
+    if !spec["successPolicy"].is_null() && !met && has(at.value, "Complete") {
+        let detail = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True";
+        invalid_alone(&list, detail, errors);
     }
 }
 
 /// Ends and counters do not go back.
-fn only_forward(at: &At<'_, '_>, before: &Value, errors: &mut ErrorList) {
+fn only_forward(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) {
     let list = at.get("conditions");
     for kind in ["Failed", "Complete", "FailureTarget"] {
         if has(before, kind) && !has(at.value, kind) {
-            invalid_alone(
-                &list,
-                &format!("cannot disable the terminal {kind}=True condition"),
-                errors,
-            );
+            let detail = format!("cannot disable the terminal {kind}=True condition");
+            invalid_alone(&list, &detail, errors);
         }
     }
-    if has(before, "SuccessCriteriaMet") && !has(at.value, "SuccessCriteriaMet") {
-        invalid_alone(
-            &list,
-            "cannot disable the SuccessCriteriaMet=True condition",
-            errors,
-        );
-    }
+    // Such a job can be made smaller, and what has succeeded with it.
+    let elastic = spec["completionMode"] == "Indexed" && spec["completions"] == spec["parallelism"];
     for counter in ["failed", "succeeded"] {
         let (now, then) = (
             at.get(counter).int().unwrap_or(0),
             before[counter].as_i64().unwrap_or(0),
         );
-        if now < then {
+        if now < then && !(counter == "succeeded" && elastic) {
             let detail = format!("cannot decrease the {counter} counter");
             errors.push(Error::invalid(&at.get(counter).path(), now, detail));
         }
     }
+    let end = at.get("completionTime");
+    if end.is_set() && !before["completionTime"].is_null() && *end.value != before["completionTime"] {
+        end.invalid(errors, "field is immutable");
+    }
 }
+
+/// A job begins anew only when it is, or has just been, suspended.
+fn start_time(at: &At<'_, '_>, spec: &Value, before: &Value, errors: &mut ErrorList) {
+    let start = at.get("startTime");
+    let begun = &before["startTime"];
+    let resumes = has(before, "Suspended") && is_false(at.value, "Suspended");
+    if !begun.is_null() && start.value != begun && spec["suspend"] != true && !resumes {
+        start.required(errors, "startTime cannot be removed for unsuspended job");
+    }
+}
+
+fn success_stays(at: &At<'_, '_>, before: &Value, errors: &mut ErrorList) {
+    let list = at.get("conditions");
+    let (now, then) = (
+        has(at.value, "SuccessCriteriaMet"),
+        has(before, "SuccessCriteriaMet"),
+    );
+    if then && !now {
+        let detail = "cannot disable the SuccessCriteriaMet=True condition";
+        invalid_alone(&list, detail, errors);
+    }
+    if has(before, "Complete") && !then && now {
+        let detail = "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions";
+        invalid_alone(&list, detail, errors);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,10 @@ pub(super) const RULES: Rules = Rules {
     status: |at, _, errors| {
         let status = at.get("status");
         for condition in status.get("conditions").items() {
-            condition
-                .get("status")
-                .one_of(errors, &["True", "False", "Unknown"]);
+            let (status, known) = (condition.get("status"), ["True", "False", "Unknown"]);
+            if !known.contains(&status.str()) {
+                status.not_supported(errors, &known);
+            }
         }
     },
     unconditional_update: false,

@@ -3,7 +3,8 @@
 use corten_meta::names::is_path_segment;
 
 use super::super::rules::{
-    At, ErrorList, at_most_100_percent, go_struct, int_or_percent, label_selector, nonnegative_fields,
+    At, ErrorList, at_most_100_percent, conditions, go_struct, int_or_percent, label_selector,
+    nonnegative_fields,
 };
 use super::{PLAIN, Rules};
 
@@ -17,7 +18,9 @@ pub(super) const RULES: Rules = Rules {
             "desiredHealthy",
             "expectedPods",
         ];
-        nonnegative_fields(&at.get("status"), &counts, errors);
+        let status = at.get("status");
+        conditions(&status.get("conditions"), errors);
+        nonnegative_fields(&status, &counts, errors);
     },
     metadata_twice: false,
     unconditional_update: false,

@@ -221,7 +221,10 @@ const RESIZE_STATES: &[&str] = &[
 
 fn status(at: &At<'_, '_>, _: &Value, errors: &mut ErrorList) {
     let status = at.get("status");
-    not_negative(&status.get("capacity"), errors);
+    let capacity = status.get("capacity");
+    for (name, _) in capacity.entries() {
+        not_negative(&capacity.key(name), errors);
+    }
     let states = status.get("allocatedResourceStatuses");
     for (name, state) in states.entries() {
         resource_key(&states, name, errors);
@@ -236,18 +239,18 @@ fn status(at: &At<'_, '_>, _: &Value, errors: &mut ErrorList) {
         let before = errors.len();
         resource_key(&allocated, name, errors);
         if errors.len() == before {
+            not_negative(&allocated.key(name), errors);
+        }
+        if errors.len() == before {
             resource_value(&allocated.key(name), "storage", errors);
         }
     }
 }
 
-fn not_negative(list: &At<'_, '_>, errors: &mut ErrorList) {
-    for (name, value) in list.entries() {
-        let value = quantity_of(value).value();
-        if value < 0 {
-            list.key(name)
-                .invalid_as(errors, value, "must be a valid resource quantity");
-        }
+fn not_negative(at: &At<'_, '_>, errors: &mut ErrorList) {
+    let value = quantity_of(at.value).value();
+    if value < 0 {
+        at.invalid_as(errors, value, "must be a valid resource quantity");
     }
 }
 

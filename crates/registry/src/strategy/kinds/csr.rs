@@ -112,25 +112,29 @@ impl Strategy for CertificateStrategy {
     }
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, request: &Value, old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        object_meta_update(request, &mut errors);
-        body(&At::root(request), &mut errors);
-        kept(ctx.subresource, request, old, &mut errors);
-        let (new, before) = (&request["status"]["certificate"], &old["status"]["certificate"]);
-        if new != before {
-            certificate(new, &mut errors);
-            let path = Path::new("status").child("certificate");
-            if ctx.subresource != Subresource::STATUS {
-                errors.push(Error::forbidden(&path, "updates may not set certificate content"));
-            } else if !before.is_null() {
-                errors.push(Error::forbidden(
-                    &path,
-                    "updates may not modify existing certificate content",
-                ));
-            }
-        }
-        errors
+        validate_update(ctx.subresource, request, old)
     }
+}
+
+fn validate_update(subresource: Subresource, request: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    body(&At::root(request), &mut errors);
+    let (new, before) = (&request["status"]["certificate"], &old["status"]["certificate"]);
+    if new != before {
+        certificate(new, &mut errors);
+    }
+    kept(subresource, request, old, &mut errors);
+    if new != before {
+        let path = Path::new("status").child("certificate");
+        if subresource != Subresource::STATUS {
+            errors.push(Error::forbidden(&path, "updates may not set certificate content"));
+        } else if !before.is_null() {
+            let detail = "updates may not modify existing certificate content";
+            errors.push(Error::forbidden(&path, detail));
+        }
+    }
+    object_meta_update(request, &mut errors);
+    errors
 }
 
 fn of_kind<'a>(conditions: &'a Value, kind: &str) -> Vec<&'a Value> {
@@ -266,12 +270,18 @@ fn kept(subresource: Subresource, new: &Value, old: &Value, errors: &mut ErrorLi
         if now.len() < before.len() {
             let detail = format!("updates may not remove a condition of type {quoted}");
             errors.push(Error::forbidden(&path, detail));
-        } else if subresource == Subresource::APPROVAL || kind == "Failed" {
-            continue;
-        } else if now.len() > before.len() {
+        }
+    }
+    if subresource == Subresource::APPROVAL {
+        return;
+    }
+    for kind in ["Approved", "Denied"] {
+        let (now, before) = (of_kind(new, kind), of_kind(old, kind));
+        let quoted = corten_meta::quote(kind);
+        if now.len() > before.len() {
             let detail = format!("updates may not add a condition of type {quoted}");
             errors.push(Error::forbidden(&path, detail));
-        } else if now != before {
+        } else if now.len() == before.len() && now != before {
             let detail = format!("updates may not modify a condition of type {quoted}\n");
             errors.push(Error::forbidden(&path, detail));
         }
@@ -291,10 +301,14 @@ fn certificate(value: &Value, errors: &mut ErrorList) {
 
 fn certificate_problem(bytes: &[u8]) -> Option<String> {
     let mut blocks = 0;
-    for block in Pem::iter_from_buffer(bytes).map_while(Result::ok) {
+    let (plain, headers) = without_headers(&String::from_utf8_lossy(bytes));
+    for block in Pem::iter_from_buffer(plain.as_bytes()).map_while(Result::ok) {
         if block.label != "CERTIFICATE" {
             let found = corten_meta::quote(&block.label);
             return Some(format!("only CERTIFICATE PEM blocks are allowed, found {found}"));
+        }
+        if headers.get(blocks) == Some(&true) {
+            return Some("no PEM block headers are permitted".to_owned());
         }
         blocks += 1;
         if let Err(error) = block.parse_x509() {
@@ -302,6 +316,25 @@ fn certificate_problem(bytes: &[u8]) -> Option<String> {
         }
     }
     (blocks == 0).then(|| "must contain at least one CERTIFICATE PEM block".to_owned())
+}
+
+/// The text without the headers of its blocks, which the reader does not know, and of each block whether it had any.
+fn without_headers(text: &str) -> (String, Vec<bool>) {
+    let (mut plain, mut headers) = (String::new(), Vec::new());
+    let mut begins = false;
+    for line in text.split_inclusive('\n') {
+        if begins && line.contains(':') {
+            headers.pop();
+            headers.push(true);
+            continue;
+        }
+        begins = line.starts_with("-----BEGIN ");
+        if begins {
+            headers.push(false);
+        }
+        plain.push_str(line);
+    }
+    (plain, headers)
 }
 
 /// Organizations in the subject of a request; none if it cannot be read.
@@ -345,6 +378,50 @@ mod tests {
         );
         let problem = "PEM block type must be CERTIFICATE REQUEST";
         assert_eq!(request_problem("bm90IGEgY3Ny").as_deref(), Some(problem));
+    }
+
+    #[test]
+    fn blocks_of_certificates_have_no_headers() {
+        let block =
+            |header: &str| format!("-----BEGIN CERTIFICATE-----\n{header}AAAA\n-----END CERTIFICATE-----\n");
+        let problem = |text: String| certificate_problem(text.as_bytes()).unwrap_or_default();
+        let header = "no PEM block headers are permitted";
+        assert_eq!(problem(block("A: b\nC: d\n\n")), header);
+        assert!(problem(block("")).starts_with("x509: "));
+        let key = block("A: b\n").replace("CERTIFICATE", "KEY");
+        assert_eq!(
+            problem(key),
+            "only CERTIFICATE PEM blocks are allowed, found \"KEY\""
+        );
+    }
+
+    #[test]
+    fn causes_come_in_upstreams_order() {
+        let condition = |kind: &str| json!({"type": kind, "status": "True"});
+        let old = json!({"status": {"conditions": [condition("Failed"), condition("Denied")], "certificate": "AA=="}});
+        let new = json!({
+            "metadata": {"finalizers": ["x"]},
+            "status": {"conditions": [condition("Approved")], "certificate": "eA=="},
+        });
+        let errors = validate_update(Subresource::STATUS, &new, &old);
+        let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let of_status: Vec<&str> = said
+            .iter()
+            .map(String::as_str)
+            .filter(|text| !text.starts_with("spec."))
+            .collect();
+        assert_eq!(
+            of_status,
+            [
+                "status.certificate: Invalid value: \"<certificate data>\": must contain at least one CERTIFICATE PEM block",
+                "status.conditions: Forbidden: updates may not remove a condition of type \"Denied\"",
+                "status.conditions: Forbidden: updates may not remove a condition of type \"Failed\"",
+                "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"",
+                "status.certificate: Forbidden: updates may not modify existing certificate content",
+                "metadata.finalizers[0]: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully \
+                 qualified",
+            ]
+        );
     }
 
     #[test]

@@ -225,6 +225,9 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
 }
 
 #[cfg(test)]
+mod status_tests;
+
+#[cfg(test)]
 mod warning_tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::json;

@@ -1,5 +1,7 @@
 //! Nodes.
 
+use std::cmp::Ordering;
+
 use corten_meta::field::Error;
 use corten_meta::names;
 use serde_json::Value;
@@ -10,6 +12,8 @@ use super::super::pod::scheduling::TAINT_EFFECTS;
 use super::super::rules::{At, ErrorList, cidr, cidr_warnings, go_struct, is_dual_stack, label_name};
 use super::{PLAIN, Rules};
 use crate::resource::Subresource;
+
+const FEATURE_NAME_BYTES_MAX: usize = 253;
 
 pub(super) const RULES: Rules = Rules {
     status_on_create: true,
@@ -61,6 +65,7 @@ fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     // Upstream names the field so.
     taints(&metadata.get("taints").with(spec.get("taints").value), errors);
     resources(at, errors);
+    declared_features(&at.get("status").get("declaredFeatures"), errors);
     pod_cidrs(&spec.get("podCIDRs"), errors);
 }
 
@@ -108,6 +113,41 @@ fn resources(at: &At<'_, '_>, errors: &mut ErrorList) {
     }
 }
 
+/// Names in order, each once.
+fn declared_features(list: &At<'_, '_>, errors: &mut ErrorList) {
+    for (index, feature) in list.items().enumerate() {
+        if let Some(problem) = feature_name_problem(feature.str()) {
+            feature.invalid(errors, &problem);
+        }
+        let next = list.index(index + 1);
+        match feature.str().cmp(next.str()) {
+            _ if !next.is_set() => {}
+            Ordering::Less => {}
+            Ordering::Equal => next.duplicate(errors),
+            Ordering::Greater => next.invalid(errors, "list must be sorted alphabetically"),
+        }
+    }
+}
+
+fn feature_name_problem(name: &str) -> Option<String> {
+    let quoted = corten_meta::quote(name);
+    if name.len() > FEATURE_NAME_BYTES_MAX {
+        return Some(format!(
+            "invalid feature name {quoted}: must be no more than {FEATURE_NAME_BYTES_MAX} characters"
+        ));
+    }
+    let letters = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.bytes().all(|c| c.is_ascii_alphanumeric())
+    };
+    let good = name.starts_with(|c: char| c.is_ascii_uppercase()) && name.split('/').all(letters);
+    (!good).then(|| {
+        format!(
+            "invalid feature name {quoted}: must start with an UpperCamelCase segment, with subsequent segments separated \
+             by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+        )
+    })
+}
+
 fn pod_cidrs(list: &At<'_, '_>, errors: &mut ErrorList) {
     for range in list.items() {
         cidr(&range, false, errors);
@@ -122,6 +162,7 @@ fn pod_cidrs(list: &At<'_, '_>, errors: &mut ErrorList) {
 
 fn change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     resources(at, errors);
+    declared_features(&at.get("status").get("declaredFeatures"), errors);
     let (spec, status) = (at.get("spec"), at.get("status"));
     let mut seen: Vec<&Value> = Vec::new();
     for address in status.get("addresses").items() {

@@ -42,8 +42,12 @@ pub(super) const CAPACITY: Rules = Rules {
     ..STRICT
 };
 pub(super) const ATTACHMENT: Rules = Rules {
-    body: attachment,
-    change: |at, old, errors| same(&at.get("spec"), &old["spec"], errors),
+    create: |at, errors| {
+        attachment(at, errors);
+        new_attachment(&at.get("spec"), errors);
+    },
+    change: attachment_change,
+    status: attachment_change,
     ..STRICT
 };
 pub(super) const ATTRIBUTES: Rules = Rules {
@@ -337,11 +341,21 @@ fn attachment(at: &At<'_, '_>, errors: &mut ErrorList) {
         }
         error.get("errorCode").within(errors, 0, i64::from(i32::MAX));
     }
-    // What the first version added asks for an attacher once more.
+}
+
+/// What the first version added, which asks for an attacher once more.
+fn new_attachment(spec: &At<'_, '_>, errors: &mut ErrorList) {
     driver_name(&spec.get("attacher"), errors);
+    let source = spec.get("source");
+    let name = source.get("persistentVolumeName");
     if name.is_set() {
         dns_subdomain(&name, errors);
     }
+}
+
+fn attachment_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
+    attachment(at, errors);
+    same(&at.get("spec"), &old["spec"], errors);
 }
 
 fn attributes(at: &At<'_, '_>, errors: &mut ErrorList) {

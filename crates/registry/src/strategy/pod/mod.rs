@@ -32,6 +32,8 @@ use crate::resource::Subresource;
 
 /// Marks the API's copy of a pod that a kubelet runs from a file.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// What upstream prints for a path without a name.
+const NOWHERE: &str = "[]";
 
 /// Fields pods can be selected by, as upstream's `ToSelectableFields`.
 const FIELDS: [&str; 9] = [

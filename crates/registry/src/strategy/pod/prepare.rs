@@ -172,29 +172,39 @@ pub(super) fn ephemeral_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: 
     generic::bump_generation(ctx.resource, pod, old);
 }
 
-/// Only resources and resize policies of containers come from the client.
+/// Only resources and resize policies of containers come from the client, and the pod's own resources. Where containers came
+/// or went the pod stays as it was sent: it is refused in validation.
 pub(super) fn resize_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: &Value) {
+    const LISTS: [&str; 2] = ["containers", "initContainers"];
+    let count = |pod: &Value, kind: &str| pod["spec"][kind].as_array().map_or(0, Vec::len);
+    if LISTS.iter().any(|kind| count(pod, kind) != count(old, kind)) {
+        return;
+    }
     let wanted = pod["spec"].take();
     keep_all(pod, old);
-    for kind in ["containers", "initContainers"] {
-        let same_length = wanted[kind].as_array().map(Vec::len) == pod["spec"][kind].as_array().map(Vec::len);
-        if !same_length {
-            // Refused in validation: containers cannot come or go.
-            match &wanted[kind] {
-                Value::Null => drop(pod["spec"].as_object_mut().and_then(|spec| spec.remove(kind))),
-                list => pod["spec"][kind] = list.clone(),
-            }
-            continue;
-        }
-        let containers = pod["spec"].get_mut(kind).and_then(Value::as_array_mut);
-        for (index, container) in containers.into_iter().flatten().enumerate() {
-            for field in ["name", "resources", "resizePolicy"] {
-                copy(container, &wanted[kind][index], field);
-            }
-        }
+    for kind in LISTS {
+        resize_containers(&mut pod["spec"], &wanted, kind);
     }
     copy(&mut pod["spec"], &wanted, "resources");
     generic::bump_generation(ctx.resource, pod, old);
+}
+
+/// With another name or order the list stays as it was sent, to be refused.
+fn resize_containers(spec: &mut Value, wanted: &Value, kind: &str) {
+    let Some(containers) = spec.get_mut(kind).and_then(Value::as_array_mut) else {
+        return;
+    };
+    let wanted = wanted[kind].as_array().map(Vec::as_slice).unwrap_or_default();
+    let same_name = |(old, new): (&Value, &Value)| old["name"] == new["name"];
+    if !containers.iter().zip(wanted).all(same_name) {
+        wanted.clone_into(containers);
+        return;
+    }
+    for (container, wanted) in containers.iter_mut().zip(wanted) {
+        for field in ["resources", "resizePolicy"] {
+            copy(container, wanted, field);
+        }
+    }
 }
 
 fn copy(target: &mut Value, source: &Value, field: &str) {

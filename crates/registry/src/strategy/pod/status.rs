@@ -1,9 +1,15 @@
 //! What a kubelet (or anyone) can say of a pod's state (`ValidatePodStatusUpdate`).
 
+mod containers;
+mod extended;
+
+use corten_meta::field::Error;
 use corten_meta::{names, object};
 use serde_json::Value;
 
-use super::super::rules::{At, ErrorList, immutable, ip_legacy, is_dual_stack, qualified};
+use super::super::rules::{
+    At, ErrorList, go_struct, immutable, ip_legacy, is_dual_stack, parse_ip_sloppy, qualified,
+};
 use super::update;
 
 pub(super) fn validate_update(pod: &Value, old: &Value) -> ErrorList {
@@ -38,7 +44,9 @@ pub(super) fn validate_update(pod: &Value, old: &Value) -> ErrorList {
         transitions(&status.get(kind), &old["status"][kind], kind, spec, &mut errors);
     }
     claims(&status.get("resourceClaimStatuses"), spec, &mut errors);
+    extended::claim(&status.get("extendedResourceClaimStatus"), spec, &mut errors);
     addresses(&status, &old["status"], &mut errors);
+    containers::validate(&status, spec, &mut errors);
     errors
 }
 
@@ -147,21 +155,20 @@ fn claims(list: &At<'_, '_>, spec: &Value, errors: &mut ErrorList) {
         seen.push(name.str());
         let claim = status.get("resourceClaimName");
         if claim.is_set() {
-            claim.invalid_each(errors, names::name_is_dns_subdomain(claim.str(), false));
+            // Upstream names the other field.
+            let messages = names::name_is_dns_subdomain(claim.str(), false);
+            name.with(claim.value).invalid_each(errors, messages);
         }
     }
 }
 
 fn addresses(status: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
-    let hosts = status.get("hostIPs");
-    if !hosts.is_empty() && hosts.index(0).get("ip").str() != status.get("hostIP").str() {
-        hosts
-            .index(0)
-            .get("ip")
-            .invalid(errors, "must be equal to `hostIP`");
-    }
     for field in ["podIPs", "hostIPs"] {
         let list = status.get(field);
+        let first = list.index(0);
+        if field == "hostIPs" && !list.is_empty() && first.get("ip").str() != status.get("hostIP").str() {
+            first.get("ip").invalid(errors, "must be equal to `hostIP`");
+        }
         let before: Vec<&str> = old[field]
             .as_array()
             .into_iter()
@@ -172,10 +179,30 @@ fn addresses(status: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
             ip_legacy(&entry.with(entry.get("ip").value), &before, errors);
         }
         if list.len() > 1 {
-            let texts: Vec<&str> = list.items().map(|entry| entry.get("ip").str()).collect();
-            if list.len() > 2 || !is_dual_stack(texts.into_iter()) {
-                list.invalid(errors, "may specify no more than one IP for each IP family");
-            }
+            families(&list, errors);
         }
     }
 }
+
+/// At most one address of each family.
+fn families(list: &At<'_, '_>, errors: &mut ErrorList) {
+    let texts: Vec<&str> = list.items().map(|entry| entry.get("ip").str()).collect();
+    let unreadable = texts.iter().position(|text| parse_ip_sloppy(text).is_none());
+    if let Some(index) = unreadable {
+        let text = texts[index];
+        let detail = format!("failed to check for dual stack with error:invalid IP[{index}]: {text}");
+        errors.push(Error::internal(&list.path(), detail));
+    }
+    if unreadable.is_some() || list.len() > 2 || !is_dual_stack(texts.into_iter()) {
+        let shown = list.items().map(|entry| go_struct(entry.value, &[("IP", "ip")]));
+        let shown = format!("[{}]", shown.collect::<Vec<_>>().join(","));
+        list.invalid_raw(
+            errors,
+            &shown,
+            "may specify no more than one IP for each IP family",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::rules::{At, ErrorList};
 use super::annotations::APP_ARMOR;
-use super::{MIRROR, annotations, scheduling, spec_only_update};
+use super::{MIRROR, NOWHERE, annotations, scheduling, spec_only_update};
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
                          `spec.tolerations` (only additions to existing tolerations),\
@@ -272,7 +272,7 @@ pub(super) fn validate_ephemeral(pod: &Value, old: &Value) -> ErrorList {
     if old["metadata"]["annotations"].get(MIRROR).is_some() {
         let mut errors = ErrorList::new();
         let detail = "static pods do not support ephemeral containers";
-        At::root(&Value::Null).forbidden(&mut errors, detail);
+        At::top(NOWHERE, &Value::Null).forbidden(&mut errors, detail);
         return errors;
     }
     let mut errors = spec_only_update(pod);

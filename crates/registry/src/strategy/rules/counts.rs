@@ -58,11 +58,37 @@ pub(in crate::strategy) fn not_above(
     }
 }
 
-/// A counter that only grows.
+/// A counter that only grows, and does not go once it is there.
 pub(in crate::strategy) fn not_decremented(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
-    if let (Some(new), Some(old)) = (at.int(), old.as_i64())
-        && new < old
+    if old
+        .as_i64()
+        .is_some_and(|old| at.int().is_none_or(|new| new < old))
     {
-        at.invalid(errors, "cannot be decremented");
+        at.invalid_as(errors, at.int().unwrap_or(0), "cannot be decremented");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_count_of_collisions_stays() {
+        let said = |new: Value, old: Value| {
+            let mut errors = ErrorList::new();
+            not_decremented(&At::top("collisionCount", &new), &old, &mut errors);
+            errors.to_string()
+        };
+        let text = |shown: i64| format!("collisionCount: Invalid value: {shown}: cannot be decremented");
+        assert_eq!(said(Value::Null, json!(0)), text(0));
+        assert_eq!(said(json!(1), json!(2)), text(1));
+        for (new, old) in [
+            (json!(2), json!(2)),
+            (json!(0), Value::Null),
+            (Value::Null, Value::Null),
+        ] {
+            assert_eq!(said(new, old), "[]");
+        }
     }
 }
