@@ -142,10 +142,15 @@ impl Listing {
 
     /// For the registry's lists.
     pub fn into_list(self) -> ListOptions {
+        // Any version will do: upstream answers from its cache, all of it.
+        let limit = match self.resource_version.as_str() {
+            "0" => 0,
+            _ => self.limit,
+        };
         ListOptions {
             label_selector: self.label_selector,
             field_selector: self.field_selector,
-            limit: self.limit,
+            limit,
             continue_token: self.continue_token,
             resource_version: self.resource_version,
             version_match: self.version_match,

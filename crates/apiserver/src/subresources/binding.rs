@@ -31,6 +31,9 @@ pub async fn bind(mut call: Call) -> Result<Answer, Status> {
         ));
     }
     validate(&binding)?;
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
     let ctx = call
         .write_context(options.dry_run, &options.field_manager)
         .as_nested();

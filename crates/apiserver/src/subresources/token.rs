@@ -146,16 +146,22 @@ async fn bound_object(call: &Call, review: &Value, account: &str) -> Result<Boun
         str_at(to, &["name"]),
     );
     let ns = &call.info.namespace;
-    let (plural, found) = match (kind, version) {
-        ("Pod", "v1" | "") => ("pods", call.server.fetch("", "pods", ns, name).await?),
-        ("Secret", "v1" | "") => ("secrets", call.server.fetch("", "secrets", ns, name).await?),
-        ("Node", "v1" | "") => ("nodes", call.server.fetch("", "nodes", "", name).await?),
+    // Of the version upstream asks its group only.
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let plural = match (group, kind) {
+        ("", "Pod") => "pods",
+        ("", "Secret") => "secrets",
+        ("", "Node") => "nodes",
         _ => {
-            let (group, version) = version.split_once('/').unwrap_or(("", version));
             let text = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
             return Err(Status::bad_request(text));
         }
     };
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
+    let ns = if plural == "nodes" { "" } else { ns };
+    let found = call.server.fetch("", plural, ns, name).await?;
     if plural == "pods" && str_at(&found, &["spec", "serviceAccountName"]) != account {
         let text = format!(
             "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."

@@ -7,7 +7,7 @@ use corten_meta::status::Details;
 use corten_meta::{GroupVersionKind, Status, json_word, object, patch as patches};
 use corten_registry::UpdateOptions;
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::apply::{Ownership, may_create};
 use crate::call::Call;
@@ -207,27 +207,7 @@ impl Patch {
     /// # Errors
     /// 400 for what is no patch of its kind.
     pub fn parse(kind: PatchType, raw: &[u8], validation: Validation) -> Result<Self, Status> {
-        let bad = |e: String| Status::bad_request(format!("error decoding patch: {e}"));
-        let document = match kind {
-            PatchType::Apply => corten_schema::decode::yaml_value(raw)
-                .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?,
-            PatchType::Strategic => corten_schema::decode::json(raw)?,
-            PatchType::Json | PatchType::Merge => corten_schema::decode::json_value(raw).map_err(bad)?,
-        };
-        let (fits, wanted) = match kind {
-            PatchType::Json => (document.is_array(), "[]handlers.jsonPatchOp"),
-            _ => (document.is_object(), "map[string]interface {}"),
-        };
-        if !fits {
-            let text = format!(
-                "json: cannot unmarshal {} into Go value of type {wanted}",
-                json_word(&document)
-            );
-            return Err(bad(text));
-        }
-        if kind == PatchType::Json {
-            check_operations(&document).map_err(bad)?;
-        }
+        let document = document(kind, raw).map_err(Status::bad_request)?;
         let reading = Reading {
             validation,
             stated: matches!(kind, PatchType::Json | PatchType::Merge),
@@ -286,6 +266,54 @@ impl Patch {
             }
         }
     }
+}
+
+/// Reads a patch. None at all changes nothing.
+fn document(kind: PatchType, raw: &[u8]) -> Result<Value, String> {
+    let (head, read) = match kind {
+        PatchType::Apply => ("error decoding YAML: ", corten_schema::decode::yaml_value(raw)),
+        PatchType::Strategic => (
+            "",
+            corten_schema::decode::json(raw).map_err(|status| status.message),
+        ),
+        PatchType::Json | PatchType::Merge => {
+            ("error decoding patch: ", corten_schema::decode::json_value(raw))
+        }
+    };
+    let wrong = |error: String| match kind {
+        PatchType::Apply if error.starts_with("yaml: ") => {
+            format!("{head}error converting YAML to JSON: {error}")
+        }
+        PatchType::Apply => format!("{head}error unmarshaling JSON: while decoding JSON: {error}"),
+        _ => format!("{head}{error}"),
+    };
+    let document = read.map_err(wrong)?;
+    let (fits, wanted, empty) = match kind {
+        PatchType::Json => (
+            document.is_array(),
+            "[]handlers.jsonPatchOp",
+            Value::Array(Vec::new()),
+        ),
+        _ => (
+            document.is_object(),
+            "map[string]interface {}",
+            Value::Object(Map::new()),
+        ),
+    };
+    match &document {
+        Value::Null if kind == PatchType::Merge => return Err("Invalid JSON Patch".to_owned()),
+        Value::Null => return Ok(empty),
+        _ if !fits => {
+            let found = json_word(&document);
+            let text = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+            return Err(wrong(text));
+        }
+        _ => {}
+    }
+    if kind == PatchType::Json {
+        check_operations(&document).map_err(wrong)?;
+    }
+    Ok(document)
 }
 
 /// Members of a patch that stand twice, and members that no operation has.
