@@ -49,6 +49,7 @@ type Outcome<T> = Result<T, Refusal>;
 struct Rule {
     shape: Option<Shape>,
     merge: bool,
+    replace: bool,
     key: &'static str,
 }
 
@@ -56,6 +57,7 @@ impl Rule {
     const UNKNOWN: Self = Self {
         shape: None,
         merge: false,
+        replace: false,
         key: "",
     };
 
@@ -74,6 +76,7 @@ impl Rule {
         Self {
             shape: Some(field.shape),
             merge: field.rules.patch_merge,
+            replace: field.rules.patch_replace,
             key: field.rules.patch_merge_key,
         }
     }
@@ -132,6 +135,8 @@ fn merge_member(original: &mut Members, name: String, value: Value, shape: Optio
     let rule = Rule::of(shape, &name);
     let merged = match (original.remove(&name), value) {
         (_, Value::Null) => return Ok(()),
+        // Directives and nulls in it are data.
+        (Some(Value::Object(_)), patch @ Value::Object(_)) if rule.replace => Some(patch),
         (Some(Value::Object(before)), Value::Object(patch)) => {
             Some(Value::Object(merge_map(before, patch, rule.shape)?))
         }

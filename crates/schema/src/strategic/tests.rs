@@ -152,3 +152,21 @@ fn odd_orders_are_taken_as_upstream_takes_them() {
     let merged = patched("Pod", "", &json!({"metadata": {}}), &patch).unwrap();
     assert_eq!(merged["metadata"]["finalizers"], json!(["a", "b"]));
 }
+
+#[test]
+fn a_field_that_is_replaced_takes_the_patch_as_it_is() {
+    let budget = |selector: Value| json!({"spec": {"selector": selector}});
+    let live = budget(json!({"matchLabels": {"a": "b", "c": "d"}}));
+    let replaced = |selector: Value| {
+        let merged = patched("PodDisruptionBudget", "policy", &live, &budget(selector)).unwrap();
+        merged["spec"]["selector"].clone()
+    };
+    for selector in [
+        json!({"matchLabels": {"x": "y"}}),
+        json!({"matchLabels": {"$patch": "delete"}}),
+        json!({"$patch": "delete"}),
+    ] {
+        assert_eq!(replaced(selector.clone()), selector);
+    }
+    assert_eq!(replaced(json!(null)), json!(null));
+}
