@@ -7,14 +7,15 @@ mod show;
 use corten_meta::Status;
 use serde_json::{Map, Value};
 
+use self::show::go_type;
 use crate::types::{Field, Kind, Shape, TypeId};
 
 pub(crate) use show::value as shown;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
-const ELEMENT_ORDER: &str = "$setElementOrder/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
+const ELEMENT_ORDER: &str = "$setElementOrder";
 
 type Members = Map<String, Value>;
 
@@ -87,6 +88,16 @@ impl Rule {
             _ => None,
         }
     }
+
+    /// The kind of the elements as Go's reflection has it.
+    fn element_kind(&self) -> &'static str {
+        match self.element() {
+            Some(element) if element.pointer => "ptr",
+            Some(element) if matches!(element.kind, Kind::String) => "string",
+            Some(element) if matches!(element.kind, Kind::Map(_)) => "map",
+            _ => "struct",
+        }
+    }
 }
 
 /// Applies a strategic merge patch to an object of a type. The result is as the patch left it: normalize it after.
@@ -114,9 +125,9 @@ fn merge_map(mut original: Members, mut patch: Members, shape: Option<Shape>) ->
     retain_keys(&mut original, &mut patch)?;
     list::apply_orders(&mut original, &mut patch, shape)?;
     for (name, value) in patch {
-        match name.strip_prefix(DELETE_FROM) {
-            Some(list) => list::delete_from(&mut original, list, &value),
-            None => merge_member(&mut original, name, value, shape)?,
+        match name.starts_with(DELETE_FROM) {
+            true => delete_from(&mut original, &name, value, shape)?,
+            false => merge_member(&mut original, name, value, shape)?,
         }
     }
     Ok(original)
@@ -124,11 +135,35 @@ fn merge_map(mut original: Members, mut patch: Members, shape: Option<Shape>) ->
 
 fn unknown_directive(directive: &Value, mut patch: Members) -> Refusal {
     patch.insert(DIRECTIVE.to_owned(), directive.clone());
-    let shown = show::value(directive);
-    Refusal::Other(format!(
-        "unknown patch type: {shown} in map: {}",
-        show::value(&Value::Object(patch))
-    ))
+    bad_patch_type(directive, &Value::Object(patch))
+}
+
+fn bad_patch_type(directive: &Value, patch: &Value) -> Refusal {
+    let (directive, patch) = (show::string(directive), show::value(patch));
+    Refusal::Other(format!("unknown patch type: {directive} in map: {patch}"))
+}
+
+/// The list that a directive is about.
+fn list_of<'a>(directive: &'a str, prefix: &str) -> Option<&'a str> {
+    directive.strip_prefix(prefix)?.strip_prefix('/')
+}
+
+/// `$deleteFromPrimitiveList/name`: a list of scalars loses what it names. Anything else of the patch's type is
+/// merged, as upstream does.
+fn delete_from(original: &mut Members, directive: &str, value: Value, shape: Option<Shape>) -> Outcome<()> {
+    const WRONG: Refusal = Refusal::Format("invalid patch format of primitive list");
+    let name = list_of(directive, DELETE_FROM).ok_or(WRONG)?;
+    match (original.get_mut(name), value) {
+        (None, _) => Ok(()),
+        (Some(Value::Array(before)), Value::Array(gone)) => {
+            *before = list::delete(std::mem::take(before), gone, &Rule::of(shape, name))?;
+            Ok(())
+        }
+        (Some(before), value) if value.is_null() || go_type(before) == go_type(&value) => {
+            merge_member(original, name.to_owned(), value, shape)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn merge_member(original: &mut Members, name: String, value: Value, shape: Option<Shape>) -> Outcome<()> {
