@@ -13,6 +13,7 @@ mod quotas;
 mod restart;
 mod services;
 mod time;
+mod updates;
 mod versions;
 mod warnings;
 mod watches;
