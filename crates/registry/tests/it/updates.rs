@@ -7,6 +7,9 @@ use crate::fixture::Fixture;
 
 type Place = (&'static str, &'static str);
 
+const POLICY_SPEC: &str = r#"{"matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"],
+    "operations": ["CREATE"], "resources": ["pods"]}]}, "validations": [{"expression": "true"}]}"#;
+
 fn named(mut object: Value) -> Value {
     object["metadata"]["name"] = json!("x");
     object
@@ -41,6 +44,81 @@ fn json_patch(object: &mut Value, change: &Value) {
         }
         (object, change) => *object = change.clone(),
     }
+}
+
+/// Kinds that have rules for finalizers of their own are those of the core's helper.
+#[tokio::test]
+async fn finalizers_need_a_domain_where_the_kind_says_so() {
+    let fixture = Fixture::open().await;
+    let policy: Value = serde_json::from_str(POLICY_SPEC).unwrap();
+    let job = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}});
+    let cron = json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": job}}});
+    let service = json!({
+        "metadata": {"name": "v1.x"},
+        "spec": {"group": "x", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1},
+    });
+    let binding = json!({"spec": {"policyName": "x", "validationActions": ["Deny"]}});
+    let mut accepting: Vec<(Place, Value)> = vec![
+        (("coordination.k8s.io", "leases"), json!({"spec": {}})),
+        (("policy", "poddisruptionbudgets"), json!({"spec": {}})),
+        (("node.k8s.io", "runtimeclasses"), json!({"handler": "h"})),
+        (("apiregistration.k8s.io", "apiservices"), service),
+    ];
+    let admission = [
+        ("validatingwebhookconfigurations", json!({})),
+        ("mutatingwebhookconfigurations", json!({})),
+        ("validatingadmissionpolicies", json!({"spec": policy})),
+        ("validatingadmissionpolicybindings", binding),
+    ];
+    accepting.extend(admission.map(|(plural, object)| (("admissionregistration.k8s.io", plural), object)));
+    let one = json!({"metadata": {"finalizers": ["a"]}});
+    for (place, object) in accepting {
+        let name = object["metadata"]["name"].as_str().unwrap_or("x").to_owned();
+        created(&fixture, place, object).await;
+        let set = |object: &mut Value| json_patch(object, &one);
+        fixture
+            .update_sub(place, &name, Subresource::MAIN, set)
+            .await
+            .unwrap();
+    }
+    let (budgets, crons) = (("policy", "poddisruptionbudgets"), ("batch", "cronjobs"));
+    let two = json!({"metadata": {"finalizers": ["a", "b"]}});
+    assert_eq!(refusal(&fixture, budgets, Subresource::STATUS, two).await, "");
+    created(&fixture, crons, cron).await;
+    let wrong = refusal(&fixture, crons, Subresource::MAIN, one.clone()).await;
+    let told = "name is neither a standard finalizer name nor is it fully qualified";
+    assert!(wrong.ends_with(told), "{wrong}");
+    assert_eq!(
+        refusal(&fixture, crons, Subresource::STATUS, one.clone()).await,
+        ""
+    );
+    created(&fixture, ("", "configmaps"), json!({})).await;
+    let wrong = refusal(&fixture, ("", "configmaps"), Subresource::MAIN, one).await;
+    assert!(wrong.contains(told), "{wrong}");
+}
+
+#[tokio::test]
+async fn names_rules_hold_for_what_updates_say_names_are_made_of() {
+    let fixture = Fixture::open().await;
+    let parent = json!({"resource": "services", "name": "s", "namespace": "default"});
+    let address = json!({"metadata": {"name": "10.1.1.1"}, "spec": {"parentRef": parent}});
+    let addresses = ("networking.k8s.io", "ipaddresses");
+    created(&fixture, addresses, address).await;
+    let base = |object: &mut Value| object["metadata"]["generateName"] = json!("x");
+    let refused = fixture
+        .update_sub(addresses, "10.1.1.1", Subresource::MAIN, base)
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .message
+            .contains("metadata.generateName: Invalid value: \"x\": ")
+    );
+    // A lease's name is not looked at again.
+    let leases = ("coordination.k8s.io", "leases");
+    created(&fixture, leases, json!({"spec": {}})).await;
+    let base = json!({"metadata": {"generateName": "X_"}});
+    assert_eq!(refusal(&fixture, leases, Subresource::MAIN, base).await, "");
 }
 
 #[tokio::test]

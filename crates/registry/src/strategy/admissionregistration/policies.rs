@@ -22,6 +22,7 @@ pub(in crate::strategy) const VALIDATING_POLICY: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_POLICY: Rules = Rules {
@@ -29,6 +30,7 @@ pub(in crate::strategy) const MUTATING_POLICY: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const VALIDATING_BINDING: Rules = Rules {
@@ -39,6 +41,7 @@ pub(in crate::strategy) const VALIDATING_BINDING: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_BINDING: Rules = Rules {
@@ -46,6 +49,7 @@ pub(in crate::strategy) const MUTATING_BINDING: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 

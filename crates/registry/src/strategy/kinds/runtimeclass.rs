@@ -14,6 +14,7 @@ pub(super) const RULES: Rules = Rules {
     create_on_update: true,
     unconditional_update: false,
     warnings: |class, _| warnings(class),
+    kube_finalizers: false,
     ..PLAIN
 };
 

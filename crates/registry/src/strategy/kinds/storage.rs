@@ -29,6 +29,7 @@ pub(super) const DRIVER: Rules = Rules {
     body: driver,
     change: driver_change,
     warnings: driver_warnings,
+    metadata_whole: false,
     ..STRICT
 };
 pub(super) const NODE: Rules = Rules {
@@ -45,6 +46,7 @@ pub(super) const CAPACITY: Rules = Rules {
 pub(super) const ATTACHMENT: Rules = Rules {
     body: attachment,
     change: |at, old, errors| same(&at.get("spec"), &old["spec"], errors),
+    metadata_twice: false,
     ..STRICT
 };
 pub(super) const ATTRIBUTES: Rules = Rules {
