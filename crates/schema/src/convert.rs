@@ -4,6 +4,9 @@
 use corten_meta::GroupVersionKind;
 use serde_json::{Map, Value, json};
 
+use crate::declared::{self, Form};
+use crate::types::named;
+
 /// Annotations that carry what autoscaling/v1 has no field for.
 pub(crate) const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
@@ -252,25 +255,6 @@ fn lower_keys(value: &Value) -> Value {
     }
 }
 
-fn upper_keys(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => map
-            .iter()
-            .map(|(k, v)| {
-                let mut letters = k.chars();
-                let first = letters.next().map(|c| c.to_ascii_uppercase());
-                (
-                    first.into_iter().chain(letters).collect::<String>(),
-                    upper_keys(v),
-                )
-            })
-            .collect::<Map<_, _>>()
-            .into(),
-        Value::Array(items) => items.iter().map(upper_keys).collect(),
-        other => other.clone(),
-    }
-}
-
 fn is_cpu_utilization(metric: &Value, side: &str) -> Option<i64> {
     let resource = &metric["resource"];
     let cpu = metric["type"] == "Resource" && resource["name"] == "cpu";
@@ -279,7 +263,7 @@ fn is_cpu_utilization(metric: &Value, side: &str) -> Option<i64> {
 
 fn to_v1(object: &Value) -> Value {
     let mut out = object.clone();
-    let mut notes: Vec<(&str, Value)> = Vec::new();
+    let mut notes: Vec<(&str, Option<String>)> = Vec::new();
     if let Some(Value::Object(spec)) = out.get_mut("spec") {
         let mut others = Vec::new();
         let metrics = spec.remove("metrics").unwrap_or_default();
@@ -291,9 +275,13 @@ fn to_v1(object: &Value) -> Value {
                 None => others.push(metric_to_v1(metric, Side::Target)),
             }
         }
-        notes.push((METRICS, Value::Array(others)));
+        notes.push((METRICS, list_note(&others, "MetricSpec")));
         if let Some(behavior) = spec.remove("behavior") {
-            notes.push((BEHAVIOR, upper_keys(&behavior)));
+            let id = named("api/autoscaling/v2", "HorizontalPodAutoscalerBehavior");
+            notes.push((
+                BEHAVIOR,
+                id.map(|id| declared::text(&behavior, id, Form::Untagged)),
+            ));
         }
     }
     if let Some(Value::Object(status)) = out.get_mut("status") {
@@ -305,17 +293,24 @@ fn to_v1(object: &Value) -> Value {
             }
             others.push(metric_to_v1(metric, Side::Current));
         }
-        notes.push((CURRENT_METRICS, Value::Array(others)));
-        if let Some(conditions) = status.remove("conditions") {
-            notes.push((CONDITIONS, conditions));
+        notes.push((CURRENT_METRICS, list_note(&others, "MetricStatus")));
+        if let Some(Value::Array(conditions)) = status.remove("conditions") {
+            let note = list_note(&conditions, "HorizontalPodAutoscalerCondition");
+            notes.push((CONDITIONS, note));
         }
     }
-    for (name, value) in notes {
-        if value.as_array().is_none_or(|list| !list.is_empty()) && !value.is_null() {
-            corten_meta::object::set_annotation(&mut out, name, &value.to_string());
+    for (name, note) in notes {
+        if let Some(note) = note {
+            corten_meta::object::set_annotation(&mut out, name, &note);
         }
     }
     out
+}
+
+/// A list of one of autoscaling/v1's types; an empty one needs no annotation.
+fn list_note(items: &[Value], kind: &str) -> Option<String> {
+    let id = named("api/autoscaling/v1", kind)?;
+    (!items.is_empty()).then(|| declared::list(items, id))
 }
 
 fn metric_to_v1(metric: &Value, side: Side) -> Value {
@@ -402,6 +397,46 @@ mod tests {
                 &GroupVersionKind::new("autoscaling", "v2", "HorizontalPodAutoscaler")
             ),
             v2
+        );
+    }
+
+    #[test]
+    fn annotations_are_written_as_go_declares_their_types() {
+        let cpu =
+            json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 50}}});
+        let queue = json!({"metric": {"name": "q", "selector": {"matchLabels": {"a": "<b>"}}}, "target": {"type": "Value", "value": "3"}});
+        let rules = json!({"selectPolicy": "Max", "stabilizationWindowSeconds": 0, "policies": [{"periodSeconds": 15, "type": "Pods", "value": 4}]});
+        let condition =
+            json!({"lastTransitionTime": null, "reason": "R", "status": "True", "type": "AbleToScale"});
+        let v2 = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
+            "spec": {"maxReplicas": 3, "metrics": [{"type": "External", "external": queue}], "behavior": {"scaleUp": rules}},
+            "status": {"currentMetrics": [cpu], "conditions": [condition], "desiredReplicas": 0},
+        });
+        let v1 = to(
+            v2,
+            &GroupVersionKind::new("autoscaling", "v1", "HorizontalPodAutoscaler"),
+        );
+        let annotation = |name: &str| corten_meta::object::annotation(&v1, name).unwrap_or_default();
+        assert_eq!(
+            annotation(CURRENT_METRICS),
+            r#"[{"type":"Resource","resource":{"name":"cpu","currentAverageUtilization":50,"currentAverageValue":"0"}}]"#
+        );
+        assert_eq!(
+            annotation(METRICS),
+            r#"[{"type":"External","external":{"metricName":"q","metricSelector":{"matchLabels":{"a":"\u003cb\u003e"}},"targetValue":"3"}}]"#
+        );
+        assert_eq!(
+            annotation(CONDITIONS),
+            r#"[{"type":"AbleToScale","status":"True","lastTransitionTime":null,"reason":"R"}]"#
+        );
+        let policy = r#"[{"Type":"Pods","Value":4,"PeriodSeconds":15}]"#;
+        let up = format!(
+            r#"{{"StabilizationWindowSeconds":0,"SelectPolicy":"Max","Policies":{policy},"Tolerance":null}}"#
+        );
+        assert_eq!(
+            annotation(BEHAVIOR),
+            format!(r#"{{"ScaleUp":{up},"ScaleDown":null}}"#)
         );
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod convert;
+mod declared;
 pub mod decode;
 pub mod defaults;
 mod descriptions;

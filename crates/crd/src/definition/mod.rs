@@ -156,8 +156,8 @@ pub fn warnings(definition: &Value, old: Option<&Value>) -> Vec<String> {
         schemas.truncate(if shared { 1 } else { schemas.len() });
         for schema in schemas {
             walk::any(schema, &mut |node| {
-                let format = text(node, "format");
-                if !format.is_empty() && !crate::format::is_known(format, text(node, "type")) {
+                let (format, kind) = (text(node, "format"), text(node, "type"));
+                if !format.is_empty() && kind == "string" && !crate::format::is_known(format, kind) {
                     out.push(format.to_owned());
                 }
                 false

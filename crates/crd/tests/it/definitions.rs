@@ -364,7 +364,7 @@ fn stored_versions_stay_until_migrated() {
 fn conditions_and_warnings() {
     assert_eq!(definition::non_structural(&simple()), None);
     let crd = definition(
-        json!({"type": "object", "properties": {"a": {"type": "string", "format": "odd"}, "b": {}}}),
+        json!({"type": "object", "properties": {"a": {"type": "string", "format": "odd"}, "b": {}, "c": {"type": "integer", "format": "int32"}}}),
     );
     let condition = definition::non_structural(&crd).unwrap();
     assert_eq!(

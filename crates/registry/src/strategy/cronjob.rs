@@ -46,8 +46,8 @@ impl Strategy for CronJobStrategy {
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, cron: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        object_meta_update(cron, &mut errors);
         if ctx.subresource == Subresource::MAIN {
+            object_meta_update(cron, &mut errors);
             spec(&At::root(cron).get("spec"), &old["spec"], &mut errors);
         }
         errors

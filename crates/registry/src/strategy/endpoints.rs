@@ -51,6 +51,7 @@ pub(super) const SLICE: Rules = Rules {
         immutable(&kind.path(), kind.value, &old["addressType"], errors);
     },
     warnings: slice_warnings,
+    metadata_twice: false,
     ..PLAIN
 };
 

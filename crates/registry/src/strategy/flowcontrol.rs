@@ -31,6 +31,7 @@ pub(super) const SCHEMA: Rules = Rules {
         conditions(at, errors);
     },
     status: |at, _, errors| conditions(at, errors),
+    metadata_twice: false,
     ..PLAIN
 };
 
@@ -40,6 +41,7 @@ pub(super) const LEVEL: Rules = Rules {
         conditions(at, errors);
     },
     status: |at, _, errors| conditions(at, errors),
+    metadata_twice: false,
     ..PLAIN
 };
 

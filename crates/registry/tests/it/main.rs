@@ -14,6 +14,7 @@ mod resize;
 mod restart;
 mod services;
 mod time;
+mod updates;
 mod versions;
 mod warnings;
 mod watches;

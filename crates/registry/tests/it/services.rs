@@ -211,6 +211,32 @@ async fn headless_and_external_services_have_no_address() {
     assert!(names(&fixture).await.contains(&ip));
 }
 
+/// Families that only endpoints by hand may have are refused once there is a selector.
+#[tokio::test]
+async fn a_selector_asks_for_families_that_the_cluster_has() {
+    let fixture = Fixture::open().await;
+    // A range of another family than those that the server was started with does not make it dual-stack.
+    for (name, range) in [("kubernetes", "10.43.0.0/24"), ("more", "fd00:43::/112")] {
+        let cidr = json!({"metadata": {"name": name}, "spec": {"cidrs": [range]}});
+        fixture
+            .create("networking.k8s.io", "servicecidrs", "", cidr)
+            .await
+            .unwrap();
+    }
+    create(&fixture, service("m", json!({"clusterIP": "None"}))).await;
+    let refused = fixture
+        .update("services", "m", |service| {
+            service["spec"]["selector"] = json!({"a": "b"})
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused.message,
+        "Service \"m\" is invalid: [spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured \
+         for dual-stack services, spec.ipFamilies[1]: Invalid value: \"IPv6\": not configured on this cluster]"
+    );
+}
+
 #[tokio::test]
 async fn ranges_come_from_their_objects() {
     let fixture = Fixture::open().await;

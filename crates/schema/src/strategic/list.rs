@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::show::{go_type, value as shown};
-use super::{DIRECTIVE, ELEMENT_ORDER, Members, Outcome, Refusal, Rule, merge_map, without_directives};
+use super::{
+    DIRECTIVE, ELEMENT_ORDER, Members, Outcome, Refusal, Rule, bad_patch_type, list_of, merge_map,
+    without_directives,
+};
 use crate::types::Shape;
 
 type Items = Vec<Value>;
@@ -29,18 +32,49 @@ fn position(items: &[Value], item: &Value, key: &str) -> Option<usize> {
     items.iter().position(|i| identity(i, key) == Some(wanted))
 }
 
-fn require_keys(items: &[Value], key: &str) -> Outcome<()> {
-    match items.iter().find(|i| identity(i, key).is_none()) {
-        Some(item) => Err(no_merge_key(item, key)),
-        None => Ok(()),
+/// Items that go by a key have to have it, and so has the order to be of objects as far as it is searched for them.
+fn require_keys(items: &[Value], order: &[Value], key: &str) -> Outcome<()> {
+    if key.is_empty() {
+        return Ok(());
+    }
+    for item in items {
+        required(item, key)?;
+        let searched = position(order, item, key).unwrap_or(order.len());
+        if let Some(at) = order[..searched].iter().position(|name| !name.is_object()) {
+            return Err(Refusal::Other(format!("value for key {at} is not a map")));
+        }
+    }
+    Ok(())
+}
+
+/// The elements of both lists are objects. They are of one type, or the patch is refused.
+fn are_objects(original: &[Value], patch: &[Value]) -> Outcome<bool> {
+    let mut items = original.iter().chain(patch);
+    match items.next() {
+        None => Err(Refusal::Other(
+            "no elements in any of the given slices".to_owned(),
+        )),
+        Some(Value::Array(_)) => Err(Refusal::Unprocessable),
+        Some(first) if items.all(|item| go_type(item) == go_type(first)) => Ok(first.is_object()),
+        Some(_) => {
+            let both = shown(&Value::from(vec![original, patch]));
+            Err(Refusal::Other(format!(
+                "list element types are not identical: {both}"
+            )))
+        }
     }
 }
 
-/// `$deleteFromPrimitiveList/name`.
-pub(super) fn delete_from(original: &mut Members, name: &str, gone: &Value) {
-    if let (Some(Value::Array(items)), Value::Array(gone)) = (original.get_mut(name), gone) {
-        items.retain(|item| !gone.contains(item));
+/// Takes scalars out of a list. A list of objects is merged instead.
+pub(super) fn delete(mut original: Items, gone: Items, rule: &Rule) -> Outcome<Items> {
+    if original.is_empty() && gone.is_empty() {
+        return Ok(original);
     }
+    if are_objects(&original, &gone)? {
+        return merge_objects(original, gone, rule);
+    }
+    original.retain(|item| !gone.contains(item));
+    Ok(original)
 }
 
 /// Merges a patch's list into one whose elements merge.
@@ -48,26 +82,23 @@ pub(super) fn merge(original: Items, patch: Items, rule: &Rule) -> Outcome<Items
     if original.is_empty() && patch.is_empty() {
         return Ok(original);
     }
-    let maps = original.iter().chain(&patch).all(Value::is_object);
-    if !maps {
-        return merge_scalars(original, patch);
+    match are_objects(&original, &patch)? {
+        true => merge_objects(original, patch, rule),
+        false => Ok(merge_scalars(original, patch)),
     }
+}
+
+fn merge_objects(original: Items, patch: Items, rule: &Rule) -> Outcome<Items> {
     if rule.key.is_empty() {
-        let name = rule
-            .element()
-            .map(|s| crate::types::go_name(s.expr))
-            .unwrap_or_default();
-        let name = name.rsplit('.').next().unwrap_or_default().to_owned();
         return Err(Refusal::Other(format!(
-            "cannot merge lists without merge key for {name}"
+            "cannot merge lists without merge key for {}",
+            rule.element_kind()
         )));
     }
     let (mut merged, patch) = special_elements(original, patch, rule.key)?;
     let server_order = merged.clone();
     for item in &patch {
-        if identity(item, rule.key).is_none() {
-            return Err(no_merge_key(item, rule.key));
-        }
+        required(item, rule.key)?;
         match position(&merged, item, rule.key) {
             Some(at) => {
                 let (Value::Object(before), Value::Object(item)) = (merged[at].take(), item.clone()) else {
@@ -78,26 +109,18 @@ pub(super) fn merge(original: Items, patch: Items, rule: &Rule) -> Outcome<Items
             None => merged.push(item.clone()),
         }
     }
-    require_keys(&merged, rule.key)?;
+    require_keys(&merged, &patch, rule.key)?;
     Ok(in_order(merged, &patch, &server_order, rule.key))
 }
 
-fn merge_scalars(original: Items, patch: Items) -> Outcome<Items> {
-    let first = original.iter().chain(&patch).next().unwrap_or(&Value::Null);
-    if first.is_array() {
-        return Err(Refusal::Unprocessable);
-    }
-    let same = |v: &Value| go_type(v) == go_type(first);
-    if !original.iter().chain(&patch).all(same) {
-        return Err(Refusal::Other("list element types are not identical".to_owned()));
-    }
+fn merge_scalars(original: Items, patch: Items) -> Items {
     let mut merged = Items::new();
     for item in original.iter().chain(&patch) {
         if !merged.contains(item) {
             merged.push(item.clone());
         }
     }
-    Ok(in_order(merged, &patch, &original, ""))
+    in_order(merged, &patch, &original, "")
 }
 
 /// Takes `$patch` elements out of a list: deletes what they name, or drops the original altogether.
@@ -116,13 +139,7 @@ fn special_elements(mut original: Items, patch: Items, key: &str) -> Outcome<(It
                     "merging lists cannot yet be specified in the patch".to_owned(),
                 ));
             }
-            Some(_) => {
-                let directive = shown(&item[DIRECTIVE]);
-                return Err(Refusal::Other(format!(
-                    "unknown patch type: {directive} in map: {}",
-                    shown(&item)
-                )));
-            }
+            Some(_) => return Err(bad_patch_type(&item[DIRECTIVE], &item)),
         }
     }
     Ok(if replace {
@@ -181,24 +198,25 @@ fn sort_by(items: &mut Items, order: &[Value], key: &str) {
 
 /// Applies every `$setElementOrder/name` with the list it orders, and takes both from the patch.
 pub(super) fn apply_orders(original: &mut Members, patch: &mut Members, shape: Option<Shape>) -> Outcome<()> {
+    const WRONG: Refusal = Refusal::Format("invalid patch format of setElementOrder list");
     let directives: Vec<String> = patch
         .keys()
         .filter(|k| k.starts_with(ELEMENT_ORDER))
         .cloned()
         .collect();
     for directive in directives {
-        let name = directive[ELEMENT_ORDER.len()..].to_owned();
         let order = match patch.remove(&directive) {
             Some(Value::Array(order)) => order,
             other => return Err(wrong_type("[]interface {}", &other.unwrap_or(Value::Null))),
         };
+        let name = list_of(&directive, ELEMENT_ORDER).ok_or(WRONG)?.to_owned();
         let rule = Rule::of(shape, &name);
         let live = list_member(original, &name)?;
         let ours = list_member(patch, &name)?;
         validate_order(ours.as_deref().unwrap_or_default(), &order, rule.key)?;
         patch.remove(&name);
         let live_order = live.clone().unwrap_or_default();
-        let nothing = live_order.is_empty() && ours.as_ref().is_none_or(Vec::is_empty);
+        let ours_before = ours.clone().unwrap_or_default();
         let merged = match (live, ours) {
             (Some(live), None) => live,
             (None, Some(ours)) => match without_directives(Value::Array(ours)) {
@@ -209,12 +227,8 @@ pub(super) fn apply_orders(original: &mut Members, patch: &mut Members, shape: O
             (Some(_), Some(ours)) => ours,
             (None, None) => continue,
         };
-        require_keys(&merged, rule.key)?;
-        if nothing {
-            return Err(Refusal::Other(
-                "no elements in any of the given slices".to_owned(),
-            ));
-        }
+        require_keys(&merged, &order, rule.key)?;
+        are_objects(&live_order, &ours_before)?;
         original.insert(
             name,
             Value::Array(in_order(merged, &order, &live_order, rule.key)),

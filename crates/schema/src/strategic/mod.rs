@@ -7,14 +7,15 @@ mod show;
 use corten_meta::Status;
 use serde_json::{Map, Value};
 
+use self::show::go_type;
 use crate::types::{Field, Kind, Shape, TypeId};
 
 pub(crate) use show::value as shown;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
-const ELEMENT_ORDER: &str = "$setElementOrder/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
+const ELEMENT_ORDER: &str = "$setElementOrder";
 
 type Members = Map<String, Value>;
 
@@ -49,6 +50,7 @@ type Outcome<T> = Result<T, Refusal>;
 struct Rule {
     shape: Option<Shape>,
     merge: bool,
+    replace: bool,
     key: &'static str,
 }
 
@@ -56,6 +58,7 @@ impl Rule {
     const UNKNOWN: Self = Self {
         shape: None,
         merge: false,
+        replace: false,
         key: "",
     };
 
@@ -74,6 +77,7 @@ impl Rule {
         Self {
             shape: Some(field.shape),
             merge: field.rules.patch_merge,
+            replace: field.rules.patch_replace,
             key: field.rules.patch_merge_key,
         }
     }
@@ -82,6 +86,16 @@ impl Rule {
         match self.shape?.kind {
             Kind::List(element) => Some(element.shape),
             _ => None,
+        }
+    }
+
+    /// The kind of the elements as Go's reflection has it.
+    fn element_kind(&self) -> &'static str {
+        match self.element() {
+            Some(element) if element.pointer => "ptr",
+            Some(element) if matches!(element.kind, Kind::String) => "string",
+            Some(element) if matches!(element.kind, Kind::Map(_)) => "map",
+            _ => "struct",
         }
     }
 }
@@ -111,9 +125,9 @@ fn merge_map(mut original: Members, mut patch: Members, shape: Option<Shape>) ->
     retain_keys(&mut original, &mut patch)?;
     list::apply_orders(&mut original, &mut patch, shape)?;
     for (name, value) in patch {
-        match name.strip_prefix(DELETE_FROM) {
-            Some(list) => list::delete_from(&mut original, list, &value),
-            None => merge_member(&mut original, name, value, shape)?,
+        match name.starts_with(DELETE_FROM) {
+            true => delete_from(&mut original, &name, value, shape)?,
+            false => merge_member(&mut original, name, value, shape)?,
         }
     }
     Ok(original)
@@ -121,17 +135,43 @@ fn merge_map(mut original: Members, mut patch: Members, shape: Option<Shape>) ->
 
 fn unknown_directive(directive: &Value, mut patch: Members) -> Refusal {
     patch.insert(DIRECTIVE.to_owned(), directive.clone());
-    let shown = show::value(directive);
-    Refusal::Other(format!(
-        "unknown patch type: {shown} in map: {}",
-        show::value(&Value::Object(patch))
-    ))
+    bad_patch_type(directive, &Value::Object(patch))
+}
+
+fn bad_patch_type(directive: &Value, patch: &Value) -> Refusal {
+    let (directive, patch) = (show::string(directive), show::value(patch));
+    Refusal::Other(format!("unknown patch type: {directive} in map: {patch}"))
+}
+
+/// The list that a directive is about.
+fn list_of<'a>(directive: &'a str, prefix: &str) -> Option<&'a str> {
+    directive.strip_prefix(prefix)?.strip_prefix('/')
+}
+
+/// `$deleteFromPrimitiveList/name`: a list of scalars loses what it names. Anything else of the patch's type is
+/// merged, as upstream does.
+fn delete_from(original: &mut Members, directive: &str, value: Value, shape: Option<Shape>) -> Outcome<()> {
+    const WRONG: Refusal = Refusal::Format("invalid patch format of primitive list");
+    let name = list_of(directive, DELETE_FROM).ok_or(WRONG)?;
+    match (original.get_mut(name), value) {
+        (None, _) => Ok(()),
+        (Some(Value::Array(before)), Value::Array(gone)) => {
+            *before = list::delete(std::mem::take(before), gone, &Rule::of(shape, name))?;
+            Ok(())
+        }
+        (Some(before), value) if value.is_null() || go_type(before) == go_type(&value) => {
+            merge_member(original, name.to_owned(), value, shape)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn merge_member(original: &mut Members, name: String, value: Value, shape: Option<Shape>) -> Outcome<()> {
     let rule = Rule::of(shape, &name);
     let merged = match (original.remove(&name), value) {
         (_, Value::Null) => return Ok(()),
+        // Directives and nulls in it are data.
+        (Some(Value::Object(_)), patch @ Value::Object(_)) if rule.replace => Some(patch),
         (Some(Value::Object(before)), Value::Object(patch)) => {
             Some(Value::Object(merge_map(before, patch, rule.shape)?))
         }

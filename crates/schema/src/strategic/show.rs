@@ -1,8 +1,9 @@
-//! Values as Go's `%v` prints them, for error texts.
+//! Values as Go prints them, for error texts.
 
-use serde_json::Value;
+use corten_meta::print_float;
+use serde_json::{Number, Value};
 
-/// `map[a:1 b:[x y]]`.
+/// `%v`: `map[a:1 b:[x y]]`.
 pub(crate) fn value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
@@ -14,7 +15,37 @@ pub(crate) fn value(value: &Value) -> String {
                 joined(map.iter().map(|(k, v)| format!("{k}:{}", self::value(v))))
             )
         }
-        other => other.to_string(),
+        Value::Number(number) => print_number(number),
+        Value::Bool(truth) => truth.to_string(),
+    }
+}
+
+fn print_number(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => print_float(float),
+        _ => number.to_string(),
+    }
+}
+
+/// `%s`, which tells of what is no string: `%!s(int64=5)`.
+pub(super) fn string(value: &Value) -> String {
+    match value {
+        Value::Null => go_type(value).to_owned(),
+        other => inner_string(other),
+    }
+}
+
+fn inner_string(value: &Value) -> String {
+    match value {
+        Value::Bool(_) | Value::Number(_) => format!("%!s({}={})", go_type(value), self::value(value)),
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(inner_string))),
+        Value::Object(map) => {
+            format!(
+                "map[{}]",
+                joined(map.iter().map(|(k, v)| format!("{k}:{}", inner_string(v))))
+            )
+        }
+        plain => self::value(plain),
     }
 }
 

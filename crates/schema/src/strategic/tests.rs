@@ -152,3 +152,95 @@ fn odd_orders_are_taken_as_upstream_takes_them() {
     let merged = patched("Pod", "", &json!({"metadata": {}}), &patch).unwrap();
     assert_eq!(merged["metadata"]["finalizers"], json!(["a", "b"]));
 }
+
+#[test]
+fn a_field_that_is_replaced_takes_the_patch_as_it_is() {
+    let budget = |selector: Value| json!({"spec": {"selector": selector}});
+    let live = budget(json!({"matchLabels": {"a": "b", "c": "d"}}));
+    let replaced = |selector: Value| {
+        let merged = patched("PodDisruptionBudget", "policy", &live, &budget(selector)).unwrap();
+        merged["spec"]["selector"].clone()
+    };
+    for selector in [
+        json!({"matchLabels": {"x": "y"}}),
+        json!({"matchLabels": {"$patch": "delete"}}),
+        json!({"$patch": "delete"}),
+    ] {
+        assert_eq!(replaced(selector.clone()), selector);
+    }
+    assert_eq!(replaced(json!(null)), json!(null));
+}
+
+#[test]
+fn directives_that_are_no_words_are_told_with_their_type() {
+    let current = json!({"nodeSelector": {"a": "1"}, "containers": [{"name": "a"}]});
+    for (directive, told) in [
+        (json!(5), "%!s(int64=5) in map: map[$patch:5]"),
+        (json!(1e21), "%!s(float64=1e+21) in map: map[$patch:1e+21]"),
+        (json!(true), "%!s(bool=true) in map: map[$patch:true]"),
+        (json!(null), "%!s(<nil>) in map: map[$patch:<nil>]"),
+        (
+            json!([5, "a", null]),
+            "[%!s(int64=5) a <nil>] in map: map[$patch:[5 a <nil>]]",
+        ),
+    ] {
+        let patch = json!({"nodeSelector": {"$patch": directive}});
+        let error = pod(current.clone(), patch).unwrap_err();
+        assert_eq!(error, format!("500 unknown patch type: {told}"));
+        let patch = json!({"containers": [{"$patch": directive}]});
+        let error = pod(current.clone(), patch).unwrap_err();
+        assert_eq!(error, format!("500 unknown patch type: {told}"));
+    }
+}
+
+#[test]
+fn elements_are_of_one_type() {
+    let current = json!({"metadata": {"finalizers": ["a", "b"]}});
+    let told = |patch: Value| patched("Pod", "", &current, &json!({"metadata": patch})).unwrap_err();
+    let text = "500 list element types are not identical: [[a b] [5 c]]";
+    assert_eq!(told(json!({"finalizers": [5, "c"]})), text);
+    assert_eq!(
+        told(json!({"$deleteFromPrimitiveList/finalizers": [5, "c"]})),
+        text
+    );
+    let names = json!({"$setElementOrder/containers": ["c"]});
+    assert_eq!(
+        pod(json!({"containers": [{"name": "c"}]}), names).unwrap_err(),
+        "500 value for key 0 is not a map"
+    );
+    let added = json!({"metadata": {"$setElementOrder/finalizers": [], "finalizers": ["c", 5]}});
+    assert_eq!(
+        patched("Pod", "", &json!({"metadata": {}}), &added).unwrap_err(),
+        "500 list element types are not identical: [[] [c 5]]"
+    );
+}
+
+#[test]
+fn only_scalars_are_deleted_from_a_list() {
+    let current = json!({"containers": [{"name": "a", "env": [{"name": "e"}]}], "tolerations": [{"key": "k"}], "nodeName": "n", "schedulingGates": [{"name": "g"}]});
+    let patched = |patch: Value| pod(current.clone(), patch);
+    let gates = json!({"$deleteFromPrimitiveList/schedulingGates": [{"name": "g"}]});
+    assert_eq!(patched(gates).unwrap(), current);
+    assert_eq!(
+        patched(json!({"$deleteFromPrimitiveList/tolerations": [{"key": "k"}]})).unwrap_err(),
+        "500 cannot merge lists without merge key for struct"
+    );
+    let others =
+        json!({"$deleteFromPrimitiveList/nodeName": "m", "$deleteFromPrimitiveList/tolerations": null});
+    let mut expected = current.clone();
+    expected["nodeName"] = json!("m");
+    expected.as_object_mut().unwrap().remove("tolerations");
+    assert_eq!(patched(others).unwrap(), expected);
+    let absent =
+        json!({"$deleteFromPrimitiveList/hostname": "h", "$deleteFromPrimitiveList/nodeName": ["n"]});
+    assert_eq!(patched(absent).unwrap(), current);
+    for (directive, list) in [
+        ("$deleteFromPrimitiveList", "primitive"),
+        ("$setElementOrder", "setElementOrder"),
+    ] {
+        assert_eq!(
+            patched(json!({directive: []})).unwrap_err(),
+            format!("400 invalid patch format of {list} list")
+        );
+    }
+}

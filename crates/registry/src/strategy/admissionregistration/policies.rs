@@ -25,6 +25,7 @@ pub(in crate::strategy) const VALIDATING_POLICY: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_POLICY: Rules = Rules {
@@ -32,6 +33,7 @@ pub(in crate::strategy) const MUTATING_POLICY: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const VALIDATING_BINDING: Rules = Rules {
@@ -42,6 +44,7 @@ pub(in crate::strategy) const VALIDATING_BINDING: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_BINDING: Rules = Rules {
@@ -49,6 +52,7 @@ pub(in crate::strategy) const MUTATING_BINDING: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 

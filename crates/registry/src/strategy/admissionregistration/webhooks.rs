@@ -21,6 +21,7 @@ pub(in crate::strategy) const VALIDATING_WEBHOOKS: Rules = Rules {
     warnings: static_suffix_warnings,
     metadata_twice: false,
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 pub(in crate::strategy) const MUTATING_WEBHOOKS: Rules = VALIDATING_WEBHOOKS;

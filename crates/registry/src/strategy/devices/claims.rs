@@ -18,7 +18,11 @@ use super::{
 const FIRST_AVAILABLE_MAX: usize = 8;
 const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 
-pub(in crate::strategy) const CLASS: Rules = Rules { body: class, ..PLAIN };
+pub(in crate::strategy) const CLASS: Rules = Rules {
+    body: class,
+    metadata_whole: false,
+    ..PLAIN
+};
 
 const CLAIM: Rules = Rules {
     create: |at, errors| {

@@ -33,6 +33,7 @@ pub(in crate::strategy) const SLICE: Rules = Rules {
     change: |at, old, errors| slice(&at.get("spec"), Some(&old["spec"]), errors),
     warnings: |slice, _| driver_warnings(slice),
     selectable: &["spec.nodeName", "spec.driver"],
+    metadata_whole: false,
     ..PLAIN
 };
 
@@ -47,6 +48,7 @@ pub(in crate::strategy) const TAINT_RULE: Rules = Rules {
             list.too_many(errors, RULE_CONDITIONS_MAX as i64);
         }
     },
+    metadata_whole: false,
     ..PLAIN
 };
 

@@ -14,6 +14,7 @@ pub(super) const RULES: Rules = Rules {
     status: |at, _, errors| {
         nonnegative_fields(&at.get("status"), &["currentReplicas", "desiredReplicas"], errors);
     },
+    metadata_whole: false,
     ..PLAIN
 };
 

@@ -12,6 +12,8 @@ pub(super) const RULES: Rules = Rules {
     body,
     create_on_update: true,
     unconditional_update: false,
+    metadata_whole: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 

@@ -12,6 +12,7 @@ use super::{PLAIN, Rules};
 pub(super) const RULES: Rules = Rules {
     prepare: |_, range| name(range),
     body,
+    metadata_twice: false,
     ..PLAIN
 };
 

@@ -36,6 +36,7 @@ use serde_json::Value;
 
 use super::rules::{At, ErrorList, object_meta, object_meta_update};
 use super::{Generic, Strategy, StrategyContext, generic};
+use crate::metadata;
 use crate::resource::Subresource;
 
 /// What a kind adds to the generic write path. Fields a kind does not name are those of [`PLAIN`].
@@ -67,6 +68,10 @@ pub(super) struct Rules {
     pub(super) absent: &'static str,
     /// Metadata's update rules are the kind's own as well: their errors come twice.
     pub(super) metadata_twice: bool,
+    /// An update of the main resource asks the rules of creation of its metadata, the name's included.
+    pub(super) metadata_whole: bool,
+    /// The kind's own rules want finalizers to be standard ones or to have a domain.
+    pub(super) kube_finalizers: bool,
     pub(super) unconditional_update: bool,
     pub(super) create_on_update: bool,
 }
@@ -87,9 +92,21 @@ pub(super) const PLAIN: Rules = Rules {
     selectable: &[],
     absent: "",
     metadata_twice: true,
+    metadata_whole: true,
+    kube_finalizers: true,
     unconditional_update: true,
     create_on_update: false,
 };
+
+impl Rules {
+    /// `ValidateObjectMeta`, of the core kinds or of all.
+    fn object_meta(&self, ctx: &StrategyContext<'_>, object: &Value) -> ErrorList {
+        match self.kube_finalizers {
+            true => object_meta(object, ctx.resource.namespaced, self.name),
+            false => metadata::validate(object, ctx.resource.namespaced, &self.name),
+        }
+    }
+}
 
 impl Strategy for Rules {
     fn allow_create_on_update(&self) -> bool {
@@ -119,7 +136,7 @@ impl Strategy for Rules {
     }
 
     fn validate(&self, ctx: &StrategyContext<'_>, object: &Value) -> ErrorList {
-        let mut errors = object_meta(object, ctx.resource.namespaced, self.name);
+        let mut errors = self.object_meta(ctx, object);
         (self.create)(&At::root(object), &mut errors);
         (self.body)(&At::root(object), &mut errors);
         errors
@@ -141,12 +158,18 @@ impl Strategy for Rules {
 
     fn validate_update(&self, ctx: &StrategyContext<'_>, object: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        object_meta_update(object, &mut errors);
+        let is_status = ctx.subresource == Subresource::STATUS;
+        if self.metadata_whole && !is_status {
+            errors.extend(self.object_meta(ctx, object));
+        }
         if self.metadata_twice {
-            errors.extend(crate::metadata::validate_update(object, old));
+            errors.extend(metadata::validate_update(object, old));
+            if self.kube_finalizers {
+                object_meta_update(object, &mut errors);
+            }
         }
         let at = At::root(object);
-        if ctx.subresource == Subresource::STATUS {
+        if is_status {
             (self.status)(&at, old, &mut errors);
         } else {
             (self.body)(&at, &mut errors);
@@ -198,7 +221,10 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("", "resourcequotas") => quota::RULES,
         ("", "secrets") => secret::RULES,
         ("", "serviceaccounts") => serviceaccount::RULES,
-        ("apiregistration.k8s.io", "apiservices") => apiservice::RULES,
+        ("apiregistration.k8s.io", "apiservices") => Rules {
+            kube_finalizers: false,
+            ..apiservice::RULES
+        },
         ("", "persistentvolumes") => volume::RULES,
         ("", "persistentvolumeclaims") => claim::RULES,
         ("autoscaling", "horizontalpodautoscalers") => autoscaler::RULES,
@@ -207,7 +233,11 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("networking.k8s.io", "ingressclasses") => ingress::CLASS,
         ("networking.k8s.io", "networkpolicies") => networkpolicy::RULES,
         ("node.k8s.io", "runtimeclasses") => runtimeclass::RULES,
-        ("policy", "poddisruptionbudgets") => budget::RULES,
+        ("policy", "poddisruptionbudgets") => Rules {
+            metadata_whole: false,
+            kube_finalizers: false,
+            ..budget::RULES
+        },
         ("rbac.authorization.k8s.io", "roles") => rbac::ROLE,
         ("rbac.authorization.k8s.io", "clusterroles") => rbac::CLUSTER_ROLE,
         ("rbac.authorization.k8s.io", "rolebindings") => rbac::ROLE_BINDING,

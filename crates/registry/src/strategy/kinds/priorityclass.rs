@@ -12,6 +12,7 @@ pub(super) const RULES: Rules = Rules {
     prepare_update: |_, class, old| object::set_generation(class, object::generation(old)),
     create,
     change,
+    metadata_whole: false,
     ..PLAIN
 };
 

@@ -12,6 +12,7 @@ pub(super) const RULES: Rules = Rules {
     body,
     change,
     status,
+    metadata_whole: false,
     ..PLAIN
 };
 

@@ -9,11 +9,12 @@ use super::references::same;
 use super::{PLAIN, Rules};
 
 pub(super) const RULES: Rules = Rules {
-    create,
+    body,
     change: |at, old, errors| same(&at.get("handler"), &old["handler"], errors),
     create_on_update: true,
     unconditional_update: false,
     warnings: |class, _| warnings(class),
+    kube_finalizers: false,
     ..PLAIN
 };
 
@@ -29,7 +30,7 @@ fn warnings(class: &Value) -> Vec<String> {
         .collect()
 }
 
-fn create(at: &At<'_, '_>, errors: &mut ErrorList) {
+fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     required_label(&at.get("handler"), errors);
     let fixed = at.get("overhead");
     if fixed.is_set() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use corten_meta::names;
+use corten_meta::{names, object};
 use serde_json::Value;
 
 use super::super::pod::storage::driver_name;
@@ -19,15 +19,17 @@ const STRICT: Rules = Rules {
 };
 
 pub(super) const CLASS: Rules = Rules {
-    create: class,
+    body: class,
     change: class_change,
     warnings: |class, _| class_warnings(class),
     ..PLAIN
 };
 pub(super) const DRIVER: Rules = Rules {
+    prepare_update: |_, driver, old| count_changes(driver, old),
     body: driver,
     change: driver_change,
     warnings: driver_warnings,
+    metadata_whole: false,
     ..STRICT
 };
 pub(super) const NODE: Rules = Rules {
@@ -36,7 +38,7 @@ pub(super) const NODE: Rules = Rules {
     ..STRICT
 };
 pub(super) const CAPACITY: Rules = Rules {
-    create: capacity,
+    body: capacity,
     change: capacity_change,
     warnings: |capacity, _| node_selector_warnings(&At::root(capacity).get("nodeTopology")),
     ..STRICT
@@ -48,11 +50,12 @@ pub(super) const ATTACHMENT: Rules = Rules {
     },
     change: attachment_change,
     status: attachment_change,
+    metadata_twice: false,
     ..STRICT
 };
 pub(super) const ATTRIBUTES: Rules = Rules {
     body: attributes,
-    change: attributes_change,
+    change: |at, old, errors| unchanged(at, old, &["driverName", "parameters"], errors),
     ..PLAIN
 };
 
@@ -158,8 +161,23 @@ fn class_warnings(class: &Value) -> Vec<String> {
 }
 
 fn class_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
-    for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-        same(&at.get(field), &old[field], errors);
+    unchanged(at, old, &["parameters", "provisioner", "reclaimPolicy"], errors);
+    same(&at.get("volumeBindingMode"), &old["volumeBindingMode"], errors);
+}
+
+fn unchanged(at: &At<'_, '_>, old: &Value, fields: &[&str], errors: &mut ErrorList) {
+    for field in fields {
+        if *at.get(field).value != old[field] {
+            at.get(field)
+                .forbidden(errors, &format!("updates to {field} are forbidden."));
+        }
+    }
+}
+
+/// A driver has no generation until its spec changes.
+fn count_changes(driver: &mut Value, old: &Value) {
+    if driver["spec"] != old["spec"] {
+        object::set_generation(driver, object::generation(old) + 1);
     }
 }
 
@@ -361,15 +379,6 @@ fn attachment_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
 fn attributes(at: &At<'_, '_>, errors: &mut ErrorList) {
     provisioner(&at.get("driverName"), errors);
     parameters(&at.get("parameters"), true, errors);
-}
-
-fn attributes_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
-    for field in ["driverName", "parameters"] {
-        if *at.get(field).value != old[field] {
-            at.get(field)
-                .forbidden(errors, &format!("updates to {field} are forbidden."));
-        }
-    }
 }
 
 #[cfg(test)]

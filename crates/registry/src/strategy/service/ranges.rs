@@ -18,12 +18,21 @@ const STATIC_SHARE: u128 = 16;
 const STATIC_MIN: u128 = 16;
 const STATIC_MAX: u128 = 256;
 
+/// A range of some object.
+struct Offer {
+    range: IpNet,
+    /// Of the object that holds what the server was started with.
+    own: bool,
+    /// The object is being deleted.
+    leaving: bool,
+}
+
 /// In order of preference.
 pub(super) struct Ranges(Vec<IpNet>);
 
 impl Ranges {
     pub(super) async fn load(registry: &Registry) -> Result<Self> {
-        let mut ranges: Vec<(bool, IpNet)> = Vec::new();
+        let mut offers = Vec::new();
         if let Some(resource) = registry.resource("networking.k8s.io", "servicecidrs") {
             for item in registry
                 .list(&resource, None, &ListOptions::default())
@@ -31,20 +40,34 @@ impl Ranges {
                 .items
             {
                 let value = item.value()?;
-                if object::deletion_timestamp(&value).is_some() {
-                    continue;
-                }
                 let texts = value["spec"]["cidrs"].as_array().into_iter().flatten();
-                let nets = texts.filter_map(|text| text.as_str()?.parse().ok());
-                ranges.extend(nets.map(|net| (item.name() != DEFAULT_OBJECT, net)));
+                let ranges = texts.filter_map(|text| text.as_str()?.parse().ok());
+                offers.extend(ranges.map(|range| Offer {
+                    range,
+                    own: item.name() == DEFAULT_OBJECT,
+                    leaving: object::deletion_timestamp(&value).is_some(),
+                }));
             }
         }
-        ranges.sort_by_key(|(other, _)| *other);
-        let mut ranges: Vec<IpNet> = ranges.into_iter().map(|(_, net)| net).collect();
+        Ok(Self::of_offers(offers))
+    }
+
+    /// What the server was started with comes first, and says which families there are.
+    fn of_offers(mut offers: Vec<Offer>) -> Self {
+        offers.sort_by_key(|offer| !offer.own);
+        let family = |range: &IpNet| Ip::of(range.addr());
+        let own = offers.iter().filter(|offer| offer.own);
+        let families: Vec<Ip> = own.map(|offer| family(&offer.range)).collect();
+        let mut ranges: Vec<IpNet> = offers
+            .into_iter()
+            .filter(|offer| !offer.leaving)
+            .map(|offer| offer.range)
+            .filter(|range| families.is_empty() || families.contains(&family(range)))
+            .collect();
         if ranges.is_empty() {
             ranges.extend(DEFAULT_RANGE.parse::<IpNet>());
         }
-        Ok(Self(ranges))
+        Self(ranges)
     }
 
     pub(super) fn default_family(&self) -> Ip {
