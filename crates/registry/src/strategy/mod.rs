@@ -258,10 +258,7 @@ pub fn for_resource(group: &str, plural: &str) -> Arc<dyn Strategy> {
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => Arc::new(flowcontrol::SCHEMA),
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => Arc::new(flowcontrol::LEVEL),
         ("networking.k8s.io", "ipaddresses") => Arc::new(ranges::ADDRESS),
-        ("networking.k8s.io", "servicecidrs") => Arc::new(kinds::Rules {
-            metadata_whole: false,
-            ..ranges::RANGE
-        }),
+        ("networking.k8s.io", "servicecidrs") => Arc::new(ranges::RANGE),
         ("batch", "cronjobs") => Arc::new(cronjob::CronJobStrategy),
         ("batch", "jobs") => Arc::new(job::JobStrategy),
         _ => kinds::for_resource(group, plural),

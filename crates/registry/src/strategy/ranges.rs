@@ -27,6 +27,7 @@ pub(super) const RANGE: Rules = Rules {
     change: range_change,
     status_on_create: true,
     status_on_update: true,
+    metadata_whole: false,
     ..PLAIN
 };
 

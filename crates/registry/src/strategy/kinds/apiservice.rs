@@ -22,6 +22,7 @@ pub(super) const RULES: Rules = Rules {
         }
     },
     unconditional_update: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 

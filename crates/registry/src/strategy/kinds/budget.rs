@@ -24,6 +24,8 @@ pub(super) const RULES: Rules = Rules {
     },
     metadata_twice: false,
     unconditional_update: false,
+    metadata_whole: false,
+    kube_finalizers: false,
     ..PLAIN
 };
 

@@ -221,10 +221,7 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("", "resourcequotas") => quota::RULES,
         ("", "secrets") => secret::RULES,
         ("", "serviceaccounts") => serviceaccount::RULES,
-        ("apiregistration.k8s.io", "apiservices") => Rules {
-            kube_finalizers: false,
-            ..apiservice::RULES
-        },
+        ("apiregistration.k8s.io", "apiservices") => apiservice::RULES,
         ("", "persistentvolumes") => volume::RULES,
         ("", "persistentvolumeclaims") => claim::RULES,
         ("autoscaling", "horizontalpodautoscalers") => autoscaler::RULES,
@@ -233,11 +230,7 @@ fn rules_of(group: &str, plural: &str) -> Option<Rules> {
         ("networking.k8s.io", "ingressclasses") => ingress::CLASS,
         ("networking.k8s.io", "networkpolicies") => networkpolicy::RULES,
         ("node.k8s.io", "runtimeclasses") => runtimeclass::RULES,
-        ("policy", "poddisruptionbudgets") => Rules {
-            metadata_whole: false,
-            kube_finalizers: false,
-            ..budget::RULES
-        },
+        ("policy", "poddisruptionbudgets") => budget::RULES,
         ("rbac.authorization.k8s.io", "roles") => rbac::ROLE,
         ("rbac.authorization.k8s.io", "clusterroles") => rbac::CLUSTER_ROLE,
         ("rbac.authorization.k8s.io", "rolebindings") => rbac::ROLE_BINDING,
