@@ -146,8 +146,11 @@ pub fn patched(
     let value = outcome()?;
     let read = match custom {
         None => read_outcome(gvk, value, reading),
+        Some(kind) if !reading.stated => {
+            custom::body::merged(&kind.version, value).map(|value| (value, Vec::new()))
+        }
         Some(kind) => {
-            if reading.stated && call.info.subresource.is_empty() {
+            if call.info.subresource.is_empty() {
                 stays_of_kind(call, gvk, &value)?;
             }
             custom::body::patched(&kind.version, value, lenient(reading.validation))

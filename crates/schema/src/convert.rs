@@ -13,6 +13,9 @@ const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
+/// Kinds whose versions differ.
+pub(crate) const CONVERTED: [&str; 2] = ["Event", "HorizontalPodAutoscaler"];
+
 /// Brings an object to another version of its kind. Where there is no conversion the object stays as it is, renamed.
 pub fn to(mut object: Value, target: &GroupVersionKind) -> Value {
     let from = corten_meta::object::api_version(&object).to_owned();

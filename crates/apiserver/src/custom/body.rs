@@ -64,6 +64,16 @@ pub fn patched(version: &Version, mut value: Value, validation: Validation) -> R
     Ok(Read { value, warnings })
 }
 
+/// Reads what an apply merged.
+///
+/// # Errors
+/// 400 with the text of what does not fit.
+pub fn merged(version: &Version, mut value: Value) -> Result<Value, Status> {
+    version.decode_merged(&mut value)?;
+    version.default(&mut value);
+    Ok(value)
+}
+
 /// Prunes, reports, fills in defaults.
 fn coerce(
     version: &Version,

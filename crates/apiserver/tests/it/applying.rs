@@ -251,3 +251,51 @@ async fn status_writes_own_what_they_keep() {
         "{kept}"
     );
 }
+
+#[tokio::test]
+async fn versions_of_a_kind_know_each_others_owners() {
+    let h = Harness::start().await;
+    let path = |version: &str, name: &str| {
+        format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers/{name}")
+    };
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+    let scaler = |version: &str, name: &str, more: Value| {
+        let mut spec = json!({"maxReplicas": 3, "scaleTargetRef": target});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": name}, "spec": spec})
+    };
+    let metrics = json!({"metrics": [{"type": "Resource", "resource": {
+        "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}}]});
+    let percentage = |n: i64| json!({"targetCPUUtilizationPercentage": n});
+    apply(&h, &path("v2", "a"), "a", &scaler("v2", "a", metrics))
+        .await
+        .ok();
+    let refused = apply(&h, &path("v1", "a"), "b", &scaler("v1", "a", percentage(70))).await;
+    assert_eq!(
+        refused.json()["message"],
+        "Apply failed with 1 conflict: conflict with \"a\": .spec.metrics"
+    );
+    apply(&h, &path("v1", "b"), "a", &scaler("v1", "b", percentage(50)))
+        .await
+        .ok();
+    let other = json!({"metrics": [{"type": "Resource", "resource": {
+        "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]});
+    let refused = apply(&h, &path("v2", "b"), "b", &scaler("v2", "b", other)).await;
+    assert_eq!(
+        refused.json()["message"],
+        "Apply failed with 1 conflict: conflict with \"a\": .spec.targetCPUUtilizationPercentage"
+    );
+    // What one gives up in its version stays while another has it in the other.
+    let same = json!({"metrics": [{"type": "Resource", "resource": {
+        "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]});
+    apply(&h, &path("v2", "b"), "b", &scaler("v2", "b", same))
+        .await
+        .ok();
+    let kept = apply(&h, &path("v1", "b"), "a", &scaler("v1", "b", json!({})))
+        .await
+        .ok();
+    assert_eq!(kept["spec"]["targetCPUUtilizationPercentage"], 50);
+}

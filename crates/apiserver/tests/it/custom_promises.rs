@@ -206,6 +206,28 @@ async fn documents_have_every_group_version_and_kind() {
 }
 
 #[tokio::test]
+async fn nulls_are_applied_only_where_they_may_be() {
+    let h = Harness::start().await;
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "a": {"type": "string"}, "b": {"type": "string", "nullable": true}, "c": {"type": "string", "default": "d"},
+    }}}});
+    define(&h, crd("widgets", "Widget", vec![schemed("v1", true, schema)])).await;
+    let apply = |spec: Value| {
+        let body = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec});
+        let path = format!("{WIDGETS}/a?fieldManager=m");
+        let h = &h;
+        async move {
+            h.body("PATCH", &path, "application/apply-patch+yaml", body.to_string())
+                .await
+        }
+    };
+    let text = "spec.a in body must be of type string: \"null\"";
+    refused(&apply(json!({"a": null})).await, 422, text);
+    let made = apply(json!({"b": null, "c": null})).await.ok();
+    assert_eq!(made["spec"], json!({"b": null, "c": "d"}));
+}
+
+#[tokio::test]
 async fn unknown_and_duplicate_fields_are_told() {
     let h = Harness::start().await;
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {

@@ -54,6 +54,13 @@ impl fmt::Debug for Version {
     }
 }
 
+/// What becomes of nulls that a schema neither allows nor has a default for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    Drop,
+    Keep,
+}
+
 impl Version {
     /// Reads a version of a definition; `None` when it is not there or its schema is not structural.
     pub fn new(definition: &Value, name: &str, rules: Option<&dyn Compiler>) -> Option<Self> {
@@ -101,26 +108,42 @@ impl Version {
     ///
     /// Errors: a bad request with upstream's text for metadata of a wrong type.
     pub fn decode(&self, object: &mut Value, report_unknown: bool) -> corten_meta::Result<Vec<String>> {
-        self.shape(object, CoerceError::Report, report_unknown)
-            .map_err(|text| {
-                let (kind, version) = (&self.gvk.kind, &self.gvk.version);
-                Status::bad_request(format!(
-                    "{kind} in version {} cannot be handled as a {kind}: {text}",
-                    corten_meta::quote(version)
-                ))
-            })
+        self.shape(object, CoerceError::Report, report_unknown, Nulls::Drop)
+            .map_err(|text| self.unfit(&text))
+    }
+
+    /// The same for what an apply merged: its nulls stay, and are refused where the schema has none.
+    ///
+    /// Errors: as [`Version::decode`].
+    pub fn decode_merged(&self, object: &mut Value) -> corten_meta::Result<()> {
+        let unknown = self.shape(object, CoerceError::Report, false, Nulls::Keep);
+        unknown.map(drop).map_err(|text| self.unfit(&text))
+    }
+
+    fn unfit(&self, text: &str) -> Status {
+        let (kind, version) = (&self.gvk.kind, &self.gvk.version);
+        Status::bad_request(format!(
+            "{kind} in version {} cannot be handled as a {kind}: {text}",
+            corten_meta::quote(version)
+        ))
     }
 
     /// The same for an object out of the store: what does not fit is dropped, and a generation that is missing added.
     pub fn decode_stored(&self, object: &mut Value) {
         // Nothing is reported of what is dropped.
-        let _ = self.shape(object, CoerceError::Drop, false);
+        let _ = self.shape(object, CoerceError::Drop, false, Nulls::Drop);
         if corten_meta::object::generation(object) == 0 {
             corten_meta::object::set_generation(object, 1);
         }
     }
 
-    fn shape(&self, value: &mut Value, errors: CoerceError, report: bool) -> Result<Vec<String>, String> {
+    fn shape(
+        &self,
+        value: &mut Value,
+        errors: CoerceError,
+        report: bool,
+        nulls: Nulls,
+    ) -> Result<Vec<String>, String> {
         let Some(map) = value.as_object_mut() else {
             return Ok(Vec::new());
         };
@@ -130,7 +153,9 @@ impl Version {
         };
         if !self.preserve_unknown_fields {
             unknown.extend(object::prune(value, schema, true, report));
-            object::drop_nulls(value, schema);
+            if nulls == Nulls::Drop {
+                object::drop_nulls(value, schema);
+            }
         }
         let embedded = object::coerce_embedded(value, schema, false, errors, &Path::root());
         unknown.extend(embedded.map_err(|error| error.to_string())?);

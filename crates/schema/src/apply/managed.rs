@@ -7,8 +7,8 @@ use corten_meta::status::Cause;
 use corten_meta::{Status, quote};
 use serde_json::{Map, Value, json};
 
-use super::compare::Comparison;
 use super::set::Set;
+use super::versions::Comparisons;
 
 /// Most entries of updates; the oldest beyond it are folded into one.
 const UPDATE_MANAGERS_MAX: usize = 10;
@@ -246,9 +246,25 @@ impl Managers {
         now.clone_into(&mut entry.time);
     }
 
-    /// Everyone loses what a change touched, but for one.
-    pub(super) fn lose(&mut self, but: Option<&Id>, change: &Comparison) {
-        for (_, entry) in self.entries.iter_mut().filter(|(id, _)| Some(*id) != but) {
+    /// The versions of the entries; one may come several times.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &String> {
+        self.entries.values().map(|entry| &entry.api_version)
+    }
+
+    /// All fields that anyone owns, by the version of the entry.
+    pub(super) fn by_version(&self) -> BTreeMap<String, Set> {
+        let mut all: BTreeMap<String, Set> = BTreeMap::new();
+        for entry in self.entries.values() {
+            let own = all.entry(entry.api_version.clone()).or_default();
+            *own = own.union(&entry.fields.set());
+        }
+        all
+    }
+
+    /// Everyone loses what a change touched.
+    pub(super) fn lose(&mut self, changes: &Comparisons) {
+        for entry in self.entries.values_mut() {
+            let change = changes.of(&entry.api_version);
             for touched in [&change.modified, &change.added, &change.removed] {
                 entry.fields.lose(touched);
             }
@@ -266,32 +282,31 @@ impl Managers {
     /// Fails where a change touches what others own, but for what `spared` gives.
     pub(super) fn conflicts(
         &self,
-        change: &Comparison,
+        changes: &Comparisons,
         spared: impl FnOnce() -> Option<Set>,
     ) -> corten_meta::Result<()> {
-        let touched = change.modified.union(&change.added);
-        if self
-            .entries
-            .values()
-            .all(|entry| entry.fields.set().intersection(&touched).is_empty())
-        {
-            return Ok(());
-        }
-        let touched = match spared() {
-            Some(spared) => touched.difference(&spared),
-            None => touched,
+        let touched_in = |entry: &Entry| {
+            let change = changes.of(&entry.api_version);
+            let own = entry.fields.set();
+            own.intersection(&change.modified)
+                .union(&own.intersection(&change.added))
         };
-        let mut entries: Vec<_> = self.entries.iter().collect();
-        entries.sort_by_cached_key(|(id, _)| id.encoded());
-        let conflicts: Vec<(String, Vec<String>)> = entries
+        let mut conflicts: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(id, entry)| (id, entry, touched_in(entry)))
+            .filter(|(.., touched)| !touched.is_empty())
+            .collect();
+        if let Some(spared) = (!conflicts.is_empty()).then(spared).flatten() {
+            for (.., touched) in &mut conflicts {
+                touched.subtract(&spared);
+            }
+            conflicts.retain(|(.., touched)| !touched.is_empty());
+        }
+        conflicts.sort_by_cached_key(|(id, ..)| id.encoded());
+        let conflicts: Vec<(String, Vec<String>)> = conflicts
             .into_iter()
-            .map(|(id, entry)| {
-                (
-                    describe(id, entry),
-                    entry.fields.set().intersection(&touched).paths(),
-                )
-            })
-            .filter(|(_, paths)| !paths.is_empty())
+            .map(|(id, entry, touched)| (describe(id, entry), touched.paths()))
             .collect();
         if conflicts.is_empty() {
             Ok(())

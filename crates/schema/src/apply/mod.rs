@@ -13,6 +13,7 @@ pub mod scale;
 mod set;
 mod shape;
 mod validate;
+mod versions;
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -137,8 +138,9 @@ fn record(write: &Write<'_>, node: Node<'_>, live: &Value, new: &mut Value) {
         managers.write_to(new);
         return;
     }
-    managers.lose(None, &comparison);
-    let mut gained = comparison.modified.merge(comparison.added);
+    let changes = versions::comparisons(write.gvk, comparison, &managers, [live, new], &reset);
+    managers.lose(&changes);
+    let mut gained = changes.own.modified.merge(changes.own.added);
     gained.subtract(stripped());
     gained.subtract_prefixes(&reset);
     if !gained.is_empty() {
@@ -225,9 +227,8 @@ fn apply_to(
     let mut set = shape::field_set(node, config);
     set.subtract_prefixes(&reset);
     let merged = merge::values(node, Some(&before), Some(config)).unwrap_or(Value::Null);
-    let last_set = last.as_ref().map(|entry| entry.fields.set());
     // With the name in it, which no manager keeps: without, metadata would go with the last of its fields.
-    let merged = prune(node, merged, last_set.as_deref(), &managers, &set);
+    let merged = prune(write, node, merged, last.as_ref(), &managers, &set);
     set.subtract(stripped());
     let entry = Entry {
         api_version: write.gvk.api_version(),
@@ -235,11 +236,12 @@ fn apply_to(
         fields: Fields::Set(set),
     };
     let comparison = compare::values(node, &before, &merged).without(&reset);
+    let changes = versions::comparisons(write.gvk, comparison, &managers, [&before, &merged], &reset);
     if !force {
         let spared = || client_side::not_in_conflict(write.manager, node, &before, &entry.api_version);
-        managers.conflicts(&comparison, spared)?;
+        managers.conflicts(&changes, spared)?;
     }
-    managers.lose(None, &comparison);
+    managers.lose(&changes);
     let time = match merged == before {
         // Who says only what is there already, and is new, has no time.
         true => last.map(|last| last.time).unwrap_or_default(),
@@ -309,12 +311,22 @@ fn go_gvk(gvk: &GroupVersionKind) -> String {
 }
 
 /// Removes what the manager applied last time and does not now, where no one else has it.
-fn prune(node: Node<'_>, merged: Value, last: Option<&Set>, others: &Managers, now: &Set) -> Value {
-    let Some(last) = last.filter(|last| !last.is_empty()) else {
+fn prune(
+    write: &Write<'_>,
+    node: Node<'_>,
+    merged: Value,
+    last: Option<&Entry>,
+    others: &Managers,
+    now: &Set,
+) -> Value {
+    let Some(last) = last.filter(|last| !last.fields.is_empty()) else {
         return merged;
     };
+    if let Some(pruned) = versions::prune(write.gvk, &merged, last, others, now) {
+        return pruned;
+    }
     let named = |set: &Set| shape::with_named_fields(node, set);
-    let gone = named(last);
+    let gone = named(&last.fields.set());
     let pruned = remove::items(node, &merged, &gone);
     // What others own, or this configuration still says, comes back.
     let owned = named(&others.union().union(now));
