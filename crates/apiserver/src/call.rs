@@ -35,7 +35,7 @@ pub struct Notes {
     pub annotations: Vec<(&'static str, String)>,
     /// What priority and fairness took the request for.
     pub classified: Option<Classified>,
-    /// See [`corten_registry::RequestForm::labels_of_template`].
+    /// See [`WriteContext::share_labels`].
     pub labels_of_template: bool,
 }
 
@@ -185,12 +185,15 @@ impl Call {
             version: self.info.version.clone(),
             field_manager: self.query.text("fieldManager").to_owned(),
             field_validation: self.query.text("fieldValidation").to_owned(),
-            labels_of_template: self.notes.lock().labels_of_template,
         };
-        WriteContext::new(user, SystemTime::now())
+        let ctx = WriteContext::new(user, SystemTime::now())
             .with_form(form)
             .with_dry_run(dry_run)
-            .with_field_manager(field_manager)
+            .with_field_manager(field_manager);
+        if self.notes.lock().labels_of_template {
+            ctx.share_labels();
+        }
+        ctx
     }
 
     /// Dynamic admission of a request that is no write of the object its path names; may change what is asked.

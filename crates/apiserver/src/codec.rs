@@ -145,6 +145,9 @@ pub fn patched(
 ) -> Result<Value, Status> {
     let value = outcome()?;
     let read = match custom {
+        None if reading.stated && object::api_version(&value).is_empty() => {
+            return Err(without_version(call, &value, outcome, reading));
+        }
         None => read_outcome(gvk, value, reading),
         Some(kind) if !reading.stated => {
             custom::body::merged(&kind.version, value).map(|value| (value, Vec::new()))
@@ -175,14 +178,48 @@ pub fn patched(
             error.map_or(status.message.as_str(), |(_, e)| e).to_owned()
         }
     };
-    let text = outcome()?.to_string();
-    let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, &problem)]);
-    Err(Status::invalid(&GroupKind::new("", ""), "", errors))
+    Err(about_patch(outcome()?.to_string(), &problem))
+}
+
+fn about_patch(outcome: String, problem: &str) -> Status {
+    let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), outcome, problem)]);
+    Status::invalid(&GroupKind::new("", ""), "", errors)
+}
+
+/// An object that a patch has left without a version: upstream reads it as its internal type, which knows none of its
+/// members.
+fn without_version(
+    call: &Call,
+    value: &Value,
+    outcome: impl Fn() -> Result<Value, Status>,
+    reading: &Reading,
+) -> Status {
+    let members = value.as_object().into_iter().flatten().map(|(name, _)| name);
+    let members = members.filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
+    let unknown = members.map(|name| format!("unknown field {}", corten_meta::quote(name)));
+    let texts: Vec<String> = reading.found.iter().cloned().chain(unknown).collect();
+    match (reading.validation, outcome()) {
+        (_, Err(status)) => return status,
+        (Validation::Strict, Ok(outcome)) => {
+            let problem = format!("strict decoding error: {}", texts.join(", "));
+            return about_patch(outcome.to_string(), &problem);
+        }
+        (Validation::Warn, _) => warn(call, texts),
+        (Validation::Ignore, _) => {}
+    }
+    Status::bad_request(format!(
+        "the name of the object ({} based on URL) was undeterminable: name must be provided",
+        call.info.name
+    ))
 }
 
 /// A custom object stays of its kind and version.
 fn stays_of_kind(call: &Call, gvk: &GroupVersionKind, value: &Value) -> Result<(), Status> {
     let stated = (object::kind(value), object::api_version(value));
+    if stated.1.is_empty() {
+        let text = "Object 'apiVersion' is missing in 'object has no apiVersion field'";
+        return Err(Status::new(500, "", text));
+    }
     let wanted = (&*gvk.kind, &*gvk.api_version());
     let mut errors = ErrorList::new();
     for (field, stated, wanted) in [("kind", stated.0, wanted.0), ("apiVersion", stated.1, wanted.1)] {

@@ -1,6 +1,7 @@
 //! Who writes, on whose behalf, and when.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -25,9 +26,6 @@ pub struct RequestForm {
     pub field_manager: String,
     /// `fieldValidation` as it was sent.
     pub field_validation: String,
-    /// Defaulting gave the object its template's labels. In upstream they are one map from then on: what is added to the
-    /// template's labels is added to the object's (Jobs).
-    pub labels_of_template: bool,
 }
 
 /// Everything about a write that is not the object.
@@ -44,12 +42,13 @@ pub struct WriteContext {
     pub nested: bool,
     /// The moment of the request: creation and deletion timestamps come from here.
     pub now: SystemTime,
+    labels_of_template: AtomicBool,
     warnings: Mutex<Vec<String>>,
     annotations: Mutex<BTreeMap<String, String>>,
 }
 
-/// Warnings kept for one request; further ones are dropped (upstream truncates by size).
-const WARNINGS_MAX: usize = 64;
+/// Warnings kept for one request; further ones are dropped. Upstream sends 4,096 characters of them.
+const WARNINGS_MAX: usize = 4096;
 /// Audit annotations kept for one request; further ones are dropped.
 const ANNOTATIONS_MAX: usize = 128;
 
@@ -62,6 +61,7 @@ impl WriteContext {
             form: RequestForm::default(),
             nested: false,
             now,
+            labels_of_template: AtomicBool::new(false),
             warnings: Mutex::default(),
             annotations: Mutex::default(),
         }
@@ -100,6 +100,17 @@ impl WriteContext {
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }
+    }
+
+    /// Defaulting gave the object its template's labels. In upstream they are one map from then on: what is added to the
+    /// template's labels is added to the object's (Jobs).
+    pub fn share_labels(&self) {
+        self.labels_of_template.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`WriteContext::share_labels`].
+    pub fn shares_labels(&self) -> bool {
+        self.labels_of_template.load(Ordering::Relaxed)
     }
 
     /// Adds an annotation to the request's audit event; the first value of a key stays.

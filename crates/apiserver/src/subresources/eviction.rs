@@ -6,6 +6,7 @@ use corten_meta::object::{self, child_mut, object_mut, str_at};
 use corten_meta::status::{Cause, Details};
 use corten_meta::{GroupResource, GroupVersionKind, Status, labels};
 use corten_registry::{Operation, Subresource, UpdateOptions, WriteContext};
+use corten_schema::apply::{self, Write, reset_fields};
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
@@ -159,7 +160,19 @@ async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Resul
     }
     let budgets = call.server.stored("policy", "poddisruptionbudgets")?;
     let now = corten_meta::time::format(jiff::Timestamp::now());
-    let change = |pdb: &Value| decrement(pdb, &call.info.name, &now);
+    let gvk = GroupVersionKind::new("policy", "v1", "PodDisruptionBudget");
+    let write = Write {
+        gvk: &gvk,
+        manager: "kube-apiserver",
+        subresource: "status",
+        now: &now,
+        reset: reset_fields(&gvk, "status", true),
+    };
+    let change = |pdb: &Value| {
+        let mut taken = decrement(pdb, &call.info.name, &now)?;
+        apply::update(&write, Some(pdb), &mut taken);
+        Ok(taken)
+    };
     let (ns, name) = (&call.info.namespace, object::name(pdb));
     let update = UpdateOptions::default();
     call.server

@@ -122,6 +122,9 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
             };
             if live.is_null() {
                 names_no_object(&call, &served, &wanted)?;
+                if call.notes.lock().labels_of_template {
+                    ctx.share_labels();
+                }
                 may_create(&call, &wanted)?;
                 served.may_create(name)?;
             }

@@ -299,3 +299,38 @@ async fn versions_of_a_kind_know_each_others_owners() {
         .ok();
     assert_eq!(kept["spec"]["targetCPUUtilizationPercentage"], 50);
 }
+
+#[tokio::test]
+async fn what_was_there_before_is_of_the_same_subresource() {
+    let h = Harness::start().await;
+    let path = format!("{DEPLOYMENTS}/d");
+    h.post(DEPLOYMENTS, deployment("d")).await.ok();
+    let forget = json!({"metadata": {"managedFields": [{}]}});
+    assert!(h.merge(&path, forget).await.ok()["metadata"]["managedFields"].is_null());
+    let status = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "status": {"replicas": 1}});
+    let applied = apply(&h, &format!("{path}/status"), "m", &status).await.ok();
+    let before = entry(&applied, "before-first-apply", None);
+    assert!(before.is_null(), "the spec is not the status's: {before}");
+    assert!(entry(&applied, "m", Some("status"))["fieldsV1"]["f:status"].is_object());
+}
+
+#[tokio::test]
+async fn an_applied_job_shares_its_templates_labels() {
+    let h = Harness::start().await;
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": {
+        "metadata": {"labels": {"a": "1"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    let made = apply(&h, "/apis/batch/v1/namespaces/default/jobs/j", "m", &job)
+        .await
+        .ok();
+    let labels = made["metadata"]["labels"].as_object().unwrap();
+    let names: Vec<&str> = labels.keys().map(String::as_str).collect();
+    let generated = [
+        "a",
+        "batch.kubernetes.io/controller-uid",
+        "batch.kubernetes.io/job-name",
+        "controller-uid",
+        "job-name",
+    ];
+    assert_eq!(names, generated);
+}

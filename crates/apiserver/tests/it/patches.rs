@@ -119,3 +119,40 @@ async fn a_job_says_that_it_leaves_its_pods() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_object_without_a_version_has_no_name() {
+    let h = with_map().await;
+    let path = format!("{MAPS}/a");
+    let patch = json!({"apiVersion": null});
+    let told = h.merge(&path, patch.clone()).await;
+    let text = "the name of the object (a based on URL) was undeterminable: name must be provided";
+    assert_eq!((told.code, &told.json()["message"]), (400, &json!(text)));
+    assert_eq!(warnings(&told).len(), 2);
+    let ignored = h
+        .merge(&format!("{path}?fieldValidation=Ignore"), patch.clone())
+        .await;
+    assert!(ignored.code == 400 && warnings(&ignored).is_empty());
+    let strict = h.merge(&format!("{path}?fieldValidation=Strict"), patch).await;
+    assert_eq!(strict.code, 422);
+    let problem = "strict decoding error: unknown field \"data\", unknown field \"metadata\"";
+    assert!(strict.json()["message"].as_str().unwrap().ends_with(problem));
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_device_goes_with_it() {
+    let h = Harness::start().await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let request = json!({"name": "r", "exactly": {"deviceClassName": "c"}});
+    let claim = json!({"metadata": {"name": "x"}, "spec": {"devices": {"requests": [request]}}});
+    h.post(claims, claim).await.ok();
+    let device = json!({"request": "r", "driver": "d.example.com", "pool": "p", "device": "d1"});
+    let status = json!({"status": {
+        "allocation": {"devices": {"results": [device]}},
+        "devices": [{"driver": "d.example.com", "pool": "p", "device": "d1"}],
+    }});
+    let path = format!("{claims}/x/status");
+    assert!(h.merge(&path, status).await.ok()["status"]["devices"].is_array());
+    let freed = h.merge(&path, json!({"status": {"allocation": null}})).await.ok();
+    assert_eq!(freed["status"], json!({}));
+}

@@ -242,4 +242,15 @@ async fn pods_are_evicted_as_budgets_allow() {
     let budget = h.get(&format!("{budgets}/b")).await.ok();
     assert_eq!(budget["status"]["disruptionsAllowed"], 0);
     assert!(budget["status"]["disruptedPods"]["p"].is_string());
+    let condition = &budget["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["status"], &condition["reason"]),
+        (
+            &json!("DisruptionAllowed"),
+            &json!("False"),
+            &json!("InsufficientPods")
+        )
+    );
+    let owners = budget["metadata"]["managedFields"].to_string();
+    assert!(owners.contains("\"manager\":\"kube-apiserver\""), "{owners}");
 }

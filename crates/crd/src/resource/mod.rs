@@ -68,7 +68,7 @@ impl Version {
         let version = crate::definition::version(definition, name)?;
         let schema = match &version["schema"]["openAPIV3Schema"] {
             Value::Null => None,
-            schema => Some(Arc::new(Structural::parse(schema).ok()?)),
+            schema => Some(Arc::new(Structural::parse(schema).ok()?.for_objects())),
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let names = &spec["names"];

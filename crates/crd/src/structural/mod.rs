@@ -1,6 +1,7 @@
 //! A version's schema as a compact tree: one node a value, the checks it has in a list, descriptions and examples left
 //! out (they are published from the definition itself).
 
+mod formats;
 mod parse;
 mod pattern;
 mod translate;

@@ -110,25 +110,49 @@ fn is_same(value: &Value, allowed: &Value) -> bool {
     }
 }
 
-/// A schema's integers are those of 64 bits.
-fn out_of_range(value: Num, types: &[&str], what: &str, path: &str) -> Option<Fault> {
-    let fits = match value {
-        Num::Float(float) if types == ["integer"] => {
-            float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0
-        }
-        _ => true,
-    };
-    (!fits).then(|| {
-        Fault::loose(format!(
-            "{what} value must be of type integer (default format) in {path}"
-        ))
-    })
+/// How a number's type limits it.
+struct Range<'s> {
+    /// `integer`, `number`, or empty where the schema is not clear.
+    kind: &'static str,
+    /// Empty for the type's own.
+    format: &'s str,
+}
+
+impl Range<'_> {
+    fn check(&self, value: Num, what: &str, path: &str) -> Option<Fault> {
+        let fits = match (self.kind, self.format, value) {
+            ("integer", "int32", Num::Int(int)) => i32::try_from(int).is_ok(),
+            ("integer", "int32", Num::Float(float)) => float.fract() == 0.0 && float.abs() < 2_147_483_648.0,
+            ("integer", _, Num::Float(float)) => {
+                float.fract() == 0.0 && float.abs() < 9_223_372_036_854_775_808.0
+            }
+            ("number", "float", value) => value.float().abs() <= f64::from(f32::MAX),
+            _ => true,
+        };
+        let kind = self.kind;
+        let format = match self.format {
+            "" => "(default format)".to_owned(),
+            format => format!("with format {format}"),
+        };
+        (!fits).then(|| Fault::loose(format!("{what} value must be of type {kind} {format} in {path}")))
+    }
 }
 
 pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str], path: &str) -> Outcome {
     let value = Num::of(number);
+    let range = match types {
+        ["integer"] => Range {
+            kind: "integer",
+            format: schema.format(),
+        },
+        ["number"] => Range {
+            kind: "number",
+            format: schema.format(),
+        },
+        _ => Range { kind: "", format: "" },
+    };
     let mut out = Outcome::default();
-    out.extend(out_of_range(value, types, "Checked", path));
+    out.extend(range.check(value, "Checked", path));
     // Where the schema's number is none of its type, both are taken as floats, and shown so.
     let fault = |native: bool, words: String| {
         let given = if native {
@@ -140,7 +164,7 @@ pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str
     };
     for check in &schema.checks {
         if let Check::MultipleOf(factor) = *check {
-            let unfit = out_of_range(Num::Float(factor), types, "MultipleOf", path);
+            let unfit = range.check(Num::Float(factor), "MultipleOf", path);
             let exact = unfit.is_none();
             out.extend(unfit);
             out.extend(multiple(value, factor, exact, path, &|words| fault(exact, words)));
@@ -150,7 +174,7 @@ pub(super) fn number(number: &Number, schema: &Structural, types: &[&'static str
     let mut bounds: Vec<Bound> = schema.checks.iter().filter_map(Bound::of).collect();
     bounds.sort_by_key(|bound| bound.beyond);
     for bound in bounds {
-        let unfit = out_of_range(Num::Float(bound.limit), types, bound.name(), path);
+        let unfit = range.check(Num::Float(bound.limit), bound.name(), path);
         let native = unfit.is_none();
         out.extend(unfit);
         out.extend(bound.violated(value, native).map(|words| fault(native, words)));

@@ -376,6 +376,19 @@ fn conditions_and_warnings() {
 }
 
 #[test]
+fn formats_of_numbers_hold_for_defaults() {
+    let crd = definition(json!({"type": "object", "properties": {
+        "a": {"type": "integer", "format": "int32", "maximum": 2_147_483_648_i64, "default": 1},
+    }}));
+    let found = errors(&crd);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("Maximum boundary value must be of type integer with format int32"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_status_subresource_limits_the_root() {
     let mut crd = definition(json!({"type": "object", "not": {}}));
     crd["spec"]["versions"][0]["subresources"] = json!({"status": {}});

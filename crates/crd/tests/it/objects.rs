@@ -5,7 +5,7 @@ use corten_meta::field::Path;
 use serde_json::{Value, json};
 
 fn schema(value: Value) -> Structural {
-    Structural::parse(&value).unwrap()
+    Structural::parse(&value).unwrap().for_objects()
 }
 
 fn errors(of: &Value, value: Value) -> Vec<String> {

@@ -23,7 +23,7 @@ pub(super) const ADDRESS: Rules = Rules {
 };
 
 pub(super) const RANGE: Rules = Rules {
-    body: range,
+    create: range,
     change: range_change,
     status_on_create: true,
     status_on_update: true,
@@ -101,5 +101,8 @@ fn range_change(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
         if list.index(index).value != before {
             list.index(index).invalid(errors, IMMUTABLE);
         }
+    }
+    if list.len() > before.len() {
+        range(at, errors);
     }
 }

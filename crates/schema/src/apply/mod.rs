@@ -265,12 +265,13 @@ fn own_what_was_there(
     let comparison = compare::values(node, zero, before);
     let mut set = comparison.modified.merge(comparison.added);
     set.subtract(stripped());
+    set.subtract_prefixes(&Set::of_paths(write.reset));
     if !set.is_empty() {
         let id = Id {
             manager: "before-first-apply".to_owned(),
             operation: Operation::Update,
             api_version: write.gvk.api_version(),
-            subresource: String::new(),
+            subresource: write.subresource.to_owned(),
         };
         managers.gain(id, &write.gvk.api_version(), set, write.now);
     }

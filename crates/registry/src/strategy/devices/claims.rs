@@ -14,6 +14,7 @@ use super::{
     ITEMS_MAX, TAINT_EFFECTS, configuration, fits, fully_qualified_name, name_of, selectors, status, text,
     unique,
 };
+use crate::resource::Subresource;
 
 const FIRST_AVAILABLE_MAX: usize = 8;
 const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
@@ -28,6 +29,11 @@ const CLAIM: Rules = Rules {
     create: |at, errors| {
         let spec = at.get("spec");
         devices(&spec.get("devices"), errors);
+    },
+    prepare_update: |ctx, claim, old| {
+        if ctx.subresource == Subresource::STATUS {
+            drop_deallocated(&mut claim["status"], &old["status"]);
+        }
     },
     change: |at, old, errors| same_spec(at, old, errors),
     status: status::claim,
@@ -44,6 +50,26 @@ const TEMPLATE: Rules = Rules {
     change: |at, old, errors| same_spec(at, old, errors),
     ..PLAIN
 };
+
+/// What a driver said of a device goes with the device (`dropDeallocatedStatusDevices`).
+fn drop_deallocated(status: &mut Value, old: &Value) {
+    let key = |device: &Value| ["driver", "pool", "device", "shareID"].map(|field| device[field].clone());
+    let allocated = |status: &Value| -> Vec<[Value; 4]> {
+        let results = status["allocation"]["devices"]["results"].as_array();
+        results.into_iter().flatten().map(key).collect()
+    };
+    let (before, now) = (allocated(old), allocated(status));
+    let Some(devices) = status.get_mut("devices").and_then(Value::as_array_mut) else {
+        return;
+    };
+    devices.retain(|device| {
+        let key = key(device);
+        now.contains(&key) || !before.contains(&key)
+    });
+    if let (true, Some(status)) = (devices.is_empty(), status.as_object_mut()) {
+        status.remove("devices");
+    }
+}
 
 fn same_spec(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
     let spec = at.get("spec");

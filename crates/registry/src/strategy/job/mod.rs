@@ -32,7 +32,7 @@ impl Strategy for JobStrategy {
 
     fn prepare_for_create(&self, ctx: &StrategyContext<'_>, job: &mut Value) {
         generate_selector(job);
-        if ctx.write.form.labels_of_template {
+        if ctx.write.shares_labels() {
             share_labels(job);
         }
         generic::prepare_for_create(ctx, job);
@@ -244,14 +244,13 @@ fn template(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) {
             "/spec",
             &["nodeSelector", "tolerations", "schedulingGates"],
         );
-        if before["spec"]["affinity"].is_null() && !own.value["spec"]["affinity"]["nodeAffinity"].is_null() {
+        let wanted = &own.value["spec"]["affinity"];
+        if before["spec"]["affinity"].is_null() && !wanted.is_null() {
             before["spec"]["affinity"] = json!({});
         }
         take_over(&mut before, own.value, "/spec/affinity", &["nodeAffinity"]);
-        if before["spec"]["affinity"]
-            .as_object()
-            .is_some_and(serde_json::Map::is_empty)
-        {
+        let left = before["spec"]["affinity"].as_object();
+        if wanted.is_null() && left.is_some_and(serde_json::Map::is_empty) {
             take_over(&mut before, own.value, "/spec", &["affinity"]);
         }
         for kind in ["containers", "initContainers"] {

@@ -42,15 +42,17 @@ fn prepare(ctx: &StrategyContext<'_>, service: &mut Value) {
 fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
     let (metadata, spec) = (at.get("metadata"), at.get("spec"));
     let (group, version) = (spec.get("group"), spec.get("version"));
-    let (name, wanted) = (metadata.get("name"), format!("{}.{}", version.str(), group.str()));
-    // A name that is no path segment is told only that.
-    let segment = names::is_path_segment(name.str(), false).is_empty();
-    if !name.is_empty() && segment && name.str() != wanted {
-        let detail = format!(
-            "must be `spec.version+\".\"+spec.group`: {}",
-            corten_meta::quote(&wanted)
-        );
-        errors.push(Error::invalid(&name.path(), name.str(), detail));
+    let wanted = format!("{}.{}", version.str(), group.str());
+    for name in [metadata.get("generateName"), metadata.get("name")] {
+        // A name that is no path segment is told only that.
+        let segment = names::is_path_segment(name.str(), false).is_empty();
+        if !name.is_empty() && segment && name.str() != wanted {
+            let detail = format!(
+                "must be `spec.version+\".\"+spec.group`: {}",
+                corten_meta::quote(&wanted)
+            );
+            errors.push(Error::invalid(&name.path(), name.str(), detail));
+        }
     }
     if !group.is_empty() {
         group.invalid_each(errors, names::is_dns1123_subdomain(group.str()));
