@@ -234,3 +234,19 @@ async fn failures_are_indented_for_who_asks() {
     assert!(!indented("", "kubectl").await);
     assert!(!indented("?pretty=0", "curl/8").await);
 }
+
+#[tokio::test]
+async fn subresources_are_created_in_namespaces_that_are_there() {
+    let h = Harness::start().await;
+    let pods = "/api/v1/namespaces/nope/pods/x";
+    let binding = json!({"metadata": {"name": "x"}, "target": {"name": "n"}});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "x"}});
+    let token = "/api/v1/namespaces/nope/serviceaccounts/x/token";
+    for (path, body) in [
+        (format!("{pods}/binding"), binding),
+        (format!("{pods}/eviction"), eviction),
+        (token.to_owned(), json!({"spec": {}})),
+    ] {
+        refused(&h.post(&path, body).await, 404, "namespaces \"nope\" not found");
+    }
+}

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Admission, Attributes, Operation};
 use crate::context::WriteContext;
+use crate::lifecycle::NamespaceLifecycle;
 use crate::registry::Registry;
 use crate::resource::{Resource, Subresource};
 
@@ -124,7 +125,8 @@ impl Registry {
         self.dynamic.get().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Dynamic admission, both kinds, of a request that nothing is stored for as it is. May change the object.
+    /// Dynamic admission, both kinds, of a request that nothing is stored for as it is. May change the object. What is created
+    /// so needs its namespace as well.
     pub async fn admit_request(
         &self,
         ctx: &WriteContext,
@@ -132,9 +134,6 @@ impl Registry {
         object: &mut Value,
     ) -> Result<()> {
         let plugins = self.dynamic();
-        if plugins.is_empty() {
-            return Ok(());
-        }
         let reinvocation = Reinvocation::default();
         let attributes = Attributes {
             operation: request.operation,
@@ -148,6 +147,12 @@ impl Registry {
             reinvocation: &reinvocation,
             nested: false,
         };
+        if request.operation == Operation::Create {
+            NamespaceLifecycle.admit(self, ctx, &attributes, object).await?;
+        }
+        if plugins.is_empty() {
+            return Ok(());
+        }
         loop {
             for plugin in plugins {
                 plugin.admit(self, ctx, &attributes, object).await?;
