@@ -15,6 +15,9 @@ use crate::catalog::Served;
 use crate::codec::{self, Reading};
 use crate::options::WriteOptions;
 
+/// The field manager of what the server writes itself.
+pub const SERVER: &str = "kube-apiserver";
+
 /// Who writes, as the managed-fields entry will say.
 pub struct Ownership {
     gvk: GroupVersionKind,
@@ -100,7 +103,7 @@ impl Ownership {
         force: bool,
     ) -> Result<Value, Status> {
         scale["metadata"]["managedFields"] = apply::scale::to_scale(of, &self.gvk);
-        let gvk = GroupVersionKind::new("autoscaling", "v1", "Scale");
+        let gvk = crate::subresources::scale::gvk();
         let write = Write {
             gvk: &gvk,
             reset: &[],

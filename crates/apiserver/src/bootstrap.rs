@@ -75,7 +75,7 @@ pub(crate) fn context() -> WriteContext {
         groups: user.groups,
         extra: user.extra,
     };
-    WriteContext::new(user, SystemTime::now()).with_field_manager("kube-apiserver")
+    WriteContext::new(user, SystemTime::now()).with_field_manager(crate::apply::SERVER)
 }
 
 /// Writes as the API server itself.

@@ -146,18 +146,18 @@ pub fn patched(
     let value = outcome()?;
     let read = match custom {
         None if reading.stated && object::api_version(&value).is_empty() => {
-            return Err(without_version(call, &value, outcome, reading));
+            Ok((None, unknown_to_internal(&value, reading)))
         }
-        None => read_outcome(gvk, value, reading),
+        None => read_outcome(gvk, value, reading).map(|(value, unknown)| (Some(value), unknown)),
         Some(kind) if !reading.stated => {
-            custom::body::merged(&kind.version, value).map(|value| (value, Vec::new()))
+            custom::body::merged(&kind.version, value).map(|value| (Some(value), Vec::new()))
         }
         Some(kind) => {
             if call.info.subresource.is_empty() {
                 stays_of_kind(call, gvk, &value)?;
             }
             custom::body::patched(&kind.version, value, lenient(reading.validation))
-                .map(|read| (read.value, read.warnings))
+                .map(|read| (Some(read.value), read.warnings))
         }
     };
     let problem = match read {
@@ -165,6 +165,7 @@ pub fn patched(
             let texts: Vec<String> = reading.found.iter().cloned().chain(unknown).collect();
             if reading.validation != Validation::Strict || texts.is_empty() {
                 warn(call, texts);
+                let value = value.ok_or_else(|| nameless(&call.info.name))?;
                 return Ok(match custom {
                     None => complete(call, gvk, value),
                     Some(_) => value,
@@ -178,38 +179,26 @@ pub fn patched(
             error.map_or(status.message.as_str(), |(_, e)| e).to_owned()
         }
     };
-    Err(about_patch(outcome()?.to_string(), &problem))
+    let text = outcome()?.to_string();
+    let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), text, problem)]);
+    Err(Status::invalid(&GroupKind::new("", ""), "", errors))
 }
 
-fn about_patch(outcome: String, problem: &str) -> Status {
-    let errors = ErrorList::from(vec![Error::invalid(&Path::new("patch"), outcome, problem)]);
-    Status::invalid(&GroupKind::new("", ""), "", errors)
-}
-
-/// An object that a patch has left without a version: upstream reads it as its internal type, which knows none of its
-/// members.
-fn without_version(
-    call: &Call,
-    value: &Value,
-    outcome: impl Fn() -> Result<Value, Status>,
-    reading: &Reading,
-) -> Status {
-    let members = value.as_object().into_iter().flatten().map(|(name, _)| name);
-    let members = members.filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
-    let unknown = members.map(|name| format!("unknown field {}", corten_meta::quote(name)));
-    let texts: Vec<String> = reading.found.iter().cloned().chain(unknown).collect();
-    match (reading.validation, outcome()) {
-        (_, Err(status)) => return status,
-        (Validation::Strict, Ok(outcome)) => {
-            let problem = format!("strict decoding error: {}", texts.join(", "));
-            return about_patch(outcome.to_string(), &problem);
-        }
-        (Validation::Warn, _) => warn(call, texts),
-        (Validation::Ignore, _) => {}
+/// An object that a patch has left without a version is read as upstream's internal type, which knows none of its members.
+fn unknown_to_internal(value: &Value, reading: &Reading) -> Vec<String> {
+    if reading.validation == Validation::Ignore {
+        return Vec::new();
     }
+    let members = value.as_object().into_iter().flatten().map(|(name, _)| name);
+    members
+        .filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"))
+        .map(|name| format!("unknown field {}", corten_meta::quote(name)))
+        .collect()
+}
+
+fn nameless(name: &str) -> Status {
     Status::bad_request(format!(
-        "the name of the object ({} based on URL) was undeterminable: name must be provided",
-        call.info.name
+        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
     ))
 }
 

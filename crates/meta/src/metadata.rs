@@ -11,7 +11,7 @@ const ORPHAN_FINALIZER: &str = "orphan";
 const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 
 /// All keys and values of the annotations together.
-const ANNOTATION_BYTES_MAX: usize = 256 << 10;
+pub const ANNOTATION_BYTES_MAX: usize = 256 << 10;
 const IMMUTABLE: &str = "field is immutable";
 /// Metadata an update cannot change.
 const IMMUTABLE_FIELDS: [&str; 6] = [

@@ -13,8 +13,6 @@ use serde_json::{Map, Value};
 use crate::negotiate::Format;
 use crate::options::Validation;
 
-/// Floats under this are whole numbers of their own.
-const WHOLE_MAX: f64 = 1e15;
 /// Repeated members told of at most, as upstream.
 const REPEATED_MAX: usize = 100;
 
@@ -198,8 +196,7 @@ impl<'de> Visitor<'de> for Counted<'_> {
 
     /// Go writes a whole float without a fraction.
     fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
-        let whole = v.fract() == 0.0 && v.abs() < WHOLE_MAX;
-        Ok(if whole { Value::from(v as i64) } else { v.into() })
+        Ok(decode::whole(v).map_or_else(|| v.into(), Value::from))
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Value, E> {

@@ -8,8 +8,7 @@ use corten_registry::{Registry, Resource, Subresource, UpdateOptions, WriteConte
 use corten_schema::apply;
 use serde_json::Value;
 
-/// Who writes the status of definitions.
-const MANAGER: &str = "kube-apiserver";
+use crate::apply::SERVER;
 
 /// RFC 3339, whole seconds.
 pub fn now() -> String {
@@ -28,14 +27,14 @@ pub async fn write_status(
         groups: vec!["system:masters".to_owned()],
         ..Default::default()
     };
-    let ctx = WriteContext::new(user, SystemTime::now()).with_field_manager(MANAGER);
+    let ctx = WriteContext::new(user, SystemTime::now()).with_field_manager(SERVER);
     let gvk = GroupVersionKind::new(super::GROUP, "v1", "CustomResourceDefinition");
     let now = now();
     let change = |live: &Value| {
         let mut wanted = change(live)?;
         let write = apply::Write {
             gvk: &gvk,
-            manager: MANAGER,
+            manager: SERVER,
             subresource: "status",
             now: &now,
             reset: apply::reset_fields(&gvk, "status", true),

@@ -9,6 +9,7 @@ use corten_registry::{Operation, Subresource, UpdateOptions, WriteContext};
 use corten_schema::apply::{self, Write, reset_fields};
 use serde_json::{Map, Value, json};
 
+use crate::apply::SERVER;
 use crate::call::Call;
 use crate::codec;
 use crate::negotiate::Format;
@@ -163,7 +164,7 @@ async fn take_from_budget(call: &Call, ctx: &WriteContext, pod: &Value) -> Resul
     let gvk = GroupVersionKind::new("policy", "v1", "PodDisruptionBudget");
     let write = Write {
         gvk: &gvk,
-        manager: "kube-apiserver",
+        manager: SERVER,
         subresource: "status",
         now: &now,
         reset: reset_fields(&gvk, "status", true),

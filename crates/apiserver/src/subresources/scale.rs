@@ -30,7 +30,7 @@ pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status>
     }
 }
 
-fn gvk() -> GroupVersionKind {
+pub(crate) fn gvk() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
@@ -118,8 +118,8 @@ async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
     crate::verbs::check_namespace(&mut scale, served.namespace_of(&call))?;
     crate::verbs::check_name(&scale, &call.info.name)?;
     let uid = Some(object::uid(&scale).to_owned()).filter(|uid| !uid.is_empty());
-    let given = |_: &Value, _, _: &Ownership| Ok((scale.clone(), Owners::Changed));
-    change(&call, served, &options, uid, given).await
+    let given = |_: &Value, _, _: &Ownership| Ok(scale.clone());
+    change(&call, served, &options, uid, Owners::Changed, given).await
 }
 
 async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
@@ -132,22 +132,27 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
     };
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body, options.validation)?;
-    let (call, applies) = (&call, kind == PatchType::Apply && served.custom.is_none());
-    change(call, served, &options, None, |current, before, ownership| {
-        let (mut scale, owners) = if applies {
-            let scale = ownership.apply_scale(call, current, before, patch.document(), options.force)?;
-            (scale, Owners::Applied)
-        } else {
-            (patch.apply(call, &gvk(), None, &before)?, Owners::Changed)
+    let owners = match kind {
+        PatchType::Apply if served.custom.is_none() => Owners::Applied,
+        _ => Owners::Changed,
+    };
+    let call = &call;
+    let wanted = |current: &Value, before, ownership: &Ownership| {
+        let mut scale = match owners {
+            Owners::Applied => {
+                ownership.apply_scale(call, current, before, patch.document(), options.force)?
+            }
+            Owners::Changed => patch.apply(call, &gvk(), None, &before)?,
         };
         crate::verbs::check_namespace(&mut scale, served.namespace_of(call))?;
         crate::verbs::check_name(&scale, &call.info.name)?;
-        Ok((scale, owners))
-    })
-    .await
+        Ok(scale)
+    };
+    change(call, served, &options, None, owners, wanted).await
 }
 
 /// Who owns the count after a write.
+#[derive(Clone, Copy)]
 enum Owners {
     /// Who changes it.
     Changed,
@@ -161,14 +166,15 @@ async fn change(
     served: &Served,
     options: &WriteOptions,
     uid: Option<String>,
-    wanted: impl Fn(&Value, Value, &Ownership) -> Result<(Value, Owners), Status> + Send + Sync,
+    owners: Owners,
+    wanted: impl Fn(&Value, Value, &Ownership) -> Result<Value, Status> + Send + Sync,
 ) -> Result<Answer, Status> {
     let accepted = call.plain_answer()?;
     let ownership = Ownership::new(call, served, options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let apply = |current: &Value| {
-        let (scale, owners) = wanted(current, scale_before(served, current)?, &ownership)?;
+        let scale = wanted(current, scale_before(served, current)?, &ownership)?;
         validate(&scale, name)?;
         same_object(served, &scale, current)?;
         let mut out = current.clone();

@@ -84,23 +84,23 @@ fn keep_metadata(resource: &ResourceInfo, object: &mut Value, old: &Value) {
         _ => return,
     };
     for field in kept {
-        let metadata = object::metadata_mut(object);
-        match object::metadata(old).get(*field) {
-            Some(value) => metadata.insert((*field).to_owned(), value.clone()),
-            None => metadata.remove(*field),
-        };
+        copy_field(&mut object["metadata"], &old["metadata"], field);
     }
+}
+
+/// Makes a field what it is in another object: absent where it is absent there.
+pub(super) fn copy_field(to: &mut Value, from: &Value, field: &str) {
+    let Some(to) = to.as_object_mut() else { return };
+    match from.get(field) {
+        Some(value) => to.insert(field.to_owned(), value.clone()),
+        None => to.remove(field),
+    };
 }
 
 /// All but who owns which fields.
 fn keep_all_metadata(object: &mut Value, old: &Value) {
-    let managed = object::metadata_mut(object).remove("managedFields");
-    object["metadata"] = old["metadata"].clone();
-    let metadata = object::metadata_mut(object);
-    match managed {
-        Some(managed) => metadata.insert("managedFields".to_owned(), managed),
-        None => metadata.remove("managedFields"),
-    };
+    let given = std::mem::replace(&mut object["metadata"], old["metadata"].clone());
+    copy_field(&mut object["metadata"], &given, "managedFields");
 }
 
 /// One more than before if anything but `status` and `metadata` differs.

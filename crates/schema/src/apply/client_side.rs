@@ -1,6 +1,7 @@
 //! Objects that `kubectl apply` wrote on the client's side before it applies them here. Rules: upstream's
 //! `managedfields/internal/lastappliedmanager.go` and `lastappliedupdater.go`.
 
+use corten_meta::metadata::ANNOTATION_BYTES_MAX;
 use corten_meta::{html_safe, object};
 use serde_json::{Map, Value};
 
@@ -12,8 +13,6 @@ use super::shape::{Node, field_set};
 const KUBECTL: &str = "kubectl";
 /// What it applied last, as JSON.
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Annotations together, in bytes.
-const ANNOTATIONS_MAX: usize = 256 << 10;
 
 /// The fields that an object still has as they were last applied on the client's side: no conflicts for kubectl. None for
 /// others, and where the annotation is of another version or does not fit.
@@ -46,7 +45,7 @@ pub(super) fn note(manager: &str, configuration: &Value, out: &mut Value) {
     };
     annotations.insert(ANNOTATION.to_owned(), text.into());
     let bytes = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len);
-    if annotations.iter().map(bytes).sum::<usize>() > ANNOTATIONS_MAX {
+    if annotations.iter().map(bytes).sum::<usize>() > ANNOTATION_BYTES_MAX {
         annotations.remove(ANNOTATION);
     }
 }

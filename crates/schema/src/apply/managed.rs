@@ -1,7 +1,7 @@
 //! `metadata.managedFields`: the entries, their identity and order.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corten_meta::status::Cause;
 use corten_meta::{Status, quote};
@@ -152,6 +152,12 @@ impl Managers {
         Self::entries_of(list, |fields| Set::from_json(&fields).map(Fields::Set))
     }
 
+    /// Those of an object; none where they cannot be read.
+    pub(super) fn of(object: &Value) -> Self {
+        let list = corten_meta::object::metadata(object).get("managedFields");
+        list.cloned().and_then(Self::read_own).unwrap_or_default()
+    }
+
     /// Reads a list that [`Managers::write_to`] wrote; `None` when an entry is not one.
     pub(super) fn read_own(list: Value) -> Option<Self> {
         Self::entries_of(list, |fields| {
@@ -246,9 +252,9 @@ impl Managers {
         now.clone_into(&mut entry.time);
     }
 
-    /// The versions of the entries; one may come several times.
-    pub(super) fn versions(&self) -> impl Iterator<Item = &String> {
-        self.entries.values().map(|entry| &entry.api_version)
+    /// The versions of the entries.
+    pub(super) fn versions(&self) -> BTreeSet<&String> {
+        self.entries.values().map(|entry| &entry.api_version).collect()
     }
 
     /// All fields that anyone owns, by the version of the entry.

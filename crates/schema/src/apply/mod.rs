@@ -175,7 +175,7 @@ fn starting_managers(write: &Write<'_>, live: &Value, new: &mut Value) -> Manage
             return managers;
         }
     }
-    kept.cloned().and_then(Managers::read_own).unwrap_or_default()
+    Managers::of(live)
 }
 
 /// Merges a configuration into the live object (`None` creates it), moving ownership. The answer carries its managed
@@ -216,8 +216,7 @@ fn apply_to(
     let reset = Set::of_paths(write.reset);
     check(write, node, config)?;
     let live = live.unwrap_or(zero);
-    let kept = object::metadata(live).get("managedFields").cloned();
-    let mut managers = kept.and_then(Managers::read_own).unwrap_or_default();
+    let mut managers = Managers::of(live);
     let before = without_managed(live);
     if managers.is_empty() && !object::uid(live).is_empty() {
         own_what_was_there(write, node, zero, &before, &mut managers);
@@ -230,15 +229,11 @@ fn apply_to(
     // With the name in it, which no manager keeps: without, metadata would go with the last of its fields.
     let merged = prune(write, node, merged, last.as_ref(), &managers, &set);
     set.subtract(stripped());
-    let entry = Entry {
-        api_version: write.gvk.api_version(),
-        time: String::new(),
-        fields: Fields::Set(set),
-    };
+    let version = write.gvk.api_version();
     let comparison = compare::values(node, &before, &merged).without(&reset);
     let changes = versions::comparisons(write.gvk, comparison, &managers, [&before, &merged], &reset);
     if !force {
-        let spared = || client_side::not_in_conflict(write.manager, node, &before, &entry.api_version);
+        let spared = || client_side::not_in_conflict(write.manager, node, &before, &version);
         managers.conflicts(&changes, spared)?;
     }
     managers.lose(&changes);
@@ -247,7 +242,12 @@ fn apply_to(
         true => last.map(|last| last.time).unwrap_or_default(),
         false => write.now.to_owned(),
     };
-    managers.put(own, Entry { time, ..entry });
+    let entry = Entry {
+        api_version: version,
+        time,
+        fields: Fields::Set(set),
+    };
+    managers.put(own, entry);
     let mut out = merged;
     client_side::note(write.manager, config, &mut out);
     managers.write_to(&mut out);

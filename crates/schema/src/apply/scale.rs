@@ -1,7 +1,7 @@
 //! Owners of `spec.replicas` as owners of a Scale's, and back: applying to `scale` changes who owns the field of the object.
 //! Rules: upstream's `managedfields/scalehandler.go`.
 
-use corten_meta::{GroupVersionKind, object};
+use corten_meta::GroupVersionKind;
 use serde_json::Value;
 
 use super::managed::{Entry, Fields, Id, Managers, Operation};
@@ -31,14 +31,9 @@ fn in_version(id: Id, version: &str) -> Id {
     Id { api_version, ..id }
 }
 
-fn of_object(object: &Value) -> Managers {
-    let list = object::metadata(object).get("managedFields").cloned();
-    list.and_then(Managers::read_own).unwrap_or_default()
-}
-
 /// Those of an object's managed fields that are about its count, as a Scale's.
 pub fn to_scale(of: &Value, gvk: &GroupVersionKind) -> Value {
-    let counted = of_object(of).map(|(id, entry)| {
+    let counted = Managers::of(of).map(|(id, entry)| {
         let counts = is_known(&entry, gvk) && has_replicas(&entry);
         counts.then(|| {
             let entry = Entry {
@@ -54,8 +49,8 @@ pub fn to_scale(of: &Value, gvk: &GroupVersionKind) -> Value {
 
 /// Puts the managed fields of a Scale in the place of those that an object had about its count.
 pub fn to_object(scale: &Value, of: &mut Value, gvk: &GroupVersionKind) {
-    let mut of_scale = of_object(scale);
-    let mut kept = of_object(of).map(|(id, mut entry)| {
+    let mut of_scale = Managers::of(scale);
+    let mut kept = Managers::of(of).map(|(id, mut entry)| {
         if !is_known(&entry, gvk) {
             return None;
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::custom::Role;
 use super::set::show;
 use super::shape::{Leaf, Node, PLAIN, UNKNOWN, element_of};
+use crate::strategic::go_type;
 use crate::types::{Kind, Shape, Special};
 
 /// One text per fault, each with the path it is at.
@@ -134,19 +135,6 @@ fn scalar(shape: &Shape, value: &Value) -> Option<String> {
         )),
         (Kind::Special(Special::Quantity | Special::IntOrString), _) => wrong("any scalar"),
         _ => None,
-    }
-}
-
-/// Go's `%T` of a value.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 

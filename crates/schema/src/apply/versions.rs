@@ -50,7 +50,11 @@ pub(super) fn comparisons(
     let mut others = BTreeMap::new();
     if differ(gvk) {
         let written = gvk.api_version();
-        for version in managers.versions().filter(|version| **version != written) {
+        for version in managers
+            .versions()
+            .into_iter()
+            .filter(|version| **version != written)
+        {
             let (old, new) = (
                 in_version(&gvk.kind, version, before),
                 in_version(&gvk.kind, version, after),
@@ -74,7 +78,8 @@ pub(super) fn prune(
     now: &Set,
 ) -> Option<Value> {
     let written = gvk.api_version();
-    let one_version = last.api_version == written && others.versions().all(|version| *version == written);
+    let one_version =
+        last.api_version == written && others.versions().iter().all(|version| **version == written);
     if one_version || !differ(gvk) {
         return None;
     }

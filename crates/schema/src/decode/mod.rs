@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use object::{Decoded, as_kind, as_stated, object, options};
 pub(crate) use yaml::{from_value as yaml_text, item as yaml_item_text};
-pub use yaml::{repeated_key, to_value as yaml_value};
+pub use yaml::{repeated_key, to_value as yaml_value, whole};
 
 use crate::wire;
 

@@ -43,13 +43,17 @@ fn read(bytes: &[u8], duplicate_keys: DuplicateKeyPolicy) -> Result<Value, Error
     Ok(value)
 }
 
+/// The whole number that Go writes for a float.
+pub fn whole(float: f64) -> Option<i64> {
+    (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64)
+}
+
 /// YAML's `1.0` and `1e3` are JSON's `1` and `1000` once upstream has converted them.
 fn whole_floats(value: &mut Value) {
     match value {
         Value::Number(n) if n.is_f64() => {
-            let number = n.as_f64().unwrap_or(0.0);
-            if number.fract() == 0.0 && number.abs() < 1e15 {
-                *value = Value::from(number as i64);
+            if let Some(whole) = n.as_f64().and_then(whole) {
+                *value = Value::from(whole);
             }
         }
         Value::Array(items) => items.iter_mut().for_each(whole_floats),

@@ -7,10 +7,9 @@ mod show;
 use corten_meta::Status;
 use serde_json::{Map, Value};
 
-use self::show::go_type;
 use crate::types::{Field, Kind, Shape, TypeId};
 
-pub(crate) use show::value as shown;
+pub(crate) use show::{go_type, value as shown};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";

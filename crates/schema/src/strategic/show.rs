@@ -54,7 +54,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 /// The Go type that a decoded JSON value has.
-pub(super) fn go_type(value: &Value) -> &'static str {
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "%!s(<nil>)",
         Value::Bool(_) => "bool",

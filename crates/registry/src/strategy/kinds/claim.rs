@@ -5,6 +5,7 @@ use corten_meta::object;
 use serde_json::{Value, json};
 
 use super::super::StrategyContext;
+use super::super::generic::copy_field;
 use super::super::pod::resources::{is_native, resource_value};
 use super::super::pod::storage::claim_spec;
 use super::super::pod::warnings::{annotation, claim_spec as warned_spec};
@@ -161,24 +162,16 @@ fn go_resources(resources: &Value) -> Value {
 fn compared(at: &At<'_, '_>, old: &Value, errors: &mut ErrorList) -> (Value, Value) {
     let (mut new, mut kept) = (at.get("spec").value.clone(), old["spec"].clone());
     if kept["volumeName"].as_str().is_none_or(str::is_empty) {
-        copy(&mut kept, &new, "volumeName");
+        copy_field(&mut kept, &new, "volumeName");
     }
     class(at, old, &mut new, errors);
     if at.get("status").get("phase").str() == "Bound" {
         if new["resources"]["requests"].is_object() {
             new["resources"]["requests"]["storage"] = kept["resources"]["requests"]["storage"].clone();
         }
-        copy(&mut new, &kept, "volumeAttributesClassName");
+        copy_field(&mut new, &kept, "volumeAttributesClassName");
     }
     (new, kept)
-}
-
-fn copy(to: &mut Value, from: &Value, field: &str) {
-    let Some(to) = to.as_object_mut() else { return };
-    match from.get(field) {
-        Some(value) => to.insert(field.to_owned(), value.clone()),
-        None => to.remove(field),
-    };
 }
 
 /// A claim without a class may get one: the annotation's, where there is one.
@@ -197,7 +190,7 @@ fn class(at: &At<'_, '_>, old: &Value, new: &mut Value, errors: &mut ErrorList) 
         annotation.invalid_as(errors, annotation.str(), "field is immutable");
     }
     if unset && fits {
-        copy(new, &old["spec"], "storageClassName");
+        copy_field(new, &old["spec"], "storageClassName");
     }
 }
 

@@ -185,7 +185,7 @@ pub(super) fn resize_update(ctx: &StrategyContext<'_>, pod: &mut Value, old: &Va
     for kind in LISTS {
         resize_containers(&mut pod["spec"], &wanted, kind);
     }
-    copy(&mut pod["spec"], &wanted, "resources");
+    generic::copy_field(&mut pod["spec"], &wanted, "resources");
     generic::bump_generation(ctx.resource, pod, old);
 }
 
@@ -202,18 +202,8 @@ fn resize_containers(spec: &mut Value, wanted: &Value, kind: &str) {
     }
     for (container, wanted) in containers.iter_mut().zip(wanted) {
         for field in ["resources", "resizePolicy"] {
-            copy(container, wanted, field);
+            generic::copy_field(container, wanted, field);
         }
-    }
-}
-
-fn copy(target: &mut Value, source: &Value, field: &str) {
-    let Some(target) = target.as_object_mut() else {
-        return;
-    };
-    match source.get(field) {
-        Some(value) => drop(target.insert(field.to_owned(), value.clone())),
-        None => drop(target.remove(field)),
     }
 }
 
@@ -222,9 +212,7 @@ fn keep_all(pod: &mut Value, old: &Value) {
     pod["spec"] = old["spec"].clone();
     pod["status"] = old["status"].clone();
     for field in ["labels", "annotations", "ownerReferences", "finalizers"] {
-        let (mut metadata, before) = (pod["metadata"].take(), &old["metadata"]);
-        copy(&mut metadata, before, field);
-        pod["metadata"] = metadata;
+        generic::copy_field(&mut pod["metadata"], &old["metadata"], field);
     }
     let version = object::resource_version(old).to_owned();
     if object::resource_version(pod).is_empty() {

@@ -1,6 +1,7 @@
 //! Metadata, on top of what holds for every kind.
 
 use corten_meta::field::{Error, ErrorList, Path};
+use corten_meta::metadata::ANNOTATION_BYTES_MAX;
 use corten_meta::names;
 use serde_json::Value;
 
@@ -9,7 +10,6 @@ use crate::metadata;
 
 /// Finalizers without a domain that core kinds may have.
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
-const ANNOTATION_BYTES_MAX: usize = 256 << 10;
 const CONDITION_REASON_MAX: usize = 1024;
 const CONDITION_MESSAGE_MAX: usize = 32 << 10;
 
