@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy};
-use fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+};
+use parking_lot::Mutex;
 
+use super::ahead::Ahead;
 use super::layout::{self, Change, Meta};
 use crate::api::{Error, Event, EventKind, KeyValue, RangeRequest, RangeResponse, Result};
 
@@ -16,7 +20,7 @@ const BLOCK_CACHE_BYTES: u64 = 4 << 20;
 /// States gathered in memory before they are sealed, to be written as a sorted table. fjall would seal them at the same
 /// bounds, but only asks its worker to: once for each commit, in a queue of 1,000 that the worker itself has to put the next
 /// step into. A worker that is busy for 1,000 commits would wait for itself for ever, and every writer for it. So whoever
-/// commits seals what is full at once ([`Disk::seal_full_memtables`]); at four sealed ones fjall lets writers wait, so that all of it
+/// commits seals what is full at once ([`Disk::after_commit`]); at four sealed ones fjall lets writers wait, so that all of it
 /// stays under five times this and a group.
 const KV_MEMTABLE_BYTES: u64 = 8 << 20;
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
@@ -27,6 +31,8 @@ const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// What writing tables in the background needs at a time.
 const BACKGROUND_BYTES: u64 = 16 << 20;
 const OPEN_FILES_MAX: usize = 64;
+/// What a row of a batch takes in the journal beside its key and value, about.
+const JOURNAL_ROW_BYTES: usize = 32;
 const WORKER_THREADS: usize = 1;
 
 /// The keyspaces of one data directory. Cheap to clone.
@@ -40,6 +46,8 @@ pub(super) struct Disk {
     pub path: PathBuf,
     /// Oldest readable revision; read again after an iterator exists, because compaction raises it before it deletes.
     compacted: Arc<AtomicU64>,
+    /// Held by whoever writes to the journal.
+    ahead: Arc<Mutex<Ahead>>,
 }
 
 pub(super) fn fjall_error(path: &Path, error: fjall::Error) -> Error {
@@ -121,6 +129,7 @@ impl Disk {
             db,
             path: path.to_owned(),
             compacted: Arc::default(),
+            ahead: Arc::default(),
         };
         disk.check_format()?;
         disk.compacted
@@ -135,16 +144,30 @@ impl Disk {
                 "the data directory has the format of a newer version".to_owned(),
             )),
             None => {
-                let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+                let mut batch = self.db.batch();
                 batch.insert(&self.meta, layout::FORMAT, layout::FORMAT_VERSION);
-                batch.commit().map_err(|error| self.error(error))
+                self.commit(batch, layout::FORMAT_VERSION.len(), PersistMode::SyncAll)
             }
         }
     }
 
-    /// Seals what has reached its bound in memory. Belongs after every commit.
-    pub fn seal_full_memtables(&self) {
+    /// Writes a batch of about `bytes`. Whatever its mode, nothing of it stays in fjall's buffer, which fjall's worker would
+    /// write to the journal at any time: see [`super::ahead`].
+    pub fn commit(&self, batch: OwnedWriteBatch, bytes: usize, mode: PersistMode) -> Result<()> {
+        let rows = batch.len() * JOURNAL_ROW_BYTES;
+        let mut ahead = self.ahead.lock();
+        let outcome = batch.durability(Some(mode)).commit();
+        ahead.written(bytes + rows);
+        outcome.map_err(|error| self.error(error))
+    }
+
+    /// What belongs after every commit, when whoever waits for it has been answered: seals what has reached its bound in
+    /// memory, and prepares the journal.
+    pub fn after_commit(&self) {
         self.seal_memtables(|bound| bound);
+        if let Err(error) = self.ahead.lock().extend(&self.path) {
+            tracing::debug!(%error, "nothing was written ahead to the journal");
+        }
     }
 
     /// Seals what is worth a table of its own, so that its memory is given back.
@@ -181,9 +204,9 @@ impl Disk {
 
     /// Makes `revision` the oldest readable one, durably, before anything is removed.
     pub fn set_compacted(&self, revision: u64) -> Result<()> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         batch.insert(&self.meta, layout::COMPACTED, revision.to_be_bytes());
-        batch.commit().map_err(|error| self.error(error))?;
+        self.commit(batch, size_of_val(&revision), PersistMode::SyncData)?;
         self.compacted.fetch_max(revision, Ordering::AcqRel);
         Ok(())
     }
@@ -403,10 +426,10 @@ mod tests {
         let disk = Disk::open(dir.path()).unwrap();
         let commit = |key: u64, bytes: u64| {
             let mut batch = disk.db.batch();
-            let row = vec![0; usize::try_from(bytes).unwrap()];
-            batch.insert(&disk.leases, key.to_be_bytes(), row);
-            batch.commit().unwrap();
-            disk.seal_full_memtables();
+            let row_bytes = usize::try_from(bytes).unwrap();
+            batch.insert(&disk.leases, key.to_be_bytes(), vec![0; row_bytes]);
+            disk.commit(batch, row_bytes, PersistMode::Buffer).unwrap();
+            disk.after_commit();
         };
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         let until = |reached: &dyn Fn() -> bool| {

@@ -232,8 +232,8 @@ impl<'a> Group<'a> {
 
     /// Writes the group and makes it durable. Returns what the index has to learn.
     pub fn commit(self) -> Result<Committed> {
-        let batch = self.batch.durability(Some(fjall::PersistMode::SyncData));
-        batch.commit().map_err(|error| self.disk.error(error))?;
+        self.disk
+            .commit(self.batch, self.bytes, fjall::PersistMode::SyncData)?;
         let states = self
             .pending
             .into_iter()

@@ -1,5 +1,6 @@
 //! The embedded engine: etcd's model on fjall.
 
+mod ahead;
 mod condition;
 mod disk;
 mod group;

@@ -32,7 +32,7 @@ pub(super) fn cut(store: &Path) -> io::Result<bool> {
 }
 
 /// Journals are named by numbers that rise.
-fn newest_journal(store: &Path) -> io::Result<Option<PathBuf>> {
+pub(super) fn newest_journal(store: &Path) -> io::Result<Option<PathBuf>> {
     let mut newest = None;
     for entry in std::fs::read_dir(store)? {
         let path = entry?.path();

@@ -24,7 +24,7 @@ impl Shared {
     fn compact_step(&self) -> Result<bool> {
         let compacted = self.disk.compacted();
         let mut batch = self.disk.db.batch();
-        let mut revisions = 0;
+        let (mut revisions, mut bytes) = (0, 0);
         for entry in self.disk.log_from(0) {
             let (revision, changes) = entry?;
             if revision > compacted || revisions == COMPACT_STEP_REVISIONS {
@@ -32,6 +32,7 @@ impl Shared {
             }
             revisions += 1;
             for change in changes {
+                bytes += change.key.len();
                 if change.prev != 0 {
                     batch.remove(&self.disk.kv, super::layout::row_key(&change.key, change.prev));
                 }
@@ -41,8 +42,8 @@ impl Shared {
             }
             batch.remove(&self.disk.log, revision.to_be_bytes());
         }
-        batch.commit().map_err(|error| self.disk.error(error))?;
-        self.disk.seal_full_memtables();
+        self.disk.commit(batch, bytes, fjall::PersistMode::Buffer)?;
+        self.disk.after_commit();
         Ok(revisions < COMPACT_STEP_REVISIONS)
     }
 }

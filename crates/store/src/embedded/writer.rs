@@ -112,7 +112,7 @@ impl Writer {
                 self.learn(&committed.states, lease_changes);
                 shared.publish(committed.recents, committed.revision);
                 answers.into_iter().for_each(|answer| answer.send(Ok(())));
-                shared.disk.seal_full_memtables();
+                shared.disk.after_commit();
             }
             Err(error) => {
                 tracing::error!(%error, "writing to the store failed");

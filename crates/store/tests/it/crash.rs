@@ -30,13 +30,23 @@ pub fn test_process(name: &str) -> Command {
     command
 }
 
-/// The victim: writes for ever, prints `key revision` for each acknowledged write.
+/// The victim: writes for ever, prints `key revision` for each acknowledged write, and compacts beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by acknowledged_writes_survive_a_kill"]
 async fn victim() {
     let dir = PathBuf::from(std::env::var(DIR).unwrap());
     let engine = Arc::new(Engine::open(dir, options()).await.unwrap());
     let base = engine.current_revision().await.unwrap();
+    let compacted = Arc::clone(&engine);
+    tokio::spawn(async move {
+        loop {
+            let revision = compacted.current_revision().await.unwrap();
+            match compacted.compact(revision).await {
+                Ok(()) | Err(Error::Compacted { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
     let writers = (0..WRITERS).map(|writer| {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move {
