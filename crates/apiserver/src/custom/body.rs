@@ -1,20 +1,15 @@
 //! Bodies of custom resources: JSON or YAML into an object of a version, pruned and with defaults. Rules: upstream's
 //! unstructured decoding with its schema coercion (`apiserver/customresource_handler.go`).
 
-use std::collections::HashSet;
 use std::fmt;
 
 use corten_crd::resource::Version;
 use corten_meta::{Status, object};
-use corten_schema::decode::{self, syntax};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use corten_schema::decode::{self, Floats};
+use serde_json::Value;
 
 use crate::negotiate::Format;
 use crate::options::Validation;
-
-/// Repeated members told of at most, as upstream.
-const REPEATED_MAX: usize = 100;
 
 /// A body that was read; `warnings` are texts for fields that are unknown or stand twice.
 pub struct Read {
@@ -30,7 +25,7 @@ pub fn read(version: &Version, body: &[u8], format: Format, validation: Validati
     let kind = &version.gvk.kind;
     let unread = |error: String| Status::bad_request(unrecognized(kind, &error, body));
     let (value, mut warnings) = match format {
-        Format::Json => json(body)
+        Format::Json => decode::json_repeated(body, Floats::Whole)
             .map_err(|error| unread(format!("couldn't get version/kind; json parse error: {error}")))?,
         Format::Yaml => {
             let value = decode::yaml_value(body).map_err(unread)?;
@@ -126,151 +121,4 @@ fn unrecognized(kind: &str, error: &str, body: &[u8]) -> String {
     };
     let more = if body.len() > SHOWN_MAX { " ..." } else { "" };
     format!("the object provided is unrecognized (must be of type {kind}): {error} ({summary}{more})")
-}
-
-/// Texts for the members that stand twice in their object.
-pub fn repeated(body: &[u8]) -> Vec<String> {
-    json(body).map(|(_, texts)| texts).unwrap_or_default()
-}
-
-/// JSON with a text for each member that stands twice in its object; the last one counts.
-fn json(body: &[u8]) -> Result<(Value, Vec<String>), String> {
-    let mut found = Repeated::default();
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let seed = Counted {
-        path: &mut String::new(),
-        found: &mut found,
-    };
-    match seed.deserialize(&mut reader) {
-        Ok(value) if reader.end().is_ok() => Ok((value, found.texts)),
-        _ => Err(syntax::go_error(body).unwrap_or_else(|| "json: the document cannot be read".to_owned())),
-    }
-}
-
-#[derive(Default)]
-struct Repeated {
-    texts: Vec<String>,
-}
-
-impl Repeated {
-    fn add(&mut self, path: &str) {
-        let text = format!("duplicate field {}", corten_meta::quote(path));
-        if self.texts.len() < REPEATED_MAX && !self.texts.contains(&text) {
-            self.texts.push(text);
-        }
-    }
-}
-
-/// A value at a path, whose repeated members are told of.
-struct Counted<'a> {
-    path: &'a mut String,
-    found: &'a mut Repeated,
-}
-
-impl<'de> DeserializeSeed<'de> for Counted<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Counted<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(Value::Bool(v))
-    }
-
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    /// Go writes a whole float without a fraction.
-    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
-        Ok(decode::whole(v).map_or_else(|| v.into(), Value::from))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_string<E>(self, v: String) -> Result<Value, E> {
-        Ok(v.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let (mut out, length) = (Vec::new(), self.path.len());
-        loop {
-            self.path.push_str(&format!("[{}]", out.len()));
-            let item = Counted {
-                path: self.path,
-                found: self.found,
-            };
-            let next = items.next_element_seed(item)?;
-            self.path.truncate(length);
-            match next {
-                Some(item) => out.push(item),
-                None => return Ok(Value::Array(out)),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let (mut out, mut seen, length) = (Map::new(), HashSet::new(), self.path.len());
-        while let Some(name) = members.next_key_seed(Name)? {
-            if !self.path.is_empty() {
-                self.path.push('.');
-            }
-            self.path.push_str(&name);
-            if !seen.insert(name.clone()) {
-                self.found.add(self.path);
-            }
-            let member = Counted {
-                path: self.path,
-                found: self.found,
-            };
-            let value = members.next_value_seed(member)?;
-            self.path.truncate(length);
-            out.insert(name, value);
-        }
-        Ok(Value::Object(out))
-    }
-}
-
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        String::deserialize(deserializer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn repeated_members_are_told_of_with_their_paths() {
-        let (value, texts) = json(br#"{"a":1,"b":[{"c":1,"c":2}],"a":3}"#).unwrap();
-        assert_eq!(value, json!({"a": 3, "b": [{"c": 2}]}));
-        assert_eq!(texts, [r#"duplicate field "b[0].c""#, r#"duplicate field "a""#]);
-        assert!(json(b"{").is_err());
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use corten_meta::status::Details;
 use corten_meta::{GroupVersionKind, Status, json_word, object, patch as patches};
 use corten_registry::UpdateOptions;
+use corten_schema::decode::{self, Floats};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -18,7 +19,7 @@ use crate::options::{For, Validation, WriteOptions};
 use crate::respond::Answer;
 use crate::verbs::answer_object;
 use crate::verbs::write::{check_name, check_namespace};
-use crate::{convert, custom, grants};
+use crate::{convert, grants};
 
 /// What a patch is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,9 +175,7 @@ struct Repeated {
 impl Repeated {
     fn in_configuration(kind: PatchType, options: &WriteOptions, body: &[u8]) -> Self {
         let looked_for = kind == PatchType::Apply && options.validation != Validation::Ignore;
-        let found = looked_for
-            .then(|| corten_schema::decode::repeated_key(body))
-            .flatten();
+        let found = looked_for.then(|| decode::repeated_key(body)).flatten();
         Self {
             text: found.map(|text| format!("error converting YAML to JSON: {text}")),
             strict: options.validation == Validation::Strict,
@@ -210,13 +209,13 @@ impl Patch {
     /// # Errors
     /// 400 for what is no patch of its kind.
     pub fn parse(kind: PatchType, raw: &[u8], validation: Validation) -> Result<Self, Status> {
-        let document = document(kind, raw).map_err(Status::bad_request)?;
+        let (document, repeated) = document(kind, raw).map_err(Status::bad_request)?;
         let reading = Reading {
             validation,
             stated: matches!(kind, PatchType::Json | PatchType::Merge),
             found: match validation {
                 Validation::Ignore => Vec::new(),
-                _ => unknown_or_repeated(kind, raw, &document),
+                _ => unknown_or_repeated(kind, repeated, &document),
             },
         };
         Ok(Self {
@@ -271,17 +270,19 @@ impl Patch {
     }
 }
 
-/// Reads a patch. None at all changes nothing.
-fn document(kind: PatchType, raw: &[u8]) -> Result<Value, String> {
+/// Reads a patch, and which of its members stand twice if it is JSON. None at all changes nothing.
+fn document(kind: PatchType, raw: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let json = || decode::json_repeated(raw, Floats::Kept);
     let (head, read) = match kind {
-        PatchType::Apply => ("error decoding YAML: ", corten_schema::decode::yaml_value(raw)),
-        PatchType::Strategic => (
-            "",
-            corten_schema::decode::json(raw).map_err(|status| status.message),
-        ),
-        PatchType::Json | PatchType::Merge => {
-            ("error decoding patch: ", corten_schema::decode::json_value(raw))
+        PatchType::Apply => {
+            let document = decode::yaml_value(raw);
+            (
+                "error decoding YAML: ",
+                document.map(|document| (document, Vec::new())),
+            )
         }
+        PatchType::Strategic => ("", json()),
+        PatchType::Json | PatchType::Merge => ("error decoding patch: ", json()),
     };
     let wrong = |error: String| match kind {
         PatchType::Apply if error.starts_with("yaml: ") => {
@@ -290,7 +291,7 @@ fn document(kind: PatchType, raw: &[u8]) -> Result<Value, String> {
         PatchType::Apply => format!("{head}error unmarshaling JSON: while decoding JSON: {error}"),
         _ => format!("{head}{error}"),
     };
-    let document = read.map_err(wrong)?;
+    let (document, repeated) = read.map_err(wrong)?;
     let (fits, wanted, empty) = match kind {
         PatchType::Json => (
             document.is_array(),
@@ -305,7 +306,7 @@ fn document(kind: PatchType, raw: &[u8]) -> Result<Value, String> {
     };
     match &document {
         Value::Null if kind == PatchType::Merge => return Err("Invalid JSON Patch".to_owned()),
-        Value::Null => return Ok(empty),
+        Value::Null => return Ok((empty, repeated)),
         _ if !fits => {
             let found = json_word(&document);
             let text = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
@@ -316,28 +317,23 @@ fn document(kind: PatchType, raw: &[u8]) -> Result<Value, String> {
     if kind == PatchType::Json {
         check_operations(&document).map_err(wrong)?;
     }
-    Ok(document)
+    Ok((document, repeated))
 }
 
-/// Members of a patch that stand twice, and members that no operation has.
-fn unknown_or_repeated(kind: PatchType, raw: &[u8], document: &Value) -> Vec<String> {
-    let repeated = || custom::body::repeated(raw);
-    match kind {
-        PatchType::Apply => Vec::new(),
-        PatchType::Merge | PatchType::Strategic => repeated(),
-        PatchType::Json => {
-            let unknown = document.as_array().into_iter().flatten().enumerate();
-            let unknown = unknown.flat_map(|(at, operation)| {
-                let names = operation.as_object().into_iter().flatten().map(|(name, _)| name);
-                let names = names.filter(|name| !OPERATION.contains(&name.as_str()));
-                names.map(move |name| format!("json patch unknown field \"[{at}].{name}\""))
-            });
-            let repeated = repeated().into_iter();
-            unknown
-                .chain(repeated.map(|text| format!("json patch {text}")))
-                .collect()
-        }
+/// What is remarkable in a patch: members that stand twice, and members that no operation has.
+fn unknown_or_repeated(kind: PatchType, repeated: Vec<String>, document: &Value) -> Vec<String> {
+    if kind != PatchType::Json {
+        return repeated;
     }
+    let unknown = document.as_array().into_iter().flatten().enumerate();
+    let unknown = unknown.flat_map(|(at, operation)| {
+        let names = operation.as_object().into_iter().flatten().map(|(name, _)| name);
+        let names = names.filter(|name| !OPERATION.contains(&name.as_str()));
+        names.map(move |name| format!("json patch unknown field \"[{at}].{name}\""))
+    });
+    unknown
+        .chain(repeated.into_iter().map(|text| format!("json patch {text}")))
+        .collect()
 }
 
 const OPERATION: [&str; 4] = ["op", "from", "path", "value"];

@@ -1,6 +1,7 @@
 //! From bytes to objects: JSON, YAML and protobuf, with upstream's errors.
 
 mod object;
+mod repeated;
 pub mod syntax;
 mod yaml;
 
@@ -9,6 +10,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 pub use object::{Decoded, as_kind, as_stated, object, options};
+pub use repeated::{Floats, json_repeated};
 pub(crate) use yaml::{from_value as yaml_text, item as yaml_item_text};
 pub use yaml::{repeated_key, to_value as yaml_value, whole};
 
@@ -45,11 +47,6 @@ impl Media {
 /// Any JSON. The error is Go's text of the syntax error.
 pub fn json_value(bytes: &[u8]) -> Result<Value, String> {
     with_json(bytes, |d| Value::deserialize(d).ok()).map(|value| value.unwrap_or(Value::Null))
-}
-
-/// Any JSON; a bad request with Go's text when it does not parse.
-pub fn json(bytes: &[u8]) -> corten_meta::Result<Value> {
-    json_value(bytes).map_err(Status::bad_request)
 }
 
 /// Any YAML, read as upstream does (YAML 1.1 booleans and octals, whole floats as integers, keys as text).

@@ -6,11 +6,11 @@ use corten_meta::field::{Error, Path};
 use corten_meta::object;
 use serde_json::{Value, json};
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::pem::Pem;
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::rules::{At, ErrorList, object_meta_update, signer_name};
 use super::super::{Strategy, StrategyContext, generic};
+use super::pem::blocks;
 use crate::metadata;
 use crate::resource::Subresource;
 
@@ -217,11 +217,11 @@ fn body(at: &At<'_, '_>, errors: &mut ErrorList) {
 /// Why the text is not a signed request in PEM.
 fn request_problem(text: &str) -> Option<String> {
     let bytes = STANDARD.decode(text).unwrap_or_default();
-    let block = Pem::iter_from_buffer(&bytes).next().and_then(Result::ok);
-    let Some(block) = block.filter(|block| block.label == "CERTIFICATE REQUEST") else {
+    let block = blocks(&bytes).into_iter().next();
+    let Some(block) = block.filter(|block| block.kind == "CERTIFICATE REQUEST") else {
         return Some("PEM block type must be CERTIFICATE REQUEST".to_owned());
     };
-    match X509CertificationRequest::from_der(&block.contents) {
+    match X509CertificationRequest::from_der(&block.bytes) {
         Err(error) => Some(format!("x509: malformed certificate request: {error}")),
         Ok((_, request)) => request
             .verify_signature()
@@ -300,51 +300,32 @@ fn certificate(value: &Value, errors: &mut ErrorList) {
 }
 
 fn certificate_problem(bytes: &[u8]) -> Option<String> {
-    let mut blocks = 0;
-    let (plain, headers) = without_headers(&String::from_utf8_lossy(bytes));
-    for block in Pem::iter_from_buffer(plain.as_bytes()).map_while(Result::ok) {
-        if block.label != "CERTIFICATE" {
-            let found = corten_meta::quote(&block.label);
+    let blocks = blocks(bytes);
+    for block in &blocks {
+        if block.kind != "CERTIFICATE" {
+            let found = corten_meta::quote(&block.kind);
             return Some(format!("only CERTIFICATE PEM blocks are allowed, found {found}"));
         }
-        if headers.get(blocks) == Some(&true) {
+        if block.headers {
             return Some("no PEM block headers are permitted".to_owned());
         }
-        blocks += 1;
-        if block.parse_x509().is_err() {
+        if X509Certificate::from_der(&block.bytes).is_err() {
             return Some("x509: malformed certificate".to_owned());
         }
     }
-    (blocks == 0).then(|| "must contain at least one CERTIFICATE PEM block".to_owned())
-}
-
-/// The text without the headers of its blocks, which the reader does not know, and of each block whether it had any.
-fn without_headers(text: &str) -> (String, Vec<bool>) {
-    let (mut plain, mut headers) = (String::new(), Vec::new());
-    let mut begins = false;
-    for line in text.split_inclusive('\n') {
-        if begins && line.contains(':') {
-            headers.pop();
-            headers.push(true);
-            continue;
-        }
-        begins = line.starts_with("-----BEGIN ");
-        if begins {
-            headers.push(false);
-        }
-        plain.push_str(line);
-    }
-    (plain, headers)
+    blocks
+        .is_empty()
+        .then(|| "must contain at least one CERTIFICATE PEM block".to_owned())
 }
 
 /// Organizations in the subject of a request; none if it cannot be read.
 pub(crate) fn organizations(request: &Value) -> Vec<String> {
     let text = object::str_at(request, &["spec", "request"]);
     let bytes = STANDARD.decode(text).unwrap_or_default();
-    let Some(Ok(block)) = Pem::iter_from_buffer(&bytes).next() else {
+    let Some(block) = blocks(&bytes).into_iter().next() else {
         return Vec::new();
     };
-    let Ok((_, request)) = X509CertificationRequest::from_der(&block.contents) else {
+    let Ok((_, request)) = X509CertificationRequest::from_der(&block.bytes) else {
         return Vec::new();
     };
     let subject = &request.certification_request_info.subject;

@@ -1,10 +1,10 @@
 //! Whether a certificate and a key in PEM belong together, in the words of Go's `tls.X509KeyPair`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
+
+use super::pem::blocks;
 
 const NO_MATCH: &str = "tls: private key does not match public key";
 const OTHER_TYPE: &str = "tls: private key type does not match public key type";
@@ -68,11 +68,11 @@ fn check(certificate: &[u8], key: &[u8]) -> Result<(), String> {
 
 fn certificate_of(pem: &[u8]) -> Result<Vec<u8>, String> {
     let mut skipped = Vec::new();
-    for (kind, bytes) in blocks(pem) {
-        if kind == "CERTIFICATE" {
-            return Ok(bytes);
+    for block in blocks(pem) {
+        if block.kind == "CERTIFICATE" {
+            return Ok(block.bytes);
         }
-        skipped.push(kind);
+        skipped.push(block.kind);
     }
     Err(match skipped.as_slice() {
         [] => "tls: failed to find any PEM data in certificate input".to_owned(),
@@ -91,11 +91,11 @@ fn certificate_of(pem: &[u8]) -> Result<Vec<u8>, String> {
 
 fn key_of(pem: &[u8]) -> Result<Vec<u8>, String> {
     let mut skipped = Vec::new();
-    for (kind, bytes) in blocks(pem) {
-        if kind == "PRIVATE KEY" || kind.ends_with(" PRIVATE KEY") {
-            return Ok(bytes);
+    for block in blocks(pem) {
+        if block.kind == "PRIVATE KEY" || block.kind.ends_with(" PRIVATE KEY") {
+            return Ok(block.bytes);
         }
-        skipped.push(kind);
+        skipped.push(block.kind);
     }
     Err(match skipped.as_slice() {
         [] => "tls: failed to find any PEM data in key input".to_owned(),
@@ -108,30 +108,6 @@ fn key_of(pem: &[u8]) -> Result<Vec<u8>, String> {
             all.join(" ")
         ),
     })
-}
-
-/// PEM blocks with their types; what is no block is passed over. `x509_parser` refuses blocks with headers, which encrypted
-/// keys have.
-fn blocks(pem: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let text = String::from_utf8_lossy(pem);
-    let mut found = Vec::new();
-    let mut open: Option<(&str, String)> = None;
-    for line in text.lines().map(str::trim_end) {
-        let label = |edge: &str| line.strip_prefix(edge)?.strip_suffix("-----");
-        if let Some(kind) = label("-----BEGIN ") {
-            open = Some((kind, String::new()));
-        } else if let Some(end) = label("-----END ") {
-            let Some((kind, body)) = open.take().filter(|(kind, _)| *kind == end) else {
-                continue;
-            };
-            if let Ok(bytes) = STANDARD.decode(body) {
-                found.push((kind.to_owned(), bytes));
-            }
-        } else if let Some((_, body)) = open.as_mut().filter(|_| !line.contains(':')) {
-            body.extend(line.chars().filter(|c| !c.is_whitespace()));
-        }
-    }
-    found
 }
 
 fn private_key(der: &[u8]) -> Option<Key<'_>> {

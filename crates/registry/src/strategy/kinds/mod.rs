@@ -15,6 +15,7 @@ mod limitrange;
 mod migration;
 mod networkpolicy;
 mod node;
+mod pem;
 mod priorityclass;
 mod quota;
 mod rbac;
