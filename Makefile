@@ -4,10 +4,14 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CORTEN := $(TARGET)/release/corten
 
-.PHONY: build up down test packages packages-build fmt clippy tidy deny unit e2e documents bench
+.PHONY: build up down test packages packages-build fmt clippy tidy deny unit e2e documents bench profile
 
 build: packages-build
-	cargo build --release --locked --package corten
+	RUSTFLAGS="$${RUSTFLAGS:-} $$(hack/profile.sh flags $(TARGET))" cargo build --release --locked --package corten
+
+# After changes to what a busy cluster does, and with a release.
+profile: packages
+	hack/profile.sh make
 
 up: build
 	$(CORTEN) up --detach

@@ -3,8 +3,8 @@
 # for the tests as well. Installs only what is missing, and names exactly what it could not install.
 set -euo pipefail
 
-# cc and ld for the crates that carry C (ring, zstd-sys, mimalloc).
-build=(gcc libc6-dev make)
+# cc and ld for the crates that carry C (ring, zstd-sys, mimalloc); xz for the profile of `profile.sh`.
+build=(gcc libc6-dev make xz-utils)
 # busybox-static, nginx-light, perl and redis-server: what test images are made of. iproute2, nftables: tests look from outside at what Corten did.
 # docker-registry: a real registry to pull from; openssl: the key and signatures of its bearer tokens. python3: test tools.
 tests=(busybox-static wget nginx-light redis-server iproute2 nftables docker-registry openssl perl python3 procps util-linux)
