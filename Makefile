@@ -7,7 +7,7 @@ CORTEN := $(TARGET)/release/corten
 .PHONY: build up down test packages packages-build fmt clippy tidy deny unit e2e documents bench profile
 
 build: packages-build
-	RUSTFLAGS="$${RUSTFLAGS:-} $$(hack/profile.sh flags $(TARGET))" cargo build --release --locked --package corten
+	flags=$$(hack/profile.sh flags $(TARGET)); RUSTFLAGS="$${RUSTFLAGS:-} $$flags" cargo build --release --locked --package corten
 
 # After changes to what a busy cluster does, and with a release.
 profile: packages
