@@ -22,6 +22,8 @@ const SLOWEST: Duration = Duration::from_millis(36);
 const PER_MILLISECOND: f64 = 10_000.0;
 /// What a watch may be ahead of its pace, sixteen writes at [`PACE`]: one that changes now and then never waits.
 const CREDIT: Duration = Duration::from_millis(144);
+/// The part of it that a watch's own pace may be faster.
+const SPREAD: f64 = 0.25;
 /// How long writes of all watches are counted together.
 const WINDOW: Duration = Duration::from_millis(10);
 /// Over how long the rate of deliveries is smoothed: they come in bursts.
@@ -90,6 +92,8 @@ pub struct Coalesced<S> {
     pause: Option<Pin<Box<Sleep>>>,
     paused: bool,
     ended: bool,
+    /// Its own part of the pace: watches of the same events would be written to all at once, and then none.
+    part: f64,
 }
 
 impl<S> Coalesced<S> {
@@ -101,6 +105,7 @@ impl<S> Coalesced<S> {
             pause: None,
             paused: false,
             ended: false,
+            part: 1.0 - rand::random::<f64>() * SPREAD,
         }
     }
 
@@ -113,7 +118,9 @@ impl<S> Coalesced<S> {
             return;
         }
         // Only what itself changes without end is slowed down for the sake of all.
-        let own = pace.filter(|_| events > 1).unwrap_or(PACE);
+        let own = pace
+            .filter(|_| events > 1)
+            .map_or(PACE, |pace| pace.mul_f64(self.part));
         let due = self.due.map_or(now, |due| due.max(now)) + own;
         let earliest = due - CREDIT;
         if pace.is_none() || earliest <= now {
@@ -240,7 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_busy_watch_is_written_to_at_a_pace() {
         let sizes = batches_beside(1).await;
-        assert!(sizes.len() <= 2_000 / 9 + 26, "{} writes", sizes.len());
+        assert!(sizes.len() <= 2_000 * 4 / (9 * 3) + 26, "{} writes", sizes.len());
         assert!(sizes.iter().all(|size| *size <= 11), "{sizes:?}");
     }
 
@@ -250,10 +257,10 @@ mod tests {
         // 40,000 writes a second: 200,000 deliveries, and 1,600,000.
         let sizes = batches_beside(5).await;
         let slower = *sizes.iter().max().unwrap();
-        assert!((19..=22).contains(&slower), "{sizes:?}");
+        assert!((14..=22).contains(&slower), "{sizes:?}");
         let sizes = batches_beside(40).await;
         let slowest = *sizes.iter().max().unwrap();
-        assert!((35..=38).contains(&slowest), "{sizes:?}");
+        assert!((26..=38).contains(&slowest), "{sizes:?}");
     }
 
     /// The first events of a watch are many and ready: they do not wait for the pace.

@@ -23,10 +23,6 @@ pub(super) fn measure(args: &BenchArgs) -> anyhow::Result<()> {
         pids = cluster_processes(server, &args.cluster.data_dir)?;
     }
     std::thread::park_timeout(SETTLE);
-    let (rss, pss) = pids
-        .iter()
-        .map(|pid| memory(*pid))
-        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let before: Duration = pids.iter().filter_map(|pid| cpu_of(*pid)).sum();
     let began = Instant::now();
     std::thread::park_timeout(WINDOW);
@@ -36,6 +32,11 @@ pub(super) fn measure(args: &BenchArgs) -> anyhow::Result<()> {
         .sum::<Duration>()
         .saturating_sub(before);
     let share = used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    // Not earlier: a server gives what its start needed back some seconds after it.
+    let (rss, pss) = pids
+        .iter()
+        .map(|pid| memory(*pid))
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     println!(
         "idle: {} processes, RSS {:.1} MB, PSS {:.1} MB, CPU {share:.2} % of a core",
         pids.len(),
