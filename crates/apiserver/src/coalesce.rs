@@ -22,7 +22,7 @@ const SLOWEST: Duration = Duration::from_millis(36);
 const PER_MILLISECOND: f64 = 10_000.0;
 /// What a watch may be ahead of its pace, sixteen writes at [`PACE`]: one that changes now and then never waits.
 const CREDIT: Duration = Duration::from_millis(144);
-/// The part of it that a watch's own pace may be faster.
+/// The part of the pace by which that of one watch may be faster.
 const SPREAD: f64 = 0.25;
 /// How long writes of all watches are counted together.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -98,6 +98,11 @@ pub struct Coalesced<S> {
 
 impl<S> Coalesced<S> {
     pub fn new(items: S, traffic: Arc<Traffic>) -> Self {
+        Self::at_part(items, traffic, 1.0 - rand::random::<f64>() * SPREAD)
+    }
+
+    /// Written to at this part of the pace.
+    fn at_part(items: S, traffic: Arc<Traffic>, part: f64) -> Self {
         Self {
             items,
             traffic,
@@ -105,7 +110,7 @@ impl<S> Coalesced<S> {
             pause: None,
             paused: false,
             ended: false,
-            part: 1.0 - rand::random::<f64>() * SPREAD,
+            part,
         }
     }
 
@@ -176,13 +181,23 @@ mod tests {
 
     use super::*;
 
-    fn open() -> (
+    /// A watch at this part of the pace.
+    fn open_at(
+        part: f64,
+    ) -> (
         mpsc::UnboundedSender<u32>,
         Coalesced<UnboundedReceiverStream<u32>>,
     ) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let items = Coalesced::new(UnboundedReceiverStream::new(receiver), Arc::default());
+        let items = Coalesced::at_part(UnboundedReceiverStream::new(receiver), Arc::default(), part);
         (sender, items)
+    }
+
+    fn open() -> (
+        mpsc::UnboundedSender<u32>,
+        Coalesced<UnboundedReceiverStream<u32>>,
+    ) {
+        open_at(1.0)
     }
 
     /// Each item is told at once, one after the other.
@@ -215,8 +230,8 @@ mod tests {
 
     /// An item each millisecond beside other watches' writes of so many events, in order and with nothing left out; the
     /// sizes of its batches.
-    async fn batches_beside(events: usize) -> Vec<usize> {
-        let (sender, mut batches) = open();
+    async fn batches_beside(events: usize, part: f64) -> Vec<usize> {
+        let (sender, mut batches) = open_at(part);
         let traffic = batches.traffic.clone();
         let others = tokio::spawn(async move {
             loop {
@@ -246,8 +261,8 @@ mod tests {
     /// What changes without end is told at a pace.
     #[tokio::test(start_paused = true)]
     async fn a_busy_watch_is_written_to_at_a_pace() {
-        let sizes = batches_beside(1).await;
-        assert!(sizes.len() <= 2_000 * 4 / (9 * 3) + 26, "{} writes", sizes.len());
+        let sizes = batches_beside(1, 1.0).await;
+        assert!(sizes.len() <= 2_000 / 9 + 26, "{} writes", sizes.len());
         assert!(sizes.iter().all(|size| *size <= 11), "{sizes:?}");
     }
 
@@ -255,12 +270,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_pace_slows_down_with_deliveries() {
         // 40,000 writes a second: 200,000 deliveries, and 1,600,000.
-        let sizes = batches_beside(5).await;
+        let sizes = batches_beside(5, 1.0).await;
         let slower = *sizes.iter().max().unwrap();
-        assert!((14..=22).contains(&slower), "{sizes:?}");
-        let sizes = batches_beside(40).await;
+        assert!((19..=22).contains(&slower), "{sizes:?}");
+        let sizes = batches_beside(40, 1.0).await;
         let slowest = *sizes.iter().max().unwrap();
-        assert!((26..=38).contains(&slowest), "{sizes:?}");
+        assert!((35..=38).contains(&slowest), "{sizes:?}");
+    }
+
+    /// Watches of the same events have paces of their own, none slower than the pace and none faster than by its part.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_has_a_part_of_the_pace() {
+        let fastest = batches_beside(40, 1.0 - SPREAD).await;
+        let most = *fastest.iter().max().unwrap();
+        assert!((26..=29).contains(&most), "{fastest:?}");
+        for _ in 0..1_000 {
+            let part = Coalesced::new(futures::stream::empty::<u32>(), Arc::default()).part;
+            assert!((1.0 - SPREAD..=1.0).contains(&part), "{part}");
+        }
     }
 
     /// The first events of a watch are many and ready: they do not wait for the pace.

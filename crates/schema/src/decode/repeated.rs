@@ -1,6 +1,5 @@
 //! JSON with what a `Value` cannot hold: that a member stands twice in its object.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -54,6 +53,17 @@ struct Counted<'a> {
     floats: Floats,
 }
 
+impl Counted<'_> {
+    /// For what is inside, where the path leads now.
+    fn inner(&mut self) -> Counted<'_> {
+        Counted {
+            path: self.path,
+            found: self.found,
+            floats: self.floats,
+        }
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for Counted<'_> {
     type Value = Value;
 
@@ -101,16 +111,11 @@ impl<'de> Visitor<'de> for Counted<'_> {
         Ok(Value::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
         let (mut out, length) = (Vec::new(), self.path.len());
         loop {
             self.path.push_str(&format!("[{}]", out.len()));
-            let item = Counted {
-                path: self.path,
-                found: self.found,
-                floats: self.floats,
-            };
-            let next = items.next_element_seed(item)?;
+            let next = items.next_element_seed(self.inner())?;
             self.path.truncate(length);
             match next {
                 Some(item) => out.push(item),
@@ -119,22 +124,17 @@ impl<'de> Visitor<'de> for Counted<'_> {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let (mut out, mut seen, length) = (Map::new(), HashSet::new(), self.path.len());
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
+        let (mut out, length) = (Map::new(), self.path.len());
         while let Some(name) = members.next_key_seed(Name)? {
             if !self.path.is_empty() {
                 self.path.push('.');
             }
             self.path.push_str(&name);
-            if !seen.insert(name.clone()) {
+            if out.contains_key(&name) {
                 self.found.add(self.path);
             }
-            let member = Counted {
-                path: self.path,
-                found: self.found,
-                floats: self.floats,
-            };
-            let value = members.next_value_seed(member)?;
+            let value = members.next_value_seed(self.inner())?;
             self.path.truncate(length);
             out.insert(name, value);
         }
