@@ -35,7 +35,7 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: corten_sys::allocator::Allocator = corten_sys::allocator::Allocator;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {

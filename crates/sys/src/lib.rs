@@ -1,9 +1,10 @@
 //! Every effect on the kernel that Corten's other crates need, behind small safe functions.
 //!
-//! Owns mounts, namespaces, cgroups (v1, hybrid, v2), processes, their memory and passing of file descriptors; it is the only crate
+//! Owns mounts, namespaces, cgroups (v1, hybrid, v2), processes, their memory, its allocation and passing of file descriptors; it is the only crate
 //! that may use `unsafe`. Must never know what a pod, an image or a cluster is.
 //! Read first: `cgroup/mod.rs` and `namespace.rs`.
 
+pub mod allocator;
 pub mod capability;
 pub mod cgroup;
 mod error;

@@ -23,8 +23,16 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
+/// The payload of each object whose memory is measured, by its number.
+type Sizes = fn(usize) -> usize;
+
+/// Sizes of an allocator's blocks are apart: one length of all objects would measure where it lies between two of them.
+fn mixed(index: usize) -> usize {
+    PAYLOAD / 2 + index * 7919 % (PAYLOAD + 1)
+}
+
 /// Memory for each object: what the server grows by for many objects, over what they are as JSON. Then the same for twice as many
-/// more: buffers that do not grow with the objects are full by then.
+/// more: buffers that do not grow with the objects are full by then. Then for objects of half to one and a half KiB.
 pub(super) async fn cached(target: &Target, args: &BenchArgs) -> anyhow::Result<()> {
     let pid = target
         .server()
@@ -33,8 +41,13 @@ pub(super) async fn cached(target: &Target, args: &BenchArgs) -> anyhow::Result<
     load::fill(target, args.many / 10, PAYLOAD).await?;
     tokio::time::sleep(SETTLE).await;
     let mut before = (anonymous(pid).unwrap_or(0), json_bytes(target).await?);
-    for (name, count) in [("many", args.many), ("more", args.many * 2)] {
-        fill_named(target, name, count).await?;
+    let rows: [(_, _, Sizes); 3] = [
+        ("many", args.many, |_| PAYLOAD),
+        ("more", args.many * 2, |_| PAYLOAD),
+        ("mixed", args.many, mixed),
+    ];
+    for (name, count, sizes) in rows {
+        fill_named(target, name, count, sizes).await?;
         tokio::time::sleep(SETTLE).await;
         let after = (anonymous(pid).unwrap_or(0), json_bytes(target).await?);
         let grown = after.0.saturating_sub(before.0);
@@ -44,13 +57,13 @@ pub(super) async fn cached(target: &Target, args: &BenchArgs) -> anyhow::Result<
     Ok(())
 }
 
-async fn fill_named(target: &Target, name: &'static str, count: usize) -> anyhow::Result<()> {
-    let (path, payload) = (target.path("configmaps"), "z".repeat(PAYLOAD));
+async fn fill_named(target: &Target, name: &'static str, count: usize, sizes: Sizes) -> anyhow::Result<()> {
+    let (path, payload) = (target.path("configmaps"), "z".repeat(2 * PAYLOAD));
     let create = move |index| {
-        let body = load::config_map(&format!("{name}-{index}"), &payload);
+        let body = load::config_map(&format!("{name}-{index}"), &payload[..sizes(index)]);
         ("POST", path.clone(), body)
     };
-    load::drive(target, count, "create a ConfigMap of 1 KiB", PAYLOAD, create).await
+    load::drive(target, count, "create a ConfigMap of 1 KiB", PAYLOAD / 2, create).await
 }
 
 /// Prints the memory of `count` objects, called `name`.
