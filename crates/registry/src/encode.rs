@@ -157,14 +157,18 @@ impl Prepared {
     }
 }
 
-/// The resourceVersion's place in bytes that [`encode`] made: kinds and versions contain no quotes, so the first
+/// Where the members of the metadata begin in bytes that [`encode`] made: kinds and versions contain no quotes, so the first
 /// `"metadata":{` is the object's own.
+pub(crate) fn metadata_at(bytes: &[u8]) -> Option<usize> {
+    Some(memchr::memmem::find(bytes, METADATA)? + METADATA.len())
+}
+
+/// The resourceVersion's place in bytes that [`encode`] made.
 fn place_in(bytes: &[u8]) -> Option<usize> {
     if !bytes.starts_with(b"{\"kind\":") && !bytes.starts_with(b"{\"apiVersion\":") {
         return None;
     }
-    let window = &bytes[..bytes.len().min(512)];
-    let at = window.windows(METADATA.len()).position(|part| part == METADATA)? + METADATA.len();
+    let at = metadata_at(&bytes[..bytes.len().min(512)])?;
     // Ours has a member next, and no resourceVersion anywhere in the metadata: it would be a foreign writer's.
     (bytes.get(at) == Some(&b'"') && !bytes[at..].starts_with(b"\"resourceVersion\"")).then_some(at)
 }

@@ -13,7 +13,7 @@ use corten_meta::{Result, Status, object};
 use serde_json::Value;
 use triomphe::ThinArc;
 
-use crate::encode::Encoded;
+use crate::encode::{self, Encoded};
 use crate::encodings::Encoding;
 
 /// Labels as selectors read them: sorted by key, in one allocation, because every object in the cache has them.
@@ -78,11 +78,8 @@ pub struct Object(ThinArc<Head, u8>);
 /// What stands before the key and the JSON.
 struct Head {
     revision: u64,
-    key_length: u32,
-    /// Where the resourceVersion member begins and ends in the JSON, its comma included. It is in the first kilobyte.
-    version_at: u32,
-    version_end: u32,
     selected: Option<Arc<Selected>>,
+    key_length: u32,
     /// Of the JSON as an item of a protobuf list; 0 until it is asked for.
     protobuf_length: AtomicU32,
     protobuf: Encoding,
@@ -93,10 +90,8 @@ impl Head {
     fn at(revision: u64) -> Self {
         Self {
             revision,
-            key_length: 0,
-            version_at: 0,
-            version_end: 0,
             selected: None,
+            key_length: 0,
             protobuf_length: AtomicU32::new(0),
             protobuf: Encoding::default(),
         }
@@ -116,16 +111,10 @@ impl Object {
         revision: u64,
         selected: Option<Arc<Selected>>,
     ) -> Self {
-        let member = match revision {
-            0 => String::new(),
-            revision => format!("\"resourceVersion\":\"{revision}\","),
-        };
-        let content = [key.as_bytes(), head, member.as_bytes(), tail].concat();
-        let version_at = length(head);
+        let content = [key.as_bytes(), head, version_member(revision).as_bytes(), tail].concat();
         let head = Head {
-            key_length: length(key.as_bytes()),
-            version_at,
-            version_end: version_at + length(member.as_bytes()),
+            // Bounded by the length of names.
+            key_length: u32::try_from(key.len()).unwrap_or(u32::MAX),
             selected,
             ..Head::at(revision)
         };
@@ -140,7 +129,7 @@ impl Object {
 
     /// The same object in another version.
     pub(crate) fn converted(&self, value: &Value) -> Result<Self> {
-        let encoded = crate::encode::encode(value)?;
+        let encoded = encode::encode(value)?;
         let fields = self.head().selected.as_ref().map(|own| own.fields.to_vec());
         let selected = Selected::new(Labels::of(value), fields.unwrap_or_default());
         Ok(Self::new(self.key(), &encoded, self.revision(), selected))
@@ -190,12 +179,17 @@ impl Object {
         selected.fields.get(at).map(String::as_str)
     }
 
+    /// What stands before the resourceVersion member and behind it, its comma included.
     fn stored_parts(&self) -> (&[u8], &[u8]) {
-        let (json, head) = (self.json(), self.head());
-        (
-            &json[..head.version_at as usize],
-            &json[head.version_end as usize..],
-        )
+        let (json, at) = (self.json(), self.version_at());
+        let (head, tail) = json.split_at(at);
+        let member = version_member(self.revision());
+        (head, tail.strip_prefix(member.as_bytes()).unwrap_or(tail))
+    }
+
+    /// Where its metadata's members begin. They are looked for rather than noted: there are many objects, and few are asked.
+    fn version_at(&self) -> usize {
+        encode::metadata_at(self.json()).unwrap_or(0)
     }
 
     /// Whether the store holds exactly these bytes for it.
@@ -206,8 +200,9 @@ impl Object {
 
     /// The metadata as JSON, cut out of the object without reading the rest; `None` for bookmarks.
     pub fn metadata(&self) -> Option<&[u8]> {
-        let begin = (self.head().version_at as usize).checked_sub(1)?;
-        let json = self.json();
+        // Bookmarks have no key.
+        let json = Some(self.json()).filter(|_| self.head().key_length > 0)?;
+        let begin = self.version_at().checked_sub(1)?;
         let end = corten_meta::scan::value_end(json, begin)?;
         json.get(begin..end)
     }
@@ -248,9 +243,12 @@ impl Object {
     }
 }
 
-/// Of keys and of what stands before a resourceVersion: both are bounded by the lengths of names.
-fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+/// The member that tells the revision; nothing of an object that was not written.
+fn version_member(revision: u64) -> String {
+    match revision {
+        0 => String::new(),
+        revision => format!("\"resourceVersion\":\"{revision}\","),
+    }
 }
 
 impl fmt::Debug for Object {
@@ -292,5 +290,16 @@ struct Json(Object);
 impl AsRef<[u8]> for Json {
     fn as_ref(&self) -> &[u8] {
         self.0.json()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are as many of these as objects: count and length of the allocation come to it, then key and JSON.
+    #[test]
+    fn little_stands_before_the_json() {
+        assert_eq!(size_of::<Head>(), 32);
     }
 }
