@@ -31,7 +31,11 @@ impl Served {
     fn new(schema: &'static corten_schema::Resource, registry: &Registry) -> Self {
         let at = schema.storage_resource();
         let stored = if schema.has_verb("list") {
-            registry.resource(at.group, at.plural)
+            let stored = registry.resource(at.group, at.plural);
+            stored.map(|stored| match schema.group == at.group {
+                true => stored,
+                false => stored.asked_in(schema.group),
+            })
         } else {
             None
         };

@@ -41,6 +41,8 @@ pub type Part = Cow<'static, str>;
 #[derive(Clone)]
 pub struct ResourceInfo {
     pub group: Part,
+    /// The group of the path it was asked for by, where that is another: events are those of `events.k8s.io` as well.
+    pub asked_group: Option<Part>,
     /// The version objects are stored in.
     pub version: Part,
     pub kind: Part,
@@ -86,6 +88,7 @@ impl ResourceInfo {
         let is_event = row.plural == "events";
         Self {
             group: row.group.into(),
+            asked_group: None,
             version: row.version.into(),
             kind: row.kind.into(),
             plural: row.plural.into(),
@@ -100,9 +103,10 @@ impl ResourceInfo {
         }
     }
 
+    /// As errors name it: by the group it was asked for in.
     pub fn group_resource(&self) -> GroupResource {
         GroupResource {
-            group: self.group.clone(),
+            group: self.asked_group.as_ref().unwrap_or(&self.group).clone(),
             resource: self.plural.clone(),
         }
     }
@@ -251,6 +255,15 @@ impl Resource {
     /// is stored. `info` differs in version, strategy and [`Versions`] only.
     pub fn view(&self, info: ResourceInfo) -> Self {
         Self::with(info, Arc::clone(&self.0.cache), false)
+    }
+
+    /// The same, asked for in another group.
+    pub fn asked_in(&self, group: &'static str) -> Self {
+        let info = ResourceInfo {
+            asked_group: Some(group.into()),
+            ..self.0.info.clone()
+        };
+        Self::with(info, Arc::clone(&self.0.cache), self.0.stored)
     }
 
     pub(crate) fn cache(&self) -> &Cache {

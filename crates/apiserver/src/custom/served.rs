@@ -229,6 +229,7 @@ fn info(
     );
     ResourceInfo {
         group: group.to_owned().into(),
+        asked_group: None,
         version: version.gvk.version.to_string().into(),
         kind: version.gvk.kind.to_string().into(),
         plural: version.plural.to_string().into(),

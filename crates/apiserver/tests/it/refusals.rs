@@ -250,3 +250,29 @@ async fn subresources_are_created_in_namespaces_that_are_there() {
         refused(&h.post(&path, body).await, 404, "namespaces \"nope\" not found");
     }
 }
+
+/// Events are one resource in two groups: errors name the one of the path.
+#[tokio::test]
+async fn an_error_names_the_group_that_was_asked() {
+    const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+    const CORE: &str = "/api/v1/namespaces/default/events";
+    let h = Harness::start().await;
+    let event = json!({"metadata": {"name": "e"}, "eventTime": "2026-01-02T03:04:05.000000Z", "action": "a", "reason": "r",
+        "type": "Normal", "reportingController": "c.io/x", "reportingInstance": "i",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    let missing = "events.events.k8s.io \"e\" not found";
+    refused(&h.get(&format!("{EVENTS}/e")).await, 404, missing);
+    refused(&h.delete(&format!("{EVENTS}/e")).await, 404, missing);
+    refused(&h.get(&format!("{CORE}/e")).await, 404, "events \"e\" not found");
+    h.post(EVENTS, event.clone()).await.ok();
+    let again = h.post(EVENTS, event).await;
+    refused(&again, 409, "events.events.k8s.io \"e\" already exists");
+    assert_eq!(again.json()["details"]["group"], "events.k8s.io");
+    let mut stored = h.get(&format!("{CORE}/e")).await.json();
+    stored["message"] = json!("x");
+    stored["metadata"]["resourceVersion"] = json!("1");
+    let modified =
+        "the object has been modified; please apply your changes to the latest version and try again";
+    let conflict = format!("Operation cannot be fulfilled on events \"e\": {modified}");
+    refused(&h.put(&format!("{CORE}/e"), stored).await, 409, &conflict);
+}

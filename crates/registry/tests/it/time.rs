@@ -75,6 +75,7 @@ pub fn custom() -> ResourceInfo {
     ResourceInfo {
         versions: None,
         group: "example.com".into(),
+        asked_group: None,
         version: "v1".into(),
         kind: "Widget".into(),
         plural: "widgets".into(),
