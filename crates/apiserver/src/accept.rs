@@ -13,6 +13,18 @@ const STREAMS: [&str; 2] = [
     "application/vnd.kubernetes.protobuf;stream=watch",
 ];
 
+/// Subresources that upstream has no Tables of, though their objects are the resource's.
+const WITHOUT_TABLE: [(&str, &str); 8] = [
+    ("apiservices", "status"),
+    ("certificatesigningrequests", "approval"),
+    ("customresourcedefinitions", "status"),
+    ("devicetaintrules", "status"),
+    ("namespaces", "finalize"),
+    ("pods", "ephemeralcontainers"),
+    ("pods", "resize"),
+    ("resourceclaims", "status"),
+];
+
 impl Call {
     /// Encoding and shape of an answer that is an API object or list.
     ///
@@ -29,12 +41,15 @@ impl Call {
     /// As [`Call::object_answer`]; custom kinds have only the handler's 406.
     pub fn answer_of(&self, served: &Served) -> Result<Accepted, Status> {
         if served.custom.is_none() {
-            return self.object_answer();
+            return match WITHOUT_TABLE.contains(&(served.schema.plural, &*self.info.subresource)) {
+                true => self.plain_answer(),
+                false => self.object_answer(),
+            };
         }
         self.indented(negotiate::accept_custom(self.accept()))
     }
 
-    /// Encoding of an answer that has no Table.
+    /// Encoding and shape of an answer that has no Table.
     ///
     /// # Errors
     /// As [`Call::object_answer`].

@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::catalog::Served;
 use crate::options::{For, WriteOptions};
 use crate::respond::{self, Answer};
-use crate::{codec, subresources};
+use crate::{codec, shape, subresources};
 
 /// Answers a virtual kind.
 ///
@@ -48,6 +48,7 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
         "selfsubjectrulesreviews" => rules::review(&call, &review)?,
         _ => return Err(Status::unknown_path()),
     };
+    let review = shape::of_another_kind(review, accepted, &shape::go_type(served, served.schema.kind))?;
     respond::object(StatusCode::CREATED, &review, accepted)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::negotiate::Accepted;
+use crate::negotiate::{Accepted, Shape};
 
 /// `PartialObjectMetadata` of an object.
 pub fn partial(value: &Value, version: &str) -> Value {
@@ -64,10 +64,40 @@ fn not_acceptable(text: String) -> Status {
 
 /// A list was asked for where there is one object.
 pub fn not_a_list(served: &Served) -> Status {
-    let of = go_type(served, served.schema.kind);
+    of_one_object(&go_type(served, served.schema.kind))
+}
+
+fn of_one_object(go_type: &str) -> Status {
     not_acceptable(format!(
-        "you requested PartialObjectMetadataList, but the requested object is not a list (*{of})"
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*{go_type})"
     ))
+}
+
+/// An object of another kind than the path's; its metadata, where that is asked for. It has no Table of its own.
+///
+/// # Errors
+/// 406 where a list is asked for, which names the object's type as upstream does.
+pub fn of_another_kind(value: Value, accepted: Accepted, go_type: &str) -> Result<Value, Status> {
+    match accepted.shape {
+        Shape::Plain | Shape::Table => Ok(value),
+        Shape::Partial => Ok(partial(&value, accepted.meta_version)),
+        Shape::PartialList => Err(of_one_object(go_type)),
+    }
+}
+
+/// The Table of a Scale.
+///
+/// # Errors
+/// 400 for a bad `includeObject`.
+pub fn scale_table(call: &Call, served: &Served, scale: Value, accepted: Accepted) -> Result<Value, Status> {
+    let rows = Rows::new(TableOptions::read(call), accepted.meta_version)?;
+    let columns = table::scale_columns(served.custom.is_some());
+    let metadata = json!({"resourceVersion": object::resource_version(&scale)});
+    let cells = table::scale_cells(&scale, rows.now);
+    let columns = columns.iter().map(|c| column("Scale", c)).collect();
+    let mut table = table_of(columns, metadata, accepted.meta_version);
+    table["rows"] = json!([rows.row_of(json!({"cells": cells}), scale)]);
+    Ok(table)
 }
 
 /// One object was asked for where there is a list.
@@ -78,8 +108,8 @@ pub fn not_an_object(served: &Served) -> Status {
     ))
 }
 
-/// Upstream's internal type: its package is the group's first part.
-fn go_type(served: &Served, kind: &str) -> String {
+/// Upstream's internal type of a kind: its package is the group's first part.
+pub fn go_type(served: &Served, kind: &str) -> String {
     if served.custom.is_some() {
         let list = if kind == served.schema.kind { "" } else { "List" };
         return format!("unstructured.Unstructured{list}");
@@ -156,11 +186,13 @@ fn columns(served: &Served) -> Value {
             .chain(kind.version.columns.iter().map(one))
             .collect();
     }
-    let one = |c: &Column| {
-        let description = table::describe(served.schema.kind, c.name);
-        json!({"name": c.name, "type": c.kind, "format": c.format, "description": description, "priority": c.priority})
-    };
+    let one = |c: &Column| column(served.schema.kind, c);
     table::columns(served.schema).iter().map(one).collect()
+}
+
+fn column(kind: &str, c: &Column) -> Value {
+    let description = table::describe(kind, c.name);
+    json!({"name": c.name, "type": c.kind, "format": c.format, "description": description, "priority": c.priority})
 }
 
 /// What turns objects into rows of a Table, all at the same moment.
@@ -198,6 +230,11 @@ impl Rows {
         if let Some(conditions) = table::conditions(served.schema, &value) {
             row["conditions"] = conditions;
         }
+        self.row_of(row, value)
+    }
+
+    /// Puts into the row what is wanted of its object.
+    fn row_of(&self, mut row: Value, value: Value) -> Value {
         row["object"] = match self.options.include_object.as_str() {
             "None" => Value::Null,
             "Object" => value,
@@ -210,6 +247,10 @@ impl Rows {
 /// A Table without rows; `headers` is false from the second event of a watch on.
 pub fn empty_table(served: &Served, metadata: Value, version: &str, headers: bool) -> Value {
     let columns = if headers { columns(served) } else { Value::Null };
+    table_of(columns, metadata, version)
+}
+
+fn table_of(columns: Value, metadata: Value, version: &str) -> Value {
     json!({
         "kind": "Table",
         "apiVersion": format!("meta.k8s.io/{version}"),

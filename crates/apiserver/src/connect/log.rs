@@ -19,7 +19,7 @@ use super::streaming::{container_of, kubelet_of, pod_of, push, uri};
 use crate::body::{Body, empty_body, read_whole};
 use crate::call::Call;
 use crate::query::Query;
-use crate::respond::{self, Answer};
+use crate::respond::Answer;
 use crate::websocket;
 
 /// `GET pods/NAME/log`.
@@ -32,7 +32,9 @@ pub async fn log(mut call: Call) -> Result<Answer, Status> {
     let pod = pod_of(&call).await?;
     let container = container_of(&pod, call.query.text("container"))?;
     if str_at(&pod, &["spec", "nodeName"]).is_empty() {
-        return Ok(respond::bytes(StatusCode::OK, "text/plain", Body::Empty));
+        let mut nothing = Answer::new(Body::Empty);
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
     }
     let target = kubelet_of(&call, &pod).await?;
     let (ns, name) = (&call.info.namespace, &call.info.name);
@@ -115,8 +117,24 @@ async fn log_answer(mut answer: Answer, name: &str) -> Result<Answer, Status> {
 struct LogQuery<'a> {
     query: &'a Query,
     since_seconds: Option<i64>,
+    /// As the kubelet is told it.
+    since_time: Option<String>,
     tail_lines: Option<i64>,
     limit_bytes: Option<i64>,
+}
+
+/// Upstream's `field.NewPath("")`.
+fn nowhere() -> Path {
+    Path::root().key("")
+}
+
+/// A time in RFC 3339; nothing and `null` are none.
+fn since_time(text: Option<&str>) -> Result<Option<String>, String> {
+    let Some(text) = text.filter(|text| !matches!(*text, "" | "null")) else {
+        return Ok(None);
+    };
+    let time = corten_schema::typed::time(text)?;
+    Ok(time.as_str().map(str::to_owned))
 }
 
 impl<'a> LogQuery<'a> {
@@ -125,6 +143,7 @@ impl<'a> LogQuery<'a> {
         Ok(Self {
             query,
             since_seconds: int("sinceSeconds")?,
+            since_time: since_time(query.get("sinceTime")).map_err(Status::bad_request)?,
             tail_lines: int("tailLines")?,
             limit_bytes: int("limitBytes")?,
         })
@@ -148,7 +167,7 @@ impl<'a> LogQuery<'a> {
         }
         if self.since_seconds.is_some() && self.query.get("sinceTime").is_some() {
             let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-            errors.push(Error::forbidden(&Path::root(), text));
+            errors.push(Error::forbidden(&nowhere(), text));
         } else if self.since_seconds.is_some_and(|n| n < 1) {
             errors.push(Error::invalid(
                 &Path::new("sinceSeconds"),
@@ -156,16 +175,9 @@ impl<'a> LogQuery<'a> {
                 "must be greater than 0",
             ));
         }
-        let stream = self.query.get("stream").unwrap_or("All");
-        if !["All", "Stdout", "Stderr"].contains(&stream) {
-            errors.push(Error::not_supported(
-                &Path::new("stream"),
-                stream,
-                &["All", "Stderr", "Stdout"],
-            ));
-        } else if stream != "All" && self.tail_lines.is_some() {
-            let text = "`tailLines` and specific `stream` are mutually exclusive for now";
-            errors.push(Error::forbidden(&Path::root(), text));
+        // Upstream's gate PodLogsQuerySplitStreams is alpha, and off.
+        if self.query.get("stream").is_some() {
+            errors.push(Error::forbidden(&Path::new("stream"), "may not be specified"));
         }
         if errors.is_empty() {
             return Ok(());
@@ -193,10 +205,8 @@ impl<'a> LogQuery<'a> {
                 push(&mut out, key, &n.to_string());
             }
         }
-        for key in ["sinceTime", "stream"] {
-            if let Some(v) = self.query.get(key) {
-                push(&mut out, key, v);
-            }
+        if let Some(time) = &self.since_time {
+            push(&mut out, "sinceTime", time);
         }
         out
     }

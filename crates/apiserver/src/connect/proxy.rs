@@ -26,17 +26,17 @@ pub async fn proxy(mut call: Call) -> Result<Answer, Status> {
             call.info.name
         )));
     };
-    // A directory without its slash: relative links in what the backend gives would break.
-    let reads = matches!(call.method, http::Method::GET | http::Method::HEAD);
-    if call.info.depth == 3 && !call.uri.path().ends_with('/') && reads {
-        return Ok(redirect(&call));
-    }
     admit(&call).await?;
     let (target, security) = match call.info.resource.as_str() {
         "pods" => pod(&call, &id).await?,
         "services" => service(&call, &id).await?,
         _ => node(&call, &id).await?,
     };
+    // A directory without its slash: relative links in what the backend gives would break.
+    let reads = matches!(call.method, http::Method::GET | http::Method::HEAD);
+    if call.info.depth == 3 && !call.uri.path().ends_with('/') && reads {
+        return Ok(redirect(&call));
+    }
     let upgrade = if wants_upgrade(&call.headers) {
         call.upgrade.take()
     } else {
@@ -179,16 +179,15 @@ async fn pod(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status> {
             .iter()
             .find_map(|c| c["ports"][0]["containerPort"].as_u64())
     };
-    let port = if id.port.is_empty() {
-        declared()
-            .and_then(|p| u16::try_from(p).ok())
-            .unwrap_or_else(|| id.default_port())
-    } else {
-        id.port
+    let default = declared().and_then(|p| u16::try_from(p).ok());
+    let target = pod_target(&pod, default.unwrap_or_else(|| id.default_port()))?;
+    let port = match id.port {
+        "" => target.port,
+        given => given
             .parse()
-            .map_err(|_| Status::bad_request(format!("invalid pod request {:?}", call.info.name)))?
+            .map_err(|_| Status::bad_request(format!("invalid pod request {:?}", call.info.name)))?,
     };
-    Ok((pod_target(&pod, port)?, id.security()))
+    Ok((Target { port, ..target }, id.security()))
 }
 
 /// Goes to one of the service's ready pods, by its EndpointSlices.
@@ -236,6 +235,10 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
             .iter()
             .filter(|e| e["conditions"]["ready"] != false && e["targetRef"]["kind"] == "Pod");
         ready.extend(up.filter_map(|e| Some((e["targetRef"]["name"].as_str()?.to_owned(), number))));
+    }
+    if slices.iter().all(|slice| slice["endpoints"][0].is_null()) {
+        let text = format!("no endpoints available for service {:?}", id.name);
+        return Err(Status::service_unavailable(text));
     }
     if ready.is_empty() {
         return Err(none());

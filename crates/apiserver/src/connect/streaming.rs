@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::backend::{Outgoing, Security, Target, Unreachable, wants_upgrade};
 use crate::body::empty_body;
 use crate::call::Call;
-use crate::query::escape;
+use crate::query::{Query, escape, parse_uint16};
 use crate::respond::Answer;
 
 /// `exec`, `attach` and `portforward`, by GET (WebSocket) or POST (SPDY).
@@ -19,9 +19,10 @@ use crate::respond::Answer;
 /// # Errors
 /// 400 without upgrade headers or for a bad container, 404 without pod, 500 where the kubelet cannot be reached.
 pub async fn stream(mut call: Call) -> Result<Answer, Status> {
-    may_create(&call)?;
     let what = call.info.subresource.clone();
-    let options = admitted_options(&call, &what).await?;
+    let mut options = options(&call.query, &what)?;
+    connected(&call, &mut options).await?;
+    may_create(&call)?;
     let pod = pod_of(&call).await?;
     let (ns, name) = (&call.info.namespace, &call.info.name);
     let path = if what == "portforward" {
@@ -40,10 +41,10 @@ pub async fn stream(mut call: Call) -> Result<Answer, Status> {
             "pod {name} does not have a host assigned"
         )));
     }
+    let target = kubelet_of(&call, &pod).await?;
     if !wants_upgrade(&call.headers) || call.upgrade.is_none() {
         return Err(Status::bad_request("Upgrade request required"));
     }
-    let target = kubelet_of(&call, &pod).await?;
     let outgoing = Outgoing {
         target,
         security: Security::Kubelet,
@@ -123,7 +124,7 @@ pub fn kubelet_address(node: &Value) -> Result<Target, Status> {
             "no preferred addresses found; known addresses: {:?}",
             Vec::<String>::new()
         );
-        return Err(Status::internal(text));
+        return Err(Status::new(500, "", text));
     };
     let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
         .as_u64()
@@ -184,9 +185,8 @@ pub(super) fn container_of<'a>(pod: &'a Value, wanted: &str) -> Result<&'a str, 
     }
 }
 
-/// What the client asks for, as admission leaves it: `PodExecOptions`, `PodAttachOptions` or `PodPortForwardOptions`.
-async fn admitted_options(call: &Call, what: &str) -> Result<Value, Status> {
-    let query = &call.query;
+/// What the client asks for: `PodExecOptions`, `PodAttachOptions` or `PodPortForwardOptions`.
+fn options(query: &Query, what: &str) -> Result<Value, Status> {
     let kind = match what {
         "exec" => "PodExecOptions",
         "attach" => "PodAttachOptions",
@@ -194,11 +194,9 @@ async fn admitted_options(call: &Call, what: &str) -> Result<Value, Status> {
     };
     let mut options = json!({"kind": kind, "apiVersion": "v1"});
     if what == "portforward" {
-        let ports: Vec<u64> = query
-            .all("ports")
-            .flat_map(|ports| ports.split(','))
-            .filter_map(|port| port.parse().ok())
-            .collect();
+        let ports = query.all("ports").flat_map(|ports| ports.split(','));
+        let ports: Result<Vec<u16>, String> = ports.map(parse_uint16).collect();
+        let ports = ports.map_err(|why| Status::bad_request(format!("cannot convert to []int32: {why}")))?;
         if !ports.is_empty() {
             options["ports"] = json!(ports);
         }
@@ -216,7 +214,6 @@ async fn admitted_options(call: &Call, what: &str) -> Result<Value, Status> {
             options["command"] = json!(query.all("command").collect::<Vec<_>>());
         }
     }
-    connected(call, &mut options).await?;
     Ok(options)
 }
 

@@ -13,10 +13,11 @@ use serde_json::{Map, Value, json};
 use crate::apply::Ownership;
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::codec;
+use crate::negotiate::{Accepted, Shape};
 use crate::options::{For, WriteOptions};
 use crate::respond::{self, Answer};
 use crate::verbs::patch::{Patch, PatchType};
+use crate::{codec, shape};
 
 /// GET, PUT and PATCH.
 ///
@@ -103,11 +104,26 @@ fn selector_text(selector: &Value) -> String {
         .unwrap_or_default()
 }
 
+/// A Scale, or what was asked for of it.
+fn answer(call: &Call, served: &Served, object: &Object, accepted: Accepted) -> Result<Answer, Status> {
+    let scale = scale_in(served, &object.value()?)?;
+    let go_type = if served.custom.is_some() {
+        "v1.Scale"
+    } else {
+        "autoscaling.Scale"
+    };
+    let scale = match accepted.shape {
+        Shape::Table => shape::scale_table(call, served, scale, accepted)?,
+        _ => shape::of_another_kind(scale, accepted, go_type)?,
+    };
+    respond::object(StatusCode::OK, &scale, accepted)
+}
+
 async fn get(call: &Call, served: &Served) -> Result<Answer, Status> {
-    let accepted = call.plain_answer()?;
+    let accepted = call.object_answer()?;
     let (ns, name) = (served.namespace_of(call), &call.info.name);
     let object = call.server.registry.get(served.stored()?, ns, name, "").await?;
-    respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
+    answer(call, served, &object, accepted)
 }
 
 async fn put(mut call: Call, served: &Served) -> Result<Answer, Status> {
@@ -169,7 +185,7 @@ async fn change(
     owners: Owners,
     wanted: impl Fn(&Value, Value, &Ownership) -> Result<Value, Status> + Send + Sync,
 ) -> Result<Answer, Status> {
-    let accepted = call.plain_answer()?;
+    let accepted = call.object_answer()?;
     let ownership = Ownership::new(call, served, options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
     let (ns, name) = (served.namespace_of(call), &call.info.name);
@@ -215,7 +231,7 @@ async fn change(
         .await;
     call.take_notes(&ctx);
     let object: Object = updated?.object;
-    respond::object(StatusCode::OK, &scale_in(served, &object.value()?)?, accepted)
+    answer(call, served, &object, accepted)
 }
 
 /// Webhooks and policies see the Scale.

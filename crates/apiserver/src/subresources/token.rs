@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::codec;
 use crate::options::{For, WriteOptions};
 use crate::respond::{self, Answer};
+use crate::shape;
 
 const GROUP: &str = "authentication.k8s.io";
 /// Upstream's default lifetime, seconds.
@@ -75,6 +76,7 @@ pub async fn request(mut call: Call) -> Result<Answer, Status> {
     let expires = jiff::Timestamp::from_second(issued.expires_s).map_err(Status::internal)?;
     review["status"] =
         json!({"token": issued.token, "expirationTimestamp": corten_meta::time::format(expires)});
+    let review = shape::of_another_kind(review, accepted, "authentication.TokenRequest")?;
     respond::object(StatusCode::CREATED, &review, accepted)
 }
 

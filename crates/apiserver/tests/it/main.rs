@@ -28,6 +28,7 @@ mod recorded;
 mod refusals;
 mod routes;
 mod selectable;
+mod shapes;
 mod store_health;
 mod tunnels;
 mod watches;

@@ -94,33 +94,25 @@ pub fn scale_cells(object: &Value, now: Timestamp) -> Cells {
     ]
 }
 
-/// The columns that go with `scale_cells`.
-pub static SCALE_COLUMNS: [Column; 4] = [
-    Column {
-        name: "Name",
-        kind: "string",
-        format: "name",
+/// The columns that go with `scale_cells`; those of custom kinds say more about the form of their cells.
+pub fn scale_columns(of_custom_kind: bool) -> [Column; 4] {
+    let column = |name, kind, format| Column {
+        name,
+        kind,
+        format,
         priority: 0,
-    },
-    Column {
-        name: "Desired",
-        kind: "integer",
-        format: "",
-        priority: 0,
-    },
-    Column {
-        name: "Available",
-        kind: "integer",
-        format: "",
-        priority: 0,
-    },
-    Column {
-        name: "Age",
-        kind: "string",
-        format: "",
-        priority: 0,
-    },
-];
+    };
+    let (name_format, age_kind) = match of_custom_kind {
+        true => ("name", "date"),
+        false => ("", "string"),
+    };
+    [
+        column("Name", "string", name_format),
+        column("Desired", "integer", ""),
+        column("Available", "integer", ""),
+        column("Age", age_kind, ""),
+    ]
+}
 
 #[cfg(test)]
 mod tests;

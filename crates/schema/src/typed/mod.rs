@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::types::{Field, Kind, Shape, TypeId};
 
 pub(crate) use scalar::number;
-pub use text::{duration_nanos, duration_text};
+pub use text::{duration_nanos, duration_text, time};
 pub(crate) use zero::fill;
 pub use zero::{is_empty, zero};
 

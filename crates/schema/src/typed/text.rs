@@ -6,7 +6,7 @@ use corten_meta::time as meta_time;
 use serde_json::Value;
 
 /// `metav1.Time` from text: whole seconds, UTC. The error is Go's.
-pub(super) fn time(text: &str) -> Result<Value, String> {
+pub fn time(text: &str) -> Result<Value, String> {
     let at = meta_time::parse(text).ok_or_else(|| layout_error(text, "2006-01-02T15:04:05Z07:00", ""))?;
     Ok(Value::from(meta_time::format(at)))
 }
