@@ -79,6 +79,14 @@ impl Call {
         self.routed(types)
     }
 
+    /// Encoding and shape of an answer of a route that also gives types of its own.
+    ///
+    /// # Errors
+    /// The handler's 406.
+    pub fn failure_answer(&self) -> Result<Accepted, Status> {
+        self.indented(negotiate::accept(self.accept(), Transforms::Metadata))
+    }
+
     fn routed_answer(&self, transforms: Transforms) -> Result<Accepted, Status> {
         self.routed(&MEDIA_TYPES.map(|(m, _)| m))?;
         self.indented(negotiate::accept(self.accept(), transforms))

@@ -64,7 +64,7 @@ impl Health {
             .into_iter()
             .find(|e| *e == endpoint)?;
         let ready = endpoint == "readyz";
-        match parts.next().filter(|n| !n.is_empty()) {
+        match parts.next() {
             Some(name) => self.one(name, ready),
             None => Some(self.summary(endpoint, ready, query)),
         }

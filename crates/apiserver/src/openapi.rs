@@ -57,7 +57,7 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
 
 /// The first type the client takes, in its order.
 fn wanted(call: &Call, types: [&'static str; 3]) -> Option<&'static str> {
-    let clauses = negotiate::clauses(call.accept().unwrap_or("*/*"));
+    let clauses = negotiate::clauses(call.accept().filter(|a| !a.is_empty()).unwrap_or("*/*"));
     clauses
         .iter()
         .find_map(|c| types.into_iter().find(|t| c.admits(t)))

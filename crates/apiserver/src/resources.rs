@@ -122,10 +122,8 @@ async fn collection(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let whole_cluster = served.schema.namespaced && call.info.namespace.is_empty();
     let takes = |verb: &str| served.schema.has_verb(verb) && !whole_cluster;
     match call.method {
-        Method::GET | Method::HEAD if call.info.verb == "watch" => Box::pin(verbs::watch(call, served)).await,
-        Method::GET | Method::HEAD if served.schema.has_verb("list") => {
-            Box::pin(verbs::list(call, served)).await
-        }
+        Method::GET if call.info.verb == "watch" => Box::pin(verbs::watch(call, served)).await,
+        Method::GET if served.schema.has_verb("list") => Box::pin(verbs::list(call, served)).await,
         Method::POST if takes("create") => Box::pin(verbs::create(call, served)).await,
         Method::DELETE if takes("deletecollection") => Box::pin(verbs::delete_collection(call, served)).await,
         _ => Err(Status::method_not_allowed()),
@@ -135,8 +133,8 @@ async fn collection(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
 async fn item(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     let takes = |verb: &str| served.schema.has_verb(verb);
     match call.method {
-        Method::GET | Method::HEAD if call.info.verb == "watch" => Box::pin(verbs::watch(call, served)).await,
-        Method::GET | Method::HEAD if takes("get") => verbs::get(call, served).await,
+        Method::GET if call.info.verb == "watch" => Box::pin(verbs::watch(call, served)).await,
+        Method::GET if takes("get") => verbs::get(call, served).await,
         Method::PUT if takes("update") => Box::pin(verbs::update(call, served)).await,
         Method::PATCH if takes("patch") => Box::pin(verbs::patch(call, served)).await,
         Method::DELETE if takes("delete") => Box::pin(verbs::delete(call, served)).await,

@@ -21,7 +21,7 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         return resources::dispatch(call).await;
     }
     let path = call.info.path.trim_end_matches('/').to_owned();
-    if let Some(answer) = call.server.health.answer(&path, &call.query) {
+    if let Some(answer) = call.server.health.answer(&call.info.path, &call.query) {
         return Ok(answer);
     }
     if path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") {

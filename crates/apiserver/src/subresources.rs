@@ -69,7 +69,7 @@ pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status>
 
 async fn own_kind(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     match call.method {
-        Method::GET | Method::HEAD => verbs::get(call, served).await,
+        Method::GET => verbs::get(call, served).await,
         Method::PUT => verbs::update(call, served).await,
         Method::PATCH => verbs::patch(call, served).await,
         _ => Err(Status::method_not_allowed()),
@@ -78,7 +78,7 @@ async fn own_kind(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
 
 fn verb_of(method: &Method) -> &'static str {
     match *method {
-        Method::GET | Method::HEAD => "get",
+        Method::GET => "get",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",

@@ -73,7 +73,7 @@ fn no_watch() -> Status {
 /// # Errors
 /// 404, 405.
 pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
-    if !matches!(call.method, Method::GET | Method::HEAD) {
+    if call.method != Method::GET {
         return Err(Status::method_not_allowed());
     }
     if call.info.verb == "watch" {

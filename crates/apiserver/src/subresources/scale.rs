@@ -25,7 +25,7 @@ use crate::{codec, shape};
 /// 404 without object, 422 for a negative count, 409 for a stale resourceVersion.
 pub async fn dispatch(call: Call, served: Arc<Served>) -> Result<Answer, Status> {
     match call.method {
-        Method::GET | Method::HEAD => get(&call, &served).await,
+        Method::GET => get(&call, &served).await,
         Method::PUT => put(call, &served).await,
         _ => patch(call, &served).await,
     }

@@ -246,3 +246,46 @@ async fn a_node_without_an_address_is_said_first() {
     let proxied = h.get(&format!("{PODS}/p:x/proxy/")).await;
     assert_eq!(proxied.json()["message"], "address not allowed");
 }
+
+#[tokio::test]
+async fn a_log_is_asked_for_with_types_that_errors_have() {
+    let h = with_pod().await;
+    let log = format!("{PODS}/p/log");
+    for accept in ["text/plain", "text/html", TABLE] {
+        let r = h.get_as(&log, accept).await;
+        assert_eq!(
+            (r.code, &r.json()["reason"]),
+            (406, &json!("NotAcceptable")),
+            "{accept}"
+        );
+    }
+    for accept in ["*/*", "application/json, */*", "application/yaml"] {
+        assert_eq!(h.get_as(&log, accept).await.code, 204, "{accept}");
+    }
+}
+
+/// Objects have no HEAD; what is passed on and what is no object has.
+#[tokio::test]
+async fn objects_have_no_head() {
+    let h = with_pod().await;
+    for (path, code) in [
+        (format!("{PODS}/p"), 405),
+        (PODS.to_owned(), 405),
+        (format!("{PODS}/p/status"), 405),
+        (format!("{PODS}/none/proxy/"), 404),
+        ("/healthz".to_owned(), 200),
+        ("/healthz/".to_owned(), 404),
+        ("/version".to_owned(), 405),
+    ] {
+        let request = h.request("HEAD", &path, crate::harness::ADMIN);
+        let r = h
+            .whole(request.body(http_body_util::Full::default()).unwrap())
+            .await;
+        assert_eq!(r.code, code, "{path}");
+    }
+    let open = h.get_as("/openapi/v2", "").await;
+    assert_eq!(
+        (open.code, open.headers["content-type"].to_str().unwrap()),
+        (200, "application/json")
+    );
+}
