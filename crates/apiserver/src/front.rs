@@ -272,50 +272,17 @@ fn deadline(call: &Call) -> Result<Duration, Status> {
     let Some(text) = call.query.get("timeout").filter(|t| !t.is_empty()) else {
         return Ok(most);
     };
-    let Some(asked) = parse_duration(text) else {
-        return Err(Status::bad_request(format!(
-            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
-        )));
-    };
-    Ok(if asked.is_zero() { most } else { asked.min(most) })
-}
-
-/// Go's duration syntax, as far as clients write it: `90`, `1m30s`, `500ms`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let n: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit_len = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let seconds = match &rest[..unit_len] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total += Duration::try_from_secs_f64(n * seconds).ok()?;
-        rest = &rest[unit_len..];
-    }
-    Some(total)
+    let asked = corten_schema::typed::duration_nanos(text).map_err(|why| {
+        Status::bad_request(format!("invalid timeout specified in the request URL - {why}"))
+    })?;
+    // None, and less than none, leave it to the server.
+    let asked = u64::try_from(asked).ok().filter(|nanos| *nanos > 0);
+    Ok(asked.map_or(most, |nanos| Duration::from_nanos(nanos).min(most)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("32s"), Some(Duration::from_secs(32)));
-        assert_eq!(parse_duration("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(parse_duration("x"), None);
-        assert_eq!(parse_duration("5"), None);
-    }
 
     #[test]
     fn warnings_are_quoted() {

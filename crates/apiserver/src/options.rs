@@ -1,7 +1,7 @@
 //! Options of writes, read from queries and bodies, validated in upstream's words (apimachinery `meta/v1/validation`).
 
 use corten_meta::field::{Error, ErrorList, Path};
-use corten_meta::{GroupKind, Status};
+use corten_meta::{GroupKind, Status, is_printed};
 use corten_registry::{DeleteOptions, Preconditions, Propagation};
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ fn check_manager(manager: &str, errors: &mut ErrorList) {
     if manager.len() > MANAGER_MAX {
         errors.push(Error::too_long(&path, MANAGER_MAX as i64));
     }
-    for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
+    for (at, c) in manager.char_indices().filter(|(_, c)| !is_printed(*c)) {
         let text = format!("invalid character U+{:04X} (at position {at})", c as u32);
         errors.push(Error::invalid(&path, manager, text));
     }

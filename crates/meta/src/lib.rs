@@ -27,5 +27,5 @@ pub mod webhook;
 pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, api_version};
 pub use intstr::IntOrString;
 pub use quantity::Quantity;
-pub use quote::{html_safe, json_word, print_float, quote};
+pub use quote::{html_safe, is_printed, json_word, print_float, quote};
 pub use status::{Result, Status};

@@ -31,11 +31,27 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// Characters Go does not print: controls, and separators other than the plain space.
+/// Go's `unicode.IsPrint`, but that what is not assigned yet counts as printed.
+pub fn is_printed(c: char) -> bool {
+    !is_hidden(c)
+}
+
+/// Characters Go does not print: controls, separators other than the plain space, what only formats, and private ones.
 fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || (c != ' ' && c.is_whitespace())
-        || matches!(c as u32, 0xad | 0x200b..=0x200f | 0xfeff | 0xe000..=0xf8ff)
+    c.is_control() || (c != ' ' && c.is_whitespace()) || is_format(c) || is_private(c)
+}
+
+/// Unicode's category Cf.
+fn is_format(c: char) -> bool {
+    matches!(c as u32,
+        0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x180e | 0x200b..=0x200f
+        | 0x202a..=0x202e | 0x2060..=0x2064 | 0x2066..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0x110bd | 0x110cd
+        | 0x13430..=0x1343f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0001 | 0xe0020..=0xe007f)
+}
+
+/// Unicode's category Co.
+fn is_private(c: char) -> bool {
+    matches!(c as u32, 0xe000..=0xf8ff | 0xf0000..=0xffffd | 0x10_0000..=0x10_fffd)
 }
 
 /// A float as Go's `%v` prints it: the shortest digits, with an exponent from a million on and under
@@ -86,6 +102,8 @@ mod tests {
     #[test]
     fn quotes_as_go() {
         assert_eq!(quote("a\"b\\\n\u{1}é\u{85}"), "\"a\\\"b\\\\\\n\\x01é\\u0085\"");
+        let unprinted = "\u{200b}\u{202e}\u{2028}\u{e000}\u{e0001}";
+        assert_eq!(quote(unprinted), r#""\u200b\u202e\u2028\ue000\U000e0001""#);
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Token {
 fn bad_byte(text: &str, error: base64::DecodeError) -> usize {
     match error {
         base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-        _ => text.len(),
+        // One character too many, or too few.
+        _ => text.len().saturating_sub(1),
     }
 }
 
@@ -88,7 +89,11 @@ fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
     match bytes.first().map(|byte| char::from(*byte)) {
         None => "unexpected end of JSON input".to_owned(),
         Some('{') => error.to_string(),
-        Some(first) => format!("invalid character '{first}' looking for beginning of value"),
+        Some(first) => {
+            let quoted = corten_meta::quote(&first.to_string());
+            let first = quoted.trim_matches('"');
+            format!("invalid character '{first}' looking for beginning of value")
+        }
     }
 }
 

@@ -276,3 +276,48 @@ async fn an_error_names_the_group_that_was_asked() {
     let conflict = format!("Operation cannot be fulfilled on events \"e\": {modified}");
     refused(&h.put(&format!("{CORE}/e"), stored).await, 409, &conflict);
 }
+
+/// Parameters in Go's words, and what of them counts for nothing.
+#[tokio::test]
+async fn parameters_are_read_as_go_does() {
+    let h = Harness::start().await;
+    let path = made(&h).await;
+    let timeout = "invalid timeout specified in the request URL - time:";
+    for (query, message) in [
+        ("timeout=1", format!("{timeout} missing unit in duration \"1\"")),
+        (
+            "timeout=1x",
+            format!("{timeout} unknown unit \"x\" in duration \"1x\""),
+        ),
+        ("timeout=x", format!("{timeout} invalid duration \"x\"")),
+    ] {
+        refused(&h.get(&format!("{path}?{query}")).await, 400, &message);
+    }
+    for value in ["0", "0s", "-1s", "%2B1m", "1.5h"] {
+        h.get(&format!("{path}?timeout={value}")).await.ok();
+    }
+    let token = "invalid continue token: continue key is not valid:";
+    for (value, why) in [
+        ("x", "illegal base64 data at input byte 0"),
+        ("abcde", "illegal base64 data at input byte 4"),
+        (
+            "null",
+            "invalid character '\\u009e' looking for beginning of value",
+        ),
+    ] {
+        let r = h.get(&format!("{CONFIGMAPS}?continue={value}")).await;
+        refused(&r, 400, &format!("{token} {why}"));
+    }
+    let hidden = h
+        .post(
+            &format!("{CONFIGMAPS}?fieldManager=%E2%80%8B"),
+            json!({"metadata": {"name": "b"}}),
+        )
+        .await;
+    let why = "fieldManager: Invalid value: \"\\u200b\": invalid character U+200B (at position 0)";
+    refused(
+        &hidden,
+        422,
+        &format!("CreateOptions.meta.k8s.io \"\" is invalid: {why}"),
+    );
+}
