@@ -67,21 +67,6 @@ pub fn parse_int(v: &str) -> Result<i64, String> {
     })
 }
 
-/// Go's `strconv.ParseUint(v, 10, 16)` with its error text.
-///
-/// # Errors
-/// The text Go gives.
-pub fn parse_uint16(v: &str) -> Result<u16, String> {
-    let is_number = !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit());
-    let why = if is_number {
-        "value out of range"
-    } else {
-        "invalid syntax"
-    };
-    let number = v.parse().ok().filter(|_| is_number);
-    number.ok_or_else(|| format!("strconv.ParseUint: parsing {v:?}: {why}"))
-}
-
 /// Undoes percent-escapes (and `+` in queries); `None` where an escape is cut short or the result is not UTF-8.
 pub fn unescape(s: &str, plus_is_space: bool) -> Option<String> {
     if !s.bytes().any(|b| b == b'%' || (plus_is_space && b == b'+')) {

@@ -14,6 +14,7 @@ pub mod json_patch;
 pub mod labels;
 pub mod metadata;
 pub mod names;
+pub mod number;
 pub mod object;
 pub mod patch;
 pub mod quantity;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use corten_meta::field::{Error as FieldError, ErrorList, Path};
+use corten_meta::number::parse_uint;
 use corten_meta::{GroupKind, Result, Status};
 
 use crate::cache::{CacheEvent, Subscription};
@@ -145,18 +146,6 @@ fn parse_start(text: &str) -> Result<u64> {
         let field = format!("resourceVersion: Invalid value: {text:?}: {problem}");
         Status::new(500, "", field)
     })
-}
-
-/// Go's `strconv.ParseUint` with its error text.
-pub(crate) fn parse_uint(text: &str) -> std::result::Result<u64, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let why = if digits {
-        "value out of range"
-    } else {
-        "invalid syntax"
-    };
-    let parsed = text.parse().ok().filter(|_| digits);
-    parsed.ok_or_else(|| format!("strconv.ParseUint: parsing {text:?}: {why}"))
 }
 
 pub(crate) fn list_options_invalid(errors: ErrorList) -> Status {

@@ -2,6 +2,7 @@
 //! Rules and texts: upstream's pkg/registry/core/pod/strategy.go and rest/.
 
 use corten_auth::authz::Attributes;
+use corten_meta::number::parse_uint;
 use corten_meta::object::str_at;
 use corten_meta::{GroupResource, Status};
 use corten_registry::Operation;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::backend::{Outgoing, Security, Target, Unreachable, wants_upgrade};
 use crate::body::empty_body;
 use crate::call::Call;
-use crate::query::{Query, escape, parse_uint16};
+use crate::query::{Query, escape};
 use crate::respond::Answer;
 
 /// `exec`, `attach` and `portforward`, by GET (WebSocket) or POST (SPDY).
@@ -195,7 +196,7 @@ fn options(query: &Query, what: &str) -> Result<Value, Status> {
     let mut options = json!({"kind": kind, "apiVersion": "v1"});
     if what == "portforward" {
         let ports = query.all("ports").flat_map(|ports| ports.split(','));
-        let ports: Result<Vec<u16>, String> = ports.map(parse_uint16).collect();
+        let ports: Result<Vec<u16>, String> = ports.map(parse_uint).collect();
         let ports = ports.map_err(|why| Status::bad_request(format!("cannot convert to []int32: {why}")))?;
         if !ports.is_empty() {
             options["ports"] = json!(ports);

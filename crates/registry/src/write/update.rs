@@ -1,6 +1,7 @@
 //! Update (`registry.Store.Update`, `rest.BeforeUpdate`, `GuaranteedUpdate`).
 
 use corten_meta::field::{Error as FieldError, ErrorList, Path};
+use corten_meta::number::parse_uint;
 use corten_meta::{GroupKind, Result, Status, object};
 use serde_json::Value;
 
@@ -10,7 +11,6 @@ use crate::errors::{MODIFIED, precondition_failed};
 use crate::metadata;
 use crate::object::Object;
 use crate::options::UpdateOptions;
-use crate::read::parse_uint;
 use crate::registry::{Registry, Updated};
 use crate::resource::{Resource, Subresource};
 
@@ -158,7 +158,7 @@ impl Write<'_> {
             return Ok(());
         }
         if !matches!(seen, "" | "0") {
-            parse_uint(seen).map_err(|text| Status::new(500, "", text))?;
+            parse_uint::<u64>(seen).map_err(|text| Status::new(500, "", text))?;
             return Err(Status::conflict(&resource, name, MODIFIED));
         }
         if !self.resource.strategy.allow_unconditional_update() {
