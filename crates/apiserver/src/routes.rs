@@ -35,7 +35,7 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     }
     match path.as_str() {
         "" => Ok(index(&call)),
-        "/version" => Ok(respond::json(StatusCode::OK, &version())),
+        "/version" => version_page(),
         "/metrics" => Ok(metrics_page::answer(&call)),
         "/metrics/slis" => Ok(metrics_page::slis(&call)),
         "/openapi/v2" => Box::pin(openapi::v2(&call)).await,
@@ -102,6 +102,12 @@ fn index(call: &Call) -> Answer {
 }
 
 /// What `kubectl version` prints. The number is the API level served; the suffix says whose server it is.
+/// Indented and without a newline, whoever asks.
+fn version_page() -> Result<Answer, Status> {
+    let page = serde_json::to_vec_pretty(&version()).map_err(Status::internal)?;
+    Ok(respond::bytes(StatusCode::OK, "application/json", page))
+}
+
 fn version() -> serde_json::Value {
     json!({
         "major": "1", "minor": "36",

@@ -136,7 +136,11 @@ impl TableOptions {
         }
     }
 
-    fn check(&self) -> Result<(), Status> {
+    /// Whether a Table can be made so.
+    ///
+    /// # Errors
+    /// 400 for a bad `includeObject`.
+    pub fn check(&self) -> Result<(), Status> {
         if matches!(self.include_object.as_str(), "" | "Metadata" | "Object" | "None") {
             return Ok(());
         }

@@ -75,6 +75,9 @@ impl Selected {
 #[derive(Clone)]
 pub struct Object(ThinArc<Head, u8>);
 
+/// Behind the JSON, as Go's encoder ends an object.
+const NEWLINE: &[u8] = b"\n";
+
 /// What stands before the key and the JSON.
 struct Head {
     revision: u64,
@@ -111,7 +114,8 @@ impl Object {
         revision: u64,
         selected: Option<Arc<Selected>>,
     ) -> Self {
-        let content = [key.as_bytes(), head, version_member(revision).as_bytes(), tail].concat();
+        let member = version_member(revision);
+        let content = [key.as_bytes(), head, member.as_bytes(), tail, NEWLINE].concat();
         let head = Head {
             // Bounded by the length of names.
             key_length: u32::try_from(key.len()).unwrap_or(u32::MAX),
@@ -137,7 +141,8 @@ impl Object {
 
     /// A bookmark: kind, version and annotations, no content.
     pub(crate) fn bookmark(json: &[u8], revision: u64) -> Self {
-        Self(ThinArc::from_header_and_slice(Head::at(revision), json))
+        let content = [json, NEWLINE].concat();
+        Self(ThinArc::from_header_and_slice(Head::at(revision), &content))
     }
 
     fn head(&self) -> &Head {
@@ -156,12 +161,22 @@ impl Object {
 
     /// JSON with the resourceVersion in it.
     pub fn json(&self) -> &[u8] {
+        let line = self.line_bytes();
+        &line[..line.len() - NEWLINE.len()]
+    }
+
+    fn line_bytes(&self) -> &[u8] {
         &self.0.slice[self.head().key_length as usize..]
     }
 
     /// The JSON as a buffer that keeps the object alive.
     pub fn bytes(&self) -> Bytes {
-        Bytes::from_owner(Json(self.clone()))
+        self.line().slice(..self.json().len())
+    }
+
+    /// The same with a newline behind it: what a client that asks for the object gets.
+    pub fn line(&self) -> Bytes {
+        Bytes::from_owner(Line(self.clone()))
     }
 
     /// The store revision that wrote it; for a deleted object, that removed it. 0 if it was not written (dry run).
@@ -284,12 +299,12 @@ impl PartialEq for Object {
 
 impl Eq for Object {}
 
-/// The JSON of an object that is held for it.
-struct Json(Object);
+/// The line of an object that is held for it.
+struct Line(Object);
 
-impl AsRef<[u8]> for Json {
+impl AsRef<[u8]> for Line {
     fn as_ref(&self) -> &[u8] {
-        self.0.json()
+        self.0.line_bytes()
     }
 }
 

@@ -44,7 +44,7 @@ pub fn answer_object(
     let as_stored = accepted.shape == Shape::Plain && !served.converts();
     match accepted.format {
         Format::Json if as_stored && !accepted.pretty => {
-            return Ok(respond::bytes(code, content_type, object.bytes()));
+            return Ok(respond::bytes(code, content_type, object.line()));
         }
         Format::Protobuf if as_stored => {
             return Ok(respond::bytes(

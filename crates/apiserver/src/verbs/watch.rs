@@ -47,6 +47,9 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     if accepted.format == Format::Yaml {
         return Err(Status::not_acceptable(&STREAM_TYPES));
     }
+    if accepted.shape == Shape::Table {
+        shape::TableOptions::read(&call).check()?;
+    }
     let listing = Listing::read(&call.query, &call.info, true)?;
     let asked = listing
         .timeout_seconds

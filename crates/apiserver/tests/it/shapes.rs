@@ -289,3 +289,45 @@ async fn objects_have_no_head() {
         (200, "application/json")
     );
 }
+
+/// An object and what is made of it end with a newline, as Go's encoder writes them; the version does not.
+#[tokio::test]
+async fn objects_end_with_a_newline() {
+    let h = with_pod().await;
+    let path = format!("{PODS}/p");
+    for accept in ["application/json", PARTIAL, TABLE, "application/json;pretty=0"] {
+        let text = h.get_as(&path, accept).await.text();
+        assert!(
+            text.ends_with("}\n") && !text.ends_with("\n\n"),
+            "{accept}: {text:?}"
+        );
+    }
+    let changed = h.merge(&path, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert!(changed.text().ends_with("}\n"));
+    assert_eq!(
+        changed.headers["content-length"],
+        changed.body.len().to_string().as_str()
+    );
+    let version = h.get("/version").await.text();
+    assert!(
+        version.starts_with("{\n  \"") && version.ends_with("\n}"),
+        "{version}"
+    );
+}
+
+/// A watch that could not make its Tables is refused before it begins.
+#[tokio::test]
+async fn a_watch_of_impossible_tables_is_refused() {
+    let h = Harness::start().await;
+    let path = format!("{PODS}?watch=1&includeObject=x");
+    let r = h.get_as(&path, TABLE).await;
+    let why = "includeObject: Invalid value: \"x\": must be 'Metadata', 'Object', 'None', or empty";
+    let said = r.json();
+    assert_eq!(
+        (r.code, &said["message"]),
+        (
+            400,
+            &json!(format!("Unable to convert to Table as requested: {why}"))
+        )
+    );
+}
