@@ -79,11 +79,13 @@ impl Call {
         self.routed(types)
     }
 
-    /// Encoding and shape of an answer of a route that also gives types of its own.
+    /// What a route that also gives a type of its own says where something goes wrong: its handler wants to be able to.
     ///
     /// # Errors
-    /// The handler's 406.
-    pub fn failure_answer(&self) -> Result<Accepted, Status> {
+    /// 406: the router's where no type fits, the handler's where none but its own does.
+    pub fn answer_beside(&self, own: &str) -> Result<Accepted, Status> {
+        let types: Vec<&str> = std::iter::once(own).chain(MEDIA_TYPES.map(|(m, _)| m)).collect();
+        self.routed(&types)?;
         self.indented(negotiate::accept(self.accept(), Transforms::Metadata))
     }
 

@@ -48,7 +48,7 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
         "selfsubjectrulesreviews" => rules::review(&call, &review)?,
         _ => return Err(Status::unknown_path()),
     };
-    let review = shape::of_another_kind(review, accepted, &shape::go_type(served, served.schema.kind))?;
+    let review = shape::of_one(&call, served, review, accepted)?;
     respond::object(StatusCode::CREATED, &review, accepted)
 }
 

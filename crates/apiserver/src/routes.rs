@@ -101,13 +101,13 @@ fn index(call: &Call) -> Answer {
     respond::json(StatusCode::OK, &json!({ "paths": paths }))
 }
 
-/// What `kubectl version` prints. The number is the API level served; the suffix says whose server it is.
 /// Indented and without a newline, whoever asks.
 fn version_page() -> Result<Answer, Status> {
     let page = serde_json::to_vec_pretty(&version()).map_err(Status::internal)?;
     Ok(respond::bytes(StatusCode::OK, "application/json", page))
 }
 
+/// What `kubectl version` prints. The number is the API level served; the suffix says whose server it is.
 fn version() -> serde_json::Value {
     json!({
         "major": "1", "minor": "36",

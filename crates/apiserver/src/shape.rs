@@ -63,7 +63,7 @@ fn not_acceptable(text: String) -> Status {
 }
 
 /// A list was asked for where there is one object.
-pub fn not_a_list(served: &Served) -> Status {
+fn not_a_list(served: &Served) -> Status {
     of_one_object(&go_type(served, served.schema.kind))
 }
 
@@ -71,6 +71,19 @@ fn of_one_object(go_type: &str) -> Status {
     not_acceptable(format!(
         "you requested PartialObjectMetadataList, but the requested object is not a list (*{go_type})"
     ))
+}
+
+/// An object of the path's kind in the shape that was asked for.
+///
+/// # Errors
+/// 406 where a list is asked for, 400 for a bad `includeObject`.
+pub fn of_one(call: &Call, served: &Served, value: Value, accepted: Accepted) -> Result<Value, Status> {
+    match accepted.shape {
+        Shape::Plain => Ok(value),
+        Shape::Partial => Ok(partial(&value, accepted.meta_version)),
+        Shape::PartialList => Err(not_a_list(served)),
+        Shape::Table => table_of_one(call, served, value, accepted),
+    }
 }
 
 /// An object of another kind than the path's; its metadata, where that is asked for. It has no Table of its own.
@@ -109,7 +122,7 @@ pub fn not_an_object(served: &Served) -> Status {
 }
 
 /// Upstream's internal type of a kind: its package is the group's first part.
-pub fn go_type(served: &Served, kind: &str) -> String {
+fn go_type(served: &Served, kind: &str) -> String {
     if served.custom.is_some() {
         let list = if kind == served.schema.kind { "" } else { "List" };
         return format!("unstructured.Unstructured{list}");
@@ -177,7 +190,7 @@ pub fn whole_table(
 ///
 /// # Errors
 /// 400 for a bad `includeObject`.
-pub fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accepted) -> Result<Value, Status> {
+fn table_of_one(call: &Call, served: &Served, value: Value, accepted: Accepted) -> Result<Value, Status> {
     let metadata = json!({"resourceVersion": object::resource_version(&value)});
     whole_table(call, served, vec![value], metadata, accepted)
 }

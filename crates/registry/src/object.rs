@@ -171,7 +171,9 @@ impl Object {
 
     /// The JSON as a buffer that keeps the object alive.
     pub fn bytes(&self) -> Bytes {
-        self.line().slice(..self.json().len())
+        let mut bytes = self.line();
+        bytes.truncate(self.json().len());
+        bytes
     }
 
     /// The same with a newline behind it: what a client that asks for the object gets.

@@ -52,8 +52,10 @@ impl Token {
                 bad_byte(text, error)
             ))
         })?;
-        let token: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| invalid(format!(": {}", json_error(&bytes, &error))))?;
+        let token: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            let words = corten_schema::decode::syntax::go_error(&bytes);
+            invalid(format!(": {}", words.unwrap_or_else(|| error.to_string())))
+        })?;
         let version = token["v"].as_str().unwrap_or_default();
         if version != VERSION {
             return Err(invalid(format!(
@@ -81,19 +83,6 @@ fn bad_byte(text: &str, error: base64::DecodeError) -> usize {
         base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
         // One character too many, or too few.
         _ => text.len().saturating_sub(1),
-    }
-}
-
-/// Go's words for the commonest of errors: something that is not JSON at all.
-fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
-    match bytes.first().map(|byte| char::from(*byte)) {
-        None => "unexpected end of JSON input".to_owned(),
-        Some('{') => error.to_string(),
-        Some(first) => {
-            let quoted = corten_meta::quote(&first.to_string());
-            let first = quoted.trim_matches('"');
-            format!("invalid character '{first}' looking for beginning of value")
-        }
     }
 }
 

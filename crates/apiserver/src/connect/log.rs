@@ -27,9 +27,7 @@ use crate::websocket;
 /// # Errors
 /// 400 and 422 for bad options, 404 without pod, 500 where the kubelet cannot be reached.
 pub async fn log(mut call: Call) -> Result<Answer, Status> {
-    call.routed_get(&["text/plain", "application/json", "application/yaml", PROTOBUF])?;
-    // Upstream wants to be able to say what goes wrong.
-    call.failure_answer()?;
+    call.answer_beside("text/plain")?;
     let query = LogQuery::read(&call.query)?;
     query.validate(&call.info.name)?;
     let pod = pod_of(&call).await?;
@@ -64,8 +62,6 @@ pub async fn log(mut call: Call) -> Result<Answer, Status> {
         None => Ok(answer),
     }
 }
-
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A client's protocol that wants text; others have binary messages.
 const BASE64_PROTOCOL: &str = "base64.binary.k8s.io";

@@ -213,8 +213,9 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
         .server
         .fetch_all("discovery.k8s.io", "endpointslices", ns, &selector)
         .await?;
-    let none =
-        || Status::service_unavailable(format!("no endpoints available for service {:?}", call.info.name));
+    let no_endpoints = slices.iter().all(|slice| slice["endpoints"][0].is_null());
+    let asked = if no_endpoints { id.name } else { &call.info.name };
+    let none = || Status::service_unavailable(format!("no endpoints available for service {asked:?}"));
     let mut ready = Vec::new();
     for slice in &slices {
         let ports = slice["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -235,10 +236,6 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
             .iter()
             .filter(|e| e["conditions"]["ready"] != false && e["targetRef"]["kind"] == "Pod");
         ready.extend(up.filter_map(|e| Some((e["targetRef"]["name"].as_str()?.to_owned(), number))));
-    }
-    if slices.iter().all(|slice| slice["endpoints"][0].is_null()) {
-        let text = format!("no endpoints available for service {:?}", id.name);
-        return Err(Status::service_unavailable(text));
     }
     if ready.is_empty() {
         return Err(none());

@@ -89,12 +89,7 @@ pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
             ));
         }
         let value = component(call, name);
-        let value = match accepted.shape {
-            Shape::Plain => value,
-            Shape::Partial => shape::partial(&value, accepted.meta_version),
-            Shape::PartialList => return Err(shape::not_a_list(served)),
-            Shape::Table => shape::table_of_one(call, served, value, accepted)?,
-        };
+        let value = shape::of_one(call, served, value, accepted)?;
         return respond::object(StatusCode::OK, &value, accepted);
     }
     let selected = selected(call)?;

@@ -57,11 +57,6 @@ pub fn answer_object(
     }
     let mut value = object.value()?;
     convert::to_served(served, &mut value);
-    let value = match accepted.shape {
-        Shape::Plain => value,
-        Shape::Partial => shape::partial(&value, accepted.meta_version),
-        Shape::PartialList => return Err(shape::not_a_list(served)),
-        Shape::Table => shape::table_of_one(call, served, value, accepted)?,
-    };
+    let value = shape::of_one(call, served, value, accepted)?;
     respond::object(code, &value, accepted)
 }

@@ -170,6 +170,9 @@ mod tests {
     fn durations_as_go() {
         for (text, printed) in [
             ("60s", "1m0s"),
+            ("32s", "32s"),
+            ("1m30s", "1m30s"),
+            ("500ms", "500ms"),
             ("1.5h", "1h30m0s"),
             ("300ms", "300ms"),
             ("0", "0s"),
@@ -181,6 +184,7 @@ mod tests {
             duration_nanos("5").unwrap_err(),
             "time: missing unit in duration \"5\""
         );
+        assert!(duration_nanos("x").is_err());
     }
 
     #[test]
