@@ -5,8 +5,12 @@ import time
 import unittest
 
 
+# More than this is no longer single faults: the rest would only wait for its deadlines, for hours.
+MAX_FAILED = 20
+
+
 class Result(unittest.TextTestResult):
-    """Prints each test with its duration, so that a slow step is seen."""
+    """Prints each test with its duration, so that a slow step is seen; ends a run in which nothing works."""
 
     def startTest(self, test):
         self.began = time.monotonic()
@@ -15,6 +19,9 @@ class Result(unittest.TextTestResult):
     def stopTest(self, test):
         super().stopTest(test)
         self.stream.writeln(f"    {time.monotonic() - self.began:.1f} s")
+        if len(self.failures) + len(self.errors) >= MAX_FAILED:
+            self.stream.writeln(f"{MAX_FAILED} failed: the rest is not run")
+            self.stop()
 
 
 def main():

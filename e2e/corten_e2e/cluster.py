@@ -11,6 +11,8 @@ import time
 CORTEN = os.environ.get("CORTEN", "corten")
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
 DEADLINE_S = 60
+# A machine that builds and tests may have little left of a large disk: what counts here is what the tests need.
+ROOM = ("--eviction-hard=memory.available<100Mi,nodefs.available<1Gi,nodefs.inodesFree<1%", "--image-gc-high-threshold=100")
 
 
 class Failed(AssertionError):
@@ -27,12 +29,12 @@ def run(args, *, env=None, stdin=None, timeout=DEADLINE_S, check=True):
 class Cluster:
     """One cluster with a data directory and a home of its own."""
 
-    def __init__(self, *flags, name="e2e"):
+    def __init__(self, *flags, name="e2e", room=ROOM):
         self.root = tempfile.mkdtemp(prefix=f"corten-{name}-")
         self.data = os.path.join(self.root, "data")
         self.home = os.path.join(self.root, "home")
         os.mkdir(self.home)
-        self.flags = flags
+        self.flags = (*room, *flags)
         self.env = {**os.environ, "HOME": self.home, "KUBECONFIG": self.kubeconfig}
 
     @property

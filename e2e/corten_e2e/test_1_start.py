@@ -45,6 +45,21 @@ class Start(unittest.TestCase):
             other.close()
         self.cluster.kubectl("delete", "configmap", "only-here")
 
+    def test_a_full_node_takes_no_pods(self):
+        full = Cluster("--port", "8643", "--kubelet-port", "12350", name="full", room=("--eviction-hard=nodefs.available<99.99%",))
+        try:
+            full.up()
+            node = full.watch_until(lambda node: any(t["key"] == "node.kubernetes.io/disk-pressure" and t["effect"] == "NoSchedule"
+                                                     for t in node["spec"].get("taints", [])), "nodes")
+            pressure = [c for c in node["status"]["conditions"] if c["type"] == "DiskPressure"]
+            self.assertEqual([(c["status"], c["reason"]) for c in pressure], [("True", "KubeletHasDiskPressure")])
+            full.stop()
+            refused = full.up("--image-gc-high-threshold=70", check=False)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn("--image-gc-low-threshold 80 must be lower than --image-gc-high-threshold 70", refused.stdout)
+        finally:
+            full.close()
+
     def test_files_are_private(self):
         for base, _, names in os.walk(os.path.join(self.cluster.data, "pki")):
             for name in names:

@@ -1,6 +1,7 @@
 //! The command line as data: every flag, its default and its meaning, in one place.
 
 use clap::{Args, Parser, Subcommand};
+use corten_kubelet::{EvictionHard, ImageGc, Limits};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -208,6 +209,46 @@ pub(crate) struct UpArgs {
     pub(crate) controllers: ControllerArgs,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    #[command(flatten)]
+    pub(crate) kubelet: KubeletArgs,
+}
+
+/// When a node is full; upstream's flags of the kubelet, kept with the cluster.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Kubelet")]
+pub(crate) struct KubeletArgs {
+    /// How little may be left before a node is under pressure; 0% switches a threshold off [default:
+    /// memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%]
+    #[arg(long, value_name = "SIGNAL<LIMIT,...>")]
+    pub(crate) eviction_hard: Option<EvictionHard>,
+    /// Percent of the disk in use from which unused images are removed, 100 for never [default: 85]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) image_gc_high_threshold: Option<u8>,
+    /// Percent of the disk in use down to which they are [default: 80]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) image_gc_low_threshold: Option<u8>,
+}
+
+impl KubeletArgs {
+    /// `before`, but for what the flags say.
+    pub(crate) fn limits(&self, before: Limits) -> anyhow::Result<Limits> {
+        let ImageGc { high, low } = before.image_gc;
+        let image_gc = ImageGc {
+            high: self.image_gc_high_threshold.unwrap_or(high),
+            low: self.image_gc_low_threshold.unwrap_or(low),
+        };
+        if image_gc.low >= image_gc.high {
+            anyhow::bail!(
+                "--image-gc-low-threshold {} must be lower than --image-gc-high-threshold {}",
+                image_gc.low,
+                image_gc.high
+            );
+        }
+        Ok(Limits {
+            eviction_hard: self.eviction_hard.clone().unwrap_or(before.eviction_hard),
+            image_gc,
+        })
+    }
 }
 
 /// What is switched on beyond upstream's defaults; upstream's flags.

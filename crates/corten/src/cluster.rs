@@ -2,6 +2,7 @@
 
 use crate::cli::{LoadBalancer, UpArgs};
 use anyhow::{Context, bail};
+use corten_kubelet::Limits;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub(crate) struct Cluster {
     #[serde(default)]
     pub(crate) registry_mirrors: BTreeMap<String, Vec<String>>,
     pub(crate) node_monitor_grace_s: f64,
+    #[serde(default)]
+    pub(crate) kubelet_limits: Limits,
     /// `None`: never said, which means node addresses.
     #[serde(default)]
     pub(crate) service_load_balancer: Option<LoadBalancer>,
@@ -92,6 +95,7 @@ impl Cluster {
         if let Some(grace) = args.node_monitor_grace_period {
             cluster.node_monitor_grace_s = grace.as_secs_f64();
         }
+        cluster.kubelet_limits = args.kubelet.limits(cluster.kubelet_limits)?;
         cluster.service_load_balancer = args.service_load_balancer.or(cluster.service_load_balancer);
         if !args.insecure_registry.is_empty() {
             cluster.insecure_registries.clone_from(&args.insecure_registry);
@@ -132,6 +136,7 @@ impl Cluster {
             insecure_registries: args.insecure_registry.clone(),
             registry_mirrors: mirrors(args),
             node_monitor_grace_s: DEFAULT_GRACE_S,
+            kubelet_limits: Limits::default(),
             service_load_balancer: None,
         })
     }

@@ -223,6 +223,7 @@ fn kubelet_config(
         server: Some(server),
         cgroup_root: format!("/{}", config.cgroup),
         max_pods: MAX_PODS,
+        limits: config.cluster.kubelet_limits,
         pod_cidrs: vec![config.pod_cidr.to_string()],
         labels: BTreeMap::new(),
         taints: Vec::new(),

@@ -1,6 +1,7 @@
 //! What a node agent is told when it starts.
 
 use crate::server::Access;
+use crate::thresholds::Limits;
 use corten_runtime::cri::{ImageService, RuntimeService, Streaming};
 use corten_stdx::SharedClock;
 use k8s_openapi::api::core::v1::Taint;
@@ -32,6 +33,7 @@ pub struct Config {
     /// Absolute within the cgroup hierarchy; pods live in `kubepods` below it.
     pub cgroup_root: String,
     pub max_pods: u32,
+    pub limits: Limits,
     /// Written into the Node when it is registered.
     pub pod_cidrs: Vec<String>,
     pub labels: BTreeMap<String, String>,

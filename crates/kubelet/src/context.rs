@@ -4,6 +4,7 @@ use crate::cgroups::PodCgroups;
 use crate::images::Images;
 use crate::machine::{Event, NodeFacts};
 use crate::pod::{Kind, PodExt};
+use crate::thresholds::Limits;
 use crate::volumes::Volumes;
 use corten_client::events::{Level, Recorder};
 use corten_client::{Caller, Informer};
@@ -34,6 +35,7 @@ pub struct Context {
     pub host_dns: DnsConfig,
     /// Where container logs are.
     pub logs: PathBuf,
+    pub limits: Limits,
     /// Where seccomp profiles of type Localhost are.
     pub seccomp: PathBuf,
 }

@@ -27,12 +27,14 @@ pub mod server;
 mod spec;
 mod status;
 mod termination;
+mod thresholds;
 mod time;
 mod volumes;
 mod worker;
 
 pub use config::{Config, Kernel, ServerConfig};
 pub use node::KUBELET_VERSION;
+pub use thresholds::{EvictionHard, ImageGc, Limits};
 pub use volumes::unmount_all;
 
 use cgroups::PodCgroups;
@@ -155,7 +157,7 @@ fn context(config: &Config, machine: &Machine, stop: &CancellationToken) -> Resu
         images: Images::new(Arc::clone(&config.images), Arc::clone(&clock)),
         volumes,
         cgroups,
-        allocatable: machine.allocatable(config.max_pods),
+        allocatable: machine.allocatable(config.max_pods, &config.limits.eviction_hard),
         services: Informer::start(config.client.clone(), source, stop.clone()),
         caller: Caller::from(config.client.clone()),
         recorder: Recorder::new(
@@ -170,6 +172,7 @@ fn context(config: &Config, machine: &Machine, stop: &CancellationToken) -> Resu
         cluster_domain: config.cluster_domain.clone(),
         host_dns: spec::dns::parse(&host_dns),
         logs: config.log_dir.clone(),
+        limits: config.limits.clone(),
         seccomp: config.root_dir.join("seccomp"),
     }))
 }
@@ -181,6 +184,7 @@ fn reporter(config: &Config, cx: &Arc<Context>, machine: Machine, port: u16) -> 
             addresses: cx.facts.host_ips.clone(),
             machine,
             max_pods: config.max_pods,
+            eviction_hard: config.limits.eviction_hard.clone(),
             labels: config.labels.clone(),
             taints: config.taints.clone(),
             pod_cidrs: config.pod_cidrs.clone(),

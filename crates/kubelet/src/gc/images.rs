@@ -11,9 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Upstream's thresholds, in percent of the image file system.
-const HIGH: u64 = 85;
-const LOW: u64 = 80;
 /// An image younger than this may be about to be used.
 const MIN_AGE: SignedDuration = SignedDuration::from_mins(2);
 
@@ -54,10 +51,9 @@ impl Collector {
             return;
         };
         let percent = 100 - d.free * 100 / d.total;
-        if percent < HIGH {
+        let Some(wanted) = cx.limits.image_gc.wanted(d.free, d.total) else {
             return;
-        }
-        let wanted = d.total * (100 - LOW) / 100 - d.free;
+        };
         for id in self.plan(&images, &used, wanted, now) {
             let spec = cri::ImageSpec {
                 image: id.clone(),

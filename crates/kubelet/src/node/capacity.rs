@@ -7,11 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::quantity::Resources;
+use crate::thresholds::{EvictionHard, Signal};
 
-/// Memory that pods may not count on: upstream's hard eviction threshold.
-const MEMORY_RESERVE: i64 = 100 << 20;
-/// The share of the disk that pods may count on.
-const DISK_SHARE: (u64, u64) = (9, 10);
 /// The API version this agent speaks.
 pub const KUBELET_VERSION: &str = concat!("v1.36.2+corten.", env!("CARGO_PKG_VERSION"));
 
@@ -38,6 +35,14 @@ pub fn meminfo(key: &str) -> Option<i64> {
         .find(|l| l.starts_with(key) && l[key.len()..].starts_with(':'))?;
     let kib: i64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The memory that is available, where it is less than must be.
+pub fn low_memory(floors: &EvictionHard) -> Option<i64> {
+    let bytes = |key| meminfo(key).and_then(|b| u64::try_from(b).ok());
+    let (available, all) = (bytes("MemAvailable")?, bytes("MemTotal")?);
+    let low = floors.low(Signal::Memory, available, all);
+    low.then(|| i64::try_from(available).unwrap_or(i64::MAX))
 }
 
 /// Size and free bytes of the file system that holds `path`, and the same of its inodes.
@@ -105,11 +110,13 @@ impl Machine {
         ])
     }
 
-    pub fn allocatable(&self, max_pods: u32) -> Resources {
+    /// What pods may count on: all but what must stay available.
+    pub fn allocatable(&self, max_pods: u32, floors: &EvictionHard) -> Resources {
         let mut out = self.capacity(max_pods);
-        let memory = (self.memory_bytes - MEMORY_RESERVE).max(0) / 1024;
+        let left = |signal, all: u64| all.saturating_sub(floors.floor(signal, all));
+        let memory = left(Signal::Memory, u64::try_from(self.memory_bytes).unwrap_or(0)) / 1024;
         out.insert("memory".into(), Quantity(format!("{memory}Ki")));
-        let disk = self.disk_bytes / DISK_SHARE.1 * DISK_SHARE.0;
+        let disk = left(Signal::Disk, self.disk_bytes);
         out.insert("ephemeral-storage".into(), Quantity(disk.to_string()));
         out
     }
@@ -123,7 +130,7 @@ mod tests {
     fn this_machine_has_something() {
         let m = Machine::detect(Path::new("/"), "corten://0".into());
         assert!(m.cpus > 0 && m.memory_bytes > 0 && m.disk_bytes > 0);
-        assert!(m.allocatable(10)["memory"] != m.capacity(10)["memory"]);
+        assert!(m.allocatable(10, &EvictionHard::default())["memory"] != m.capacity(10)["memory"]);
         assert!(!m.info.kernel_version.is_empty());
     }
 }

@@ -4,6 +4,6 @@ mod capacity;
 mod lease;
 mod status;
 
-pub use capacity::{Disk, KUBELET_VERSION, Machine, disk, meminfo};
+pub use capacity::{Disk, KUBELET_VERSION, Machine, disk, low_memory, meminfo};
 pub use lease::renew;
 pub use status::{Reporter, Shape};

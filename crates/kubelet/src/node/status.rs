@@ -1,9 +1,10 @@
 //! Registration of the node and its status.
 
 use super::Machine;
-use super::capacity::{disk, meminfo};
+use super::capacity::{disk, low_memory};
 use crate::quantity::Resources;
 use crate::status::whole_second;
+use crate::thresholds::{EvictionHard, Signal};
 use crate::time;
 use corten_client::events::{Level, Recorder};
 use corten_client::object::path;
@@ -32,10 +33,6 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Images listed in a node's status, the largest first.
 const MAX_IMAGES: usize = 50;
 const MAX_IMAGE_NAMES: usize = 5;
-/// Upstream's hard eviction thresholds.
-const MEMORY_FLOOR: i64 = 100 << 20;
-const DISK_FLOOR_PERCENT: u64 = 10;
-const INODE_FLOOR_PERCENT: u64 = 5;
 
 /// What never changes while the agent runs.
 pub struct Shape {
@@ -43,6 +40,7 @@ pub struct Shape {
     pub addresses: Vec<String>,
     pub machine: Machine,
     pub max_pods: u32,
+    pub eviction_hard: EvictionHard,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
     pub pod_cidrs: Vec<String>,
@@ -242,7 +240,8 @@ impl Reporter {
     }
 
     pub fn allocatable(&self) -> Resources {
-        self.shape.machine.allocatable(self.shape.max_pods)
+        let shape = &self.shape;
+        shape.machine.allocatable(shape.max_pods, &shape.eviction_hard)
     }
 
     /// Why pods cannot run, and what the runtime can do.
@@ -317,10 +316,10 @@ impl Reporter {
                 last_transition_time: since.or_else(|| Some(now.clone())),
             }
         };
-        let low = meminfo("MemAvailable").is_some_and(|b| b < MEMORY_FLOOR);
+        let floors = &self.shape.eviction_hard;
+        let low = low_memory(floors).is_some();
         let full = disk(&self.shape.root).is_some_and(|d| {
-            d.total > 0 && (d.free * 100 < d.total * DISK_FLOOR_PERCENT)
-                || d.inodes > 0 && (d.inodes_free * 100 < d.inodes * INODE_FLOOR_PERCENT)
+            floors.low(Signal::Disk, d.free, d.total) || floors.low(Signal::Inodes, d.inodes_free, d.inodes)
         });
         let memory = if low {
             make(

@@ -4,7 +4,7 @@ use crate::runtime::FakeRuntime;
 use corten_client::CancellationToken;
 use corten_client::fake::Fake;
 use corten_kubelet::server::{Access, Attributes, User};
-use corten_kubelet::{Config, Kernel, ServerConfig};
+use corten_kubelet::{Config, Kernel, Limits, ServerConfig};
 use corten_stdx::RealClock;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -174,6 +174,7 @@ fn agent(
         server,
         cgroup_root: "/test".into(),
         max_pods: 110,
+        limits: Limits::default(),
         pod_cidrs: vec!["10.1.0.0/24".into()],
         labels: Default::default(),
         taints: Vec::new(),
