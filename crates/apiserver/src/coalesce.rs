@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use corten_registry::{WatchEvent, WatchStream};
 use futures::Stream;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::limits::WATCH_COALESCE_FRAMES;
 
@@ -20,8 +22,8 @@ const SLOWEST: Duration = Duration::from_millis(36);
 /// Deliveries of all watches a second for each millisecond of the pace: beyond 90,000 a second writes become rarer rather than
 /// more, so that the processor's time goes to what they carry. A write costs both ends together some 30 µs, whatever it carries.
 const PER_MILLISECOND: f64 = 10_000.0;
-/// What a watch may be ahead of its pace, sixteen writes at [`PACE`]: one that changes now and then never waits.
-const CREDIT: Duration = Duration::from_millis(144);
+/// What a watch may be ahead of its pace, eight writes at [`PACE`]: one that changes now and then never waits.
+const CREDIT: Duration = Duration::from_millis(72);
 /// The part of the pace by which that of one watch may be faster.
 const SPREAD: f64 = 0.25;
 /// How long writes of all watches are counted together.
@@ -82,34 +84,51 @@ impl Traffic {
     }
 }
 
-/// Items in batches of those that are ready together, at most [`WATCH_COALESCE_FRAMES`].
+/// Where events come from: the next one and those that are ready behind it, at most so many.
+pub trait Batches: Unpin {
+    type Item;
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Vec<Self::Item>>>;
+}
+
+impl Batches for WatchStream {
+    type Item = WatchEvent;
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Vec<WatchEvent>>> {
+        Self::poll_batch(self, cx, most)
+    }
+}
+
+/// Items in batches of those that are ready together, at most [`WATCH_COALESCE_FRAMES`], until the server stops.
 pub struct Coalesced<S> {
     items: S,
+    stop: CancellationToken,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     traffic: Arc<Traffic>,
     /// When all batches so far would have gone out at their pace.
     due: Option<Instant>,
     /// Made when a watch first has to wait: most never do.
     pause: Option<Pin<Box<Sleep>>>,
     paused: bool,
-    ended: bool,
     /// Its own part of the pace: watches of the same events would be written to all at once, and then none.
     part: f64,
 }
 
 impl<S> Coalesced<S> {
-    pub fn new(items: S, traffic: Arc<Traffic>) -> Self {
-        Self::at_part(items, traffic, 1.0 - rand::random::<f64>() * SPREAD)
+    pub fn new(items: S, traffic: Arc<Traffic>, stop: CancellationToken) -> Self {
+        Self::at_part(items, traffic, stop, 1.0 - rand::random::<f64>() * SPREAD)
     }
 
     /// Written to at this part of the pace.
-    fn at_part(items: S, traffic: Arc<Traffic>, part: f64) -> Self {
+    fn at_part(items: S, traffic: Arc<Traffic>, stop: CancellationToken, part: f64) -> Self {
         Self {
             items,
+            stopped: Box::pin(stop.clone().cancelled_owned()),
+            stop,
             traffic,
             due: None,
             pause: None,
             paused: false,
-            ended: false,
             part,
         }
     }
@@ -150,25 +169,23 @@ impl<S> Coalesced<S> {
     }
 }
 
-impl<S: Stream + Unpin> Stream for Coalesced<S> {
-    type Item = Vec<S::Item>;
+impl<S: Batches> Stream for Coalesced<S> {
+    type Item = Vec<<S as Batches>::Item>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        ready!(self.poll_pause(cx));
-        let mut batch = Vec::new();
-        while !self.ended && batch.len() < WATCH_COALESCE_FRAMES {
-            match Pin::new(&mut self.items).poll_next(cx) {
-                Poll::Ready(Some(item)) => batch.push(item),
-                Poll::Ready(None) => self.ended = true,
-                Poll::Pending if batch.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
+        let batch = match self.poll_pause(cx) {
+            Poll::Ready(()) => self.items.poll_batch(cx, WATCH_COALESCE_FRAMES),
+            Poll::Pending => Poll::Pending,
+        };
+        match batch {
+            Poll::Ready(Some(batch)) if !self.stop.is_cancelled() => {
+                self.charge(batch.len());
+                Poll::Ready(Some(batch))
             }
+            Poll::Ready(_) => Poll::Ready(None),
+            // Only who has nothing to do asks to be told of the end.
+            Poll::Pending => self.stopped.as_mut().poll(cx).map(|()| None),
         }
-        if batch.is_empty() {
-            return Poll::Ready(None);
-        }
-        self.charge(batch.len());
-        Poll::Ready(Some(batch))
     }
 }
 
@@ -176,27 +193,28 @@ impl<S: Stream + Unpin> Stream for Coalesced<S> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use futures::StreamExt;
-    use tokio::sync::mpsc;
-    use tokio_stream::wrappers::UnboundedReceiverStream;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
 
+    impl Batches for UnboundedReceiver<u32> {
+        type Item = u32;
+
+        fn poll_batch(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Vec<u32>>> {
+            let mut batch = Vec::new();
+            let taken = ready!(self.poll_recv_many(cx, &mut batch, most));
+            Poll::Ready((taken > 0).then_some(batch))
+        }
+    }
+
     /// A watch at this part of the pace.
-    fn open_at(
-        part: f64,
-    ) -> (
-        mpsc::UnboundedSender<u32>,
-        Coalesced<UnboundedReceiverStream<u32>>,
-    ) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let items = Coalesced::at_part(UnboundedReceiverStream::new(receiver), Arc::default(), part);
+    fn open_at(part: f64) -> (UnboundedSender<u32>, Coalesced<UnboundedReceiver<u32>>) {
+        let (sender, receiver) = unbounded_channel();
+        let items = Coalesced::at_part(receiver, Arc::default(), CancellationToken::new(), part);
         (sender, items)
     }
 
-    fn open() -> (
-        mpsc::UnboundedSender<u32>,
-        Coalesced<UnboundedReceiverStream<u32>>,
-    ) {
+    fn open() -> (UnboundedSender<u32>, Coalesced<UnboundedReceiver<u32>>) {
         open_at(1.0)
     }
 
@@ -285,7 +303,8 @@ mod tests {
         let most = *fastest.iter().max().unwrap();
         assert!((26..=29).contains(&most), "{fastest:?}");
         for _ in 0..1_000 {
-            let part = Coalesced::new(futures::stream::empty::<u32>(), Arc::default()).part;
+            let items = unbounded_channel::<u32>().1;
+            let part = Coalesced::new(items, Arc::default(), CancellationToken::new()).part;
             assert!((1.0 - SPREAD..=1.0).contains(&part), "{part}");
         }
     }
@@ -303,5 +322,27 @@ mod tests {
             seen += batch.len();
         }
         assert_eq!((seen, before.elapsed()), (count, Duration::ZERO));
+    }
+
+    /// A watch ends with the server, whether it waits for events or for its pace.
+    #[tokio::test(start_paused = true)]
+    async fn the_server_s_end_is_a_watch_s() {
+        for waiting in [true, false] {
+            let (sender, mut batches) = open();
+            let stop = batches.stop.clone();
+            if !waiting {
+                sender.send(1).unwrap();
+            }
+            tokio::spawn(async move { stop.cancel() });
+            if waiting {
+                assert_eq!(batches.next().await, None);
+            } else {
+                assert_eq!(batches.next().await.unwrap(), [1]);
+                batches.paused = true;
+                batches.pause = Some(Box::pin(sleep_until(Instant::now() + SLOWEST)));
+                let before = Instant::now();
+                assert_eq!((batches.next().await, before.elapsed()), (None, Duration::ZERO));
+            }
+        }
     }
 }

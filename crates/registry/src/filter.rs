@@ -11,7 +11,7 @@ pub(crate) const NAME: &str = "metadata.name";
 pub(crate) const NAMESPACE: &str = "metadata.namespace";
 
 /// Which objects of a resource a list or watch is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Filter {
     resource: Resource,
     pub namespace: Option<String>,

@@ -212,6 +212,13 @@ pub(crate) struct Served {
 #[derive(Clone)]
 pub struct Resource(Arc<Served>);
 
+/// Clones of one handle are equal.
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Resource {
     pub(crate) fn new(info: ResourceInfo, cache: Cache) -> Self {
         Self::with(info, Arc::new(cache), true)

@@ -3,17 +3,18 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use corten_meta::Status;
 use corten_stdx::SharedClock;
+use corten_stdx::batch::{self, Receiver};
 use corten_stdx::clock::Sleep;
 use futures::Stream;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::cache::Undecided;
+use crate::cache::{Undecided, WATCH_BUFFER};
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::resource::ResourceInfo;
@@ -94,7 +95,7 @@ impl Bookmarks {
 /// A watch. Ends after an error, at its timeout, or when its reader was too slow.
 pub struct WatchStream {
     initial: VecDeque<WatchEvent>,
-    receiver: mpsc::Receiver<WatchEvent>,
+    receiver: Receiver<WatchEvent>,
     /// What the watch cache has taken in and handed out.
     applied: watch::Receiver<u64>,
     bookmarks: Option<Bookmarks>,
@@ -106,7 +107,7 @@ pub struct WatchStream {
 impl WatchStream {
     pub(crate) fn new(
         initial: Vec<WatchEvent>,
-        receiver: mpsc::Receiver<WatchEvent>,
+        receiver: Receiver<WatchEvent>,
         applied: watch::Receiver<u64>,
         metrics: &Arc<Metrics>,
     ) -> Self {
@@ -125,7 +126,7 @@ impl WatchStream {
 
     /// A watch that only says why it cannot be.
     pub(crate) fn error(status: Status, applied: watch::Receiver<u64>, metrics: &Arc<Metrics>) -> Self {
-        let (_, receiver) = mpsc::channel(1);
+        let (_, receiver) = batch::channel(WATCH_BUFFER);
         Self::new(vec![WatchEvent::Error(status)], receiver, applied, metrics)
     }
 
@@ -139,9 +140,32 @@ impl WatchStream {
         self
     }
 
-    /// The next event that is there already: lets a writer gather many into one frame.
-    pub fn try_next(&mut self) -> Option<WatchEvent> {
-        self.initial.pop_front().or_else(|| self.receiver.try_recv().ok())
+    /// The next event and those that are there behind it, at most so many in all: lets a writer gather them into one frame.
+    /// `None` after the end.
+    pub fn poll_batch(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Vec<WatchEvent>>> {
+        let Some(first) = ready!(Pin::new(&mut *self).poll_next(cx)) else {
+            return Poll::Ready(None);
+        };
+        let mut batch = Vec::with_capacity(most.min(1 + self.initial.len() + self.receiver.taken()));
+        batch.push(first);
+        while batch.len() < most
+            && let Some(event) = self.try_next()
+        {
+            batch.push(event);
+        }
+        Poll::Ready(Some(batch))
+    }
+
+    /// The next event that is there already.
+    fn try_next(&mut self) -> Option<WatchEvent> {
+        if self.ended {
+            return None;
+        }
+        let Some(event) = self.initial.pop_front() else {
+            return self.receiver.try_next();
+        };
+        self.ended = matches!(event, WatchEvent::Error(_));
+        Some(event)
     }
 
     /// Nothing more is ready: time for a bookmark, or the end?
@@ -181,16 +205,12 @@ impl Stream for WatchStream {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Some(event) = self.initial.pop_front() {
-            self.ended = matches!(event, WatchEvent::Error(_));
-            return Poll::Ready(Some(event));
-        }
-        if let Ok(event) = self.receiver.try_recv() {
+        if let Some(event) = self.try_next() {
             return Poll::Ready(Some(event));
         }
         // Read before the queue is found empty: everything up to here has been delivered then.
         let applied = *self.applied.borrow();
-        match self.receiver.poll_recv(cx) {
+        match self.receiver.poll_next(cx) {
             Poll::Ready(Some(event)) => Poll::Ready(Some(event)),
             Poll::Ready(None) => {
                 self.ended = true;

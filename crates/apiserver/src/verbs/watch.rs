@@ -64,11 +64,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         .registry
         .watch(served.stored()?, namespace, &options)
         .await;
-    let events = match opened {
-        Ok(events) => events.left_stream(),
-        Err(status) if status.code == 410 => stream::iter([WatchEvent::Error(status)]).right_stream(),
-        Err(status) => return Err(status),
-    };
+    let events = opened?;
     let (stop, traffic) = (call.server.stop.clone(), call.server.traffic.clone());
     let versions = served.stored()?.clone();
     let mut frames = Frames::new(&call, served, accepted);
@@ -87,7 +83,7 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         }
         return Ok(answer);
     }
-    let chunks = Coalesced::new(Box::pin(events), traffic).take_until(stop.cancelled_owned());
+    let chunks = Coalesced::new(events, traffic, stop);
     if versions.versions.is_some() {
         // Objects stored in another version are converted, perhaps by a webhook, in their order.
         let converted = chunks.then(move |events| in_version(versions.clone(), events));

@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use corten_stdx::batch;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 pub(crate) use event::CacheEvent;
 pub use event::Undecided;
 pub(crate) use snapshot::Snapshot;
+pub(crate) use watchers::WATCH_BUFFER;
 use watchers::{Watchers, indexed_place};
 
 use crate::filter::Filter;
@@ -71,7 +72,7 @@ pub(crate) struct Cache {
 /// How a watch begins.
 pub(crate) struct Subscription {
     pub initial: Vec<WatchEvent>,
-    pub receiver: mpsc::Receiver<WatchEvent>,
+    pub receiver: batch::Receiver<WatchEvent>,
 }
 
 impl Cache {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use corten_stdx::batch::{self, Refused};
 
 use super::event::CacheEvent;
 use crate::filter::Filter;
@@ -16,10 +16,11 @@ pub(crate) const WATCH_BUFFER: corten_stdx::queue::Bound =
 
 struct Watcher {
     id: u64,
-    filter: Filter,
+    /// Shared with watchers beside it that ask for the same.
+    filter: Arc<Filter>,
     /// Events up to here are not for it.
     after: u64,
-    sender: mpsc::Sender<WatchEvent>,
+    sender: batch::Sender<WatchEvent>,
 }
 
 /// Where a watcher is found.
@@ -46,22 +47,27 @@ impl Watchers {
         filter: Filter,
         indexed_field: Option<&str>,
         after: u64,
-    ) -> mpsc::Receiver<WatchEvent> {
-        let (sender, receiver) = WATCH_BUFFER.channel();
-        let place = place(&filter, indexed_field);
+    ) -> batch::Receiver<WatchEvent> {
+        let (sender, receiver) = batch::channel(WATCH_BUFFER);
         self.next_id += 1;
-        let watcher = Watcher {
-            id: self.next_id,
+        let id = self.next_id;
+        let watchers = match place(&filter, indexed_field) {
+            Place::All => &mut self.all,
+            Place::Namespace(namespace) => self.by_namespace.entry(namespace).or_default(),
+            Place::Key(key) => self.by_key.entry(key).or_default(),
+            Place::Field(value) => self.by_field.entry(value).or_default(),
+        };
+        let beside = watchers.last().map(|watcher| &watcher.filter);
+        let filter = match beside.filter(|beside| ***beside == filter) {
+            Some(same) => Arc::clone(same),
+            None => Arc::new(filter),
+        };
+        watchers.push(Watcher {
+            id,
             filter,
             after,
             sender,
-        };
-        match place {
-            Place::All => self.all.push(watcher),
-            Place::Namespace(namespace) => self.by_namespace.entry(namespace).or_default().push(watcher),
-            Place::Key(key) => self.by_key.entry(key).or_default().push(watcher),
-            Place::Field(value) => self.by_field.entry(value).or_default().push(watcher),
-        }
+        });
         receiver
     }
 
@@ -139,31 +145,52 @@ fn deliver_in(
 }
 
 fn deliver_to(watchers: &mut Vec<Watcher>, events: &[Arc<CacheEvent>], metrics: &Metrics) {
-    let mut delivered = 0;
+    let (mut delivered, mut seen) = (0, Seen::default());
     watchers.retain(|watcher| {
-        events
-            .iter()
-            .all(|event| watcher.take(event, &mut delivered, metrics))
+        let events = seen.through(&watcher.filter, events);
+        watcher.take(events, &mut delivered, metrics)
     });
     metrics.events_delivered.add(delivered);
 }
 
+/// Events as the last filter shows them, which is often the next watcher's as well.
+#[derive(Default)]
+struct Seen {
+    filter: Option<Arc<Filter>>,
+    /// With their revisions.
+    events: Vec<(u64, WatchEvent)>,
+}
+
+impl Seen {
+    fn through(&mut self, filter: &Arc<Filter>, events: &[Arc<CacheEvent>]) -> &[(u64, WatchEvent)] {
+        let same = self.filter.as_ref().is_some_and(|last| Arc::ptr_eq(last, filter));
+        if !same {
+            self.filter = Some(Arc::clone(filter));
+            self.events.clear();
+            let seen = events
+                .iter()
+                .filter_map(|event| Some((event.revision, event.seen_through(filter)?)));
+            self.events.extend(seen);
+        }
+        &self.events
+    }
+}
+
 impl Watcher {
-    /// Takes an event that is for it. False where it is to be forgotten.
-    fn take(&self, event: &Arc<CacheEvent>, delivered: &mut u64, metrics: &Metrics) -> bool {
-        if event.revision <= self.after {
+    /// Takes those that are for it, of events in order. False where it is to be forgotten.
+    fn take(&self, events: &[(u64, WatchEvent)], delivered: &mut u64, metrics: &Metrics) -> bool {
+        let begin = events.partition_point(|(revision, _)| *revision <= self.after);
+        let new = &events[begin..];
+        if new.is_empty() {
             return true;
         }
-        let Some(watch_event) = event.seen_through(&self.filter) else {
-            return true;
-        };
-        match self.sender.try_send(watch_event) {
+        match self.sender.send_all(new.iter().map(|(_, event)| event.clone())) {
             Ok(()) => {
-                *delivered += 1;
+                *delivered += new.len() as u64;
                 true
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-            Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(Refused::Closed) => false,
+            Err(Refused::Full) => {
                 metrics.watches_ended_slow.add(1);
                 tracing::warn!(watcher = self.id, "ending a watch whose reader is too slow");
                 false
