@@ -1,5 +1,6 @@
 //! One HTTP/1.1 connection over TLS, as lean as a client can be: on few cores its work is taken from the server's.
 
+use super::lines::Lines;
 use super::target::Access;
 use super::tls::{READ_BYTES, TlsStream};
 use anyhow::Context;
@@ -10,9 +11,22 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use std::io::BufRead as _;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+
+/// The connection beneath.
+async fn connect(access: &Access) -> anyhow::Result<TlsStream> {
+    let tcp = TcpStream::connect((access.host.as_str(), access.port)).await;
+    let tcp = tcp.with_context(|| format!("connecting to {}: is the cluster up?", access.authority()))?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from(access.host.clone())?;
+    Ok(TlsStream::connect(Arc::clone(&access.tls), name, tcp).await?)
+}
+
+/// Begins a watch. Answered means registered: what is written from then on is among its lines.
+pub(super) async fn watch(access: &Access, path: &str) -> anyhow::Result<Lines> {
+    Lines::open(access, connect(access).await?, path).await
+}
 
 /// An open connection; one request at a time.
 pub(super) struct Connection {
@@ -22,11 +36,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(access: &Arc<Access>) -> anyhow::Result<Self> {
-        let tcp = TcpStream::connect((access.host.as_str(), access.port)).await;
-        let tcp = tcp.with_context(|| format!("connecting to {}: is the cluster up?", access.authority()))?;
-        tcp.set_nodelay(true)?;
-        let name = ServerName::try_from(access.host.clone())?;
-        let tls = TlsStream::connect(Arc::clone(&access.tls), name, tcp).await?;
+        let tls = connect(access).await?;
         let (sender, connection) = Builder::new()
             .read_buf_exact_size(Some(READ_BYTES))
             .handshake(TokioIo::new(tls))
@@ -91,47 +101,5 @@ impl Connection {
     pub(super) async fn read(&mut self, path: &str) -> anyhow::Result<Bytes> {
         let body = self.start("GET", path, Bytes::new()).await?.into_body();
         Ok(body.collect().await?.to_bytes())
-    }
-
-    /// Begins a watch; the connection is its own from then on.
-    pub(super) async fn watch(mut self, path: &str) -> anyhow::Result<Lines> {
-        let body = self.start("GET", path, Bytes::new()).await?.into_body();
-        Ok(Lines {
-            body,
-            rest: Vec::new(),
-            at: 0,
-            _connection: self,
-        })
-    }
-}
-
-/// The lines of a stream.
-pub(super) struct Lines {
-    body: Incoming,
-    rest: Vec<u8>,
-    /// Where in `rest` the next line begins.
-    at: usize,
-    _connection: Connection,
-}
-
-impl Lines {
-    /// The next line; an error when the stream ends.
-    pub(super) async fn next(&mut self) -> anyhow::Result<&[u8]> {
-        let mut searched = self.at;
-        loop {
-            let read = (&self.rest[searched..]).skip_until(b'\n')?;
-            let end = searched + read;
-            if self.rest[searched..end].ends_with(b"\n") {
-                let line = self.at..end - 1;
-                self.at = line.end + 1;
-                return Ok(&self.rest[line]);
-            }
-            self.rest.drain(..self.at);
-            (self.at, searched) = (0, self.rest.len());
-            let frame = self.body.frame().await.context("the watch ended")??;
-            if let Some(data) = frame.data_ref() {
-                self.rest.extend_from_slice(data);
-            }
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod fleet;
 mod idle;
+mod lines;
 mod load;
 mod memory;
 mod pods;

@@ -1,6 +1,6 @@
 //! Pod start: from the request to Running, seen by a watch.
 
-use super::connection::Lines;
+use super::lines::Lines;
 use super::report;
 use super::target::Target;
 use crate::cli::BenchArgs;
@@ -15,13 +15,11 @@ pub(super) async fn measure(target: &Target, args: &BenchArgs) -> anyhow::Result
         return Ok(());
     };
     let mut accounts = target
-        .connect()
-        .await?
         .watch(&format!("{}?watch=1", target.path("serviceaccounts")))
         .await?;
     until(&mut accounts, "default", |_| true).await?;
     let path = target.path("pods");
-    let mut events = target.connect().await?.watch(&format!("{path}?watch=1")).await?;
+    let mut events = target.watch(&format!("{path}?watch=1")).await?;
     let mut connection = target.connect().await?;
     let (mut starts, mut ends): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
     let (mut cpu, mut first) = (target.cpu(), Instant::now());

@@ -34,8 +34,8 @@ pub(super) fn row(name: &str, mut latencies: Vec<Duration>, wall: Duration, cpu:
     let cpu = cpu.map_or_else(String::new, |cpu| {
         let server = cpu
             .server
-            .map_or_else(String::new, |time| format!("server {:.3} ms, ", each(time)));
-        format!(" | CPU each: {server}client {:.3} ms", each(cpu.client))
+            .map_or_else(String::new, |time| format!("server {:.4} ms, ", each(time)));
+        format!(" | CPU each: {server}client {:.4} ms", each(cpu.client))
     });
     let rate = count as f64 / wall.as_secs_f64();
     println!(

@@ -1,6 +1,7 @@
 //! The server under measurement: by kubeconfig, with a namespace for this run.
 
-use super::connection::Connection;
+use super::connection::{self, Connection};
+use super::lines::Lines;
 use crate::cli::BenchArgs;
 use crate::lock;
 use crate::paths::Paths;
@@ -95,6 +96,10 @@ impl Target {
 
     pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
         Connection::open(&self.access).await
+    }
+
+    pub(super) async fn watch(&self, path: &str) -> anyhow::Result<Lines> {
+        connection::watch(&self.access, path).await
     }
 
     /// The path of a kind's objects in this run's namespace.

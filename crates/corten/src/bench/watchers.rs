@@ -1,6 +1,7 @@
 //! Watch fan-out: many watchers of one namespace, and how long each change takes to reach them.
 
-use super::connection::{Connection, Lines};
+use super::connection::Connection;
+use super::lines::Lines;
 use super::report;
 use super::target::Target;
 use anyhow::Context;
@@ -14,6 +15,7 @@ const CHANGES: usize = 1000;
 /// Changes at a pace, and their number a second: about what upstream delivers at most (55,600 a second).
 const PACED: usize = 500;
 const PACE: usize = 110;
+const BEFORE_TIME: &[u8] = b"\"at ";
 
 pub(super) async fn measure(target: &Target) -> anyhow::Result<()> {
     // From any revision: upstream on an etcd before 3.5 makes watches from the newest one wait for three seconds.
@@ -24,7 +26,7 @@ pub(super) async fn measure(target: &Target) -> anyhow::Result<()> {
     let mut streams = Vec::new();
     for _ in 0..WATCHERS {
         // Answered means registered: what is written from here on reaches this watcher.
-        streams.push(target.connect().await?.watch(&path).await?);
+        streams.push(target.watch(&path).await?);
     }
     let streams = phase(target, streams, CHANGES, None).await?;
     phase(target, streams, PACED, Some(PACE)).await?;
@@ -97,16 +99,23 @@ async fn write(
 async fn watch(mut stream: Lines, changes: usize, began: Instant) -> anyhow::Result<(Lines, Vec<Duration>)> {
     let mut delays = Vec::with_capacity(changes);
     while delays.len() < changes {
-        let line = std::str::from_utf8(stream.next().await?)?;
-        let Some((_, rest)) = line.rsplit_once("\"at ") else {
-            continue;
-        };
-        let sent = rest
-            .split_once(" ns\"")
-            .context("a time in the event")?
-            .0
-            .parse::<u64>()?;
-        delays.push(began.elapsed().saturating_sub(Duration::from_nanos(sent)));
+        if let Some(sent) = sent_at(stream.next().await?)? {
+            let delay = stream.arrived().duration_since(began);
+            delays.push(delay.saturating_sub(Duration::from_nanos(sent)));
+        }
     }
     Ok((stream, delays))
+}
+
+/// The time in an event, in nanoseconds; bookmarks have none. It stands near the end.
+fn sent_at(line: &[u8]) -> anyhow::Result<Option<u64>> {
+    let Some(begin) = line.windows(BEFORE_TIME.len()).rposition(|w| w == BEFORE_TIME) else {
+        return Ok(None);
+    };
+    let time = &line[begin + BEFORE_TIME.len()..];
+    let digits = time.iter().take_while(|c| c.is_ascii_digit()).count();
+    let sent = std::str::from_utf8(&time[..digits])?
+        .parse()
+        .context("a time in the event")?;
+    Ok(Some(sent))
 }

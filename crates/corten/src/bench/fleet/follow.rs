@@ -1,7 +1,8 @@
 //! A watch that goes on where it broke off: a server closes the watch of a client that reads too slowly, and both servers
 //! measured here end each after a while.
 
-use crate::bench::connection::{Connection, Lines};
+use crate::bench::connection::{self, Connection};
+use crate::bench::lines::Lines;
 use crate::bench::target::Access;
 use anyhow::Context;
 use serde::Deserialize;
@@ -96,7 +97,7 @@ impl<T: Versioned> Follow<T> {
             "{}?watch=1&resourceVersion={}{glue}{}",
             self.path, self.revision, self.query
         );
-        Connection::open(&self.access).await?.watch(&url).await
+        connection::watch(&self.access, &url).await
     }
 
     /// The next step. An error only when the server can be reached no more.
