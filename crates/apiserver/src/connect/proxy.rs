@@ -193,9 +193,9 @@ async fn pod(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status> {
 /// Goes to one of the service's ready pods, by its EndpointSlices.
 async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status> {
     let ns = &call.info.namespace;
-    let service = call.server.fetch("", "services", ns, id.name).await?;
     let port_name = match id.port.parse::<u64>() {
         Ok(number) => {
+            let service = call.server.fetch("", "services", ns, id.name).await?;
             let ports = service["spec"]["ports"]
                 .as_array()
                 .map(Vec::as_slice)
@@ -212,7 +212,13 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
     let slices = call
         .server
         .fetch_all("discovery.k8s.io", "endpointslices", ns, &selector)
-        .await?;
+        .await;
+    // A name that no label can have has none.
+    let slices = slices.unwrap_or_default();
+    if slices.is_empty() {
+        // Where there is nothing at all upstream misses the Endpoints, by which it goes.
+        call.server.fetch("", "endpoints", ns, id.name).await?;
+    }
     let no_endpoints = slices.iter().all(|slice| slice["endpoints"][0].is_null());
     let asked = if no_endpoints { id.name } else { &call.info.name };
     let none = || Status::service_unavailable(format!("no endpoints available for service {asked:?}"));

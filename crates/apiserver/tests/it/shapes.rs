@@ -176,8 +176,12 @@ async fn what_is_not_there_is_said_first() {
             "pods \"none\" not found",
         ),
         (
-            "/api/v1/namespaces/default/services/none:x/proxy",
+            "/api/v1/namespaces/default/services/none:80/proxy",
             "services \"none\" not found",
+        ),
+        (
+            "/api/v1/namespaces/default/services/none:x/proxy",
+            "endpoints \"none\" not found",
         ),
     ] {
         let r = h.get(path).await;

@@ -163,6 +163,20 @@ async fn proxying_to_nodes_and_the_lack_of_endpoints() {
     );
     let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
     h.post("/api/v1/namespaces/default/services", service).await.ok();
+    let missing = |name| (404, Some(format!("endpoints \"{name}\" not found")));
+    for (id, name) in [("s:80", "s"), ("none", "none")] {
+        let r = h
+            .get(&format!("/api/v1/namespaces/default/services/{id}/proxy/"))
+            .await;
+        assert_eq!(
+            (r.code, r.json()["message"].as_str().map(str::to_owned)),
+            missing(name)
+        );
+    }
+    let endpoints = json!({"metadata": {"name": "s"}});
+    h.post("/api/v1/namespaces/default/endpoints", endpoints)
+        .await
+        .ok();
     let r = h.get("/api/v1/namespaces/default/services/s:80/proxy/").await;
     assert_eq!(
         (r.code, r.json()["message"].as_str()),
