@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a busy cluster uses of the program, so that release builds are optimized for that (profile-guided optimization).
 #   profile.sh flags DIR   prints the compiler's flags for the profile in the repository, which it unpacks to DIR
-#   profile.sh make        makes that profile anew: builds Corten with counters, runs tests and benches, takes a quarter of an hour; root
+#   profile.sh make        makes that profile anew: builds Corten with counters, runs tests and benches, takes a quarter of an hour on two cores; root
 # A function that has changed since is compiled as if there was no profile. One from before still serves; make it anew with a release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
