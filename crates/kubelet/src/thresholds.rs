@@ -82,7 +82,7 @@ pub struct EvictionHard {
     thresholds: Vec<(Signal, Amount)>,
 }
 
-/// Upstream's, but for `imagefs.available<15%`, which is for a file system of its own.
+/// Upstream's, but for those of `imagefs`: images are where volumes and logs are, and 10 % is what counts there.
 impl Default for EvictionHard {
     fn default() -> Self {
         let (memory, disk, inodes) = (Amount::Count(100 << 20), Amount::Share(0.10), Amount::Share(0.05));

@@ -8,10 +8,10 @@ use anyhow::Context;
 use std::time::{Duration, Instant};
 
 const WATCHERS: usize = 500;
-/// Connections that make changes: enough that writing is not what is measured.
-const WRITERS: usize = 4;
-/// Changes at full speed, each seen by every watcher.
-const CHANGES: usize = 1000;
+/// A part of the connections make changes, each one after the other: who has more to deliver than a server can ends its watches.
+const OF_CONNECTIONS: usize = 4;
+/// Changes at full speed, each seen by every watcher: enough that the last ones' delay is not what is measured either.
+const CHANGES: usize = 3000;
 /// Changes at a pace, and their number a second: about what upstream delivers at most (55,600 a second).
 const PACED: usize = 500;
 const PACE: usize = 110;
@@ -45,12 +45,13 @@ async fn phase(
         .into_iter()
         .map(|stream| tokio::spawn(watch(stream, changes, began)))
         .collect();
+    let count = (target.connections / OF_CONNECTIONS).max(1);
     let mut writers = Vec::new();
-    for writer in 0..WRITERS {
+    for writer in 0..count {
         let (connection, path) = (target.connect().await?, target.path("configmaps"));
         let due =
             move |index: usize| pace.map(|pace| began + Duration::from_secs(1) * index as u32 / pace as u32);
-        let indexes = (writer..changes).step_by(WRITERS);
+        let indexes = (writer..changes).step_by(count);
         writers.push(tokio::spawn(write(
             connection,
             path,
