@@ -105,7 +105,7 @@ impl<T> Receiver<T> {
     /// The next item that is there already.
     pub fn try_next(&mut self) -> Option<T> {
         if self.taken.is_empty() {
-            self.take(&mut Arc::clone(&self.shared).lock());
+            take(&mut self.taken, &mut self.shared.lock());
         }
         self.taken.pop_front()
     }
@@ -113,8 +113,7 @@ impl<T> Receiver<T> {
     /// The next item; `None` when there is none and the sender has gone.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         if self.taken.is_empty() {
-            let shared = Arc::clone(&self.shared);
-            let mut shared = shared.lock();
+            let mut shared = self.shared.lock();
             if shared.items.is_empty() && !shared.closed {
                 match &mut shared.reader {
                     Some(reader) => reader.clone_from(cx.waker()),
@@ -122,7 +121,7 @@ impl<T> Receiver<T> {
                 }
                 return Poll::Pending;
             }
-            self.take(&mut shared);
+            take(&mut self.taken, &mut shared);
         }
         Poll::Ready(self.taken.pop_front())
     }
@@ -131,13 +130,14 @@ impl<T> Receiver<T> {
     pub fn taken(&self) -> usize {
         self.taken.len()
     }
+}
 
-    fn take(&mut self, shared: &mut Shared<T>) {
-        if self.taken.capacity() > KEPT {
-            self.taken = VecDeque::new();
-        }
-        std::mem::swap(&mut shared.items, &mut self.taken);
+/// Into `taken`, which is empty.
+fn take<T>(taken: &mut VecDeque<T>, shared: &mut Shared<T>) {
+    if taken.capacity() > KEPT {
+        *taken = VecDeque::new();
     }
+    std::mem::swap(&mut shared.items, taken);
 }
 
 impl<T> Drop for Receiver<T> {

@@ -213,8 +213,11 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
         .server
         .fetch_all("discovery.k8s.io", "endpointslices", ns, &selector)
         .await;
-    // A name that no label can have has none.
-    let slices = slices.unwrap_or_default();
+    let slices = match slices {
+        // A name that no label can have has none.
+        Err(status) if status.code == 400 => Vec::new(),
+        slices => slices?,
+    };
     if slices.is_empty() {
         // Where there is nothing at all upstream misses the Endpoints, by which it goes.
         call.server.fetch("", "endpoints", ns, id.name).await?;

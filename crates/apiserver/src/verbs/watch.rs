@@ -59,12 +59,11 @@ pub async fn watch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
     let timeout = asked.unwrap_or_else(|| usual_timeout(least));
     let options = listing.into_watch(timeout);
     let namespace = Some(served.namespace_of(&call)).filter(|ns| !ns.is_empty());
-    let opened = call
+    let events = call
         .server
         .registry
         .watch(served.stored()?, namespace, &options)
-        .await;
-    let events = opened?;
+        .await?;
     let (stop, traffic) = (call.server.stop.clone(), call.server.traffic.clone());
     let versions = served.stored()?.clone();
     let mut frames = Frames::new(&call, served, accepted);

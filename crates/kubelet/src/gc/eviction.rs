@@ -1,12 +1,11 @@
 //! A node that runs out of memory ends pods itself, in an order, before the kernel does it in none.
 
 use crate::context::Context;
-use crate::node::{low_memory, meminfo};
+use crate::node::low_memory;
 use crate::pod::PodExt;
 use crate::pods::Pods;
 use crate::quantity::{self, value_of};
 use crate::spec::resources::pod_total;
-use crate::thresholds::Signal;
 use crate::worker::Snapshot;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ struct Candidate {
 }
 
 pub(super) async fn run(cx: &Arc<Context>, pods: &Arc<Pods>) {
-    let Some(available) = low_memory(&cx.limits.eviction_hard) else {
+    let Some((available, floor)) = low_memory(&cx.limits.eviction_hard) else {
         return;
     };
     let snapshots = pods.snapshots();
@@ -32,7 +31,7 @@ pub(super) async fn run(cx: &Arc<Context>, pods: &Arc<Pods>) {
     let Some(first) = rank(list).into_iter().next() else {
         return;
     };
-    let (floor, left) = (quantity::bytes(memory_floor(cx)).0, quantity::bytes(available).0);
+    let (floor, left) = (quantity::bytes(floor).0, quantity::bytes(available).0);
     let (used, request) = (quantity::bytes(first.used).0, quantity::bytes(first.requested).0);
     let message = format!(
         "The node was low on resource: memory. Threshold quantity: {floor}, available: {left}. The pod was using {used}, request is {request}, has larger consumption of memory. "
@@ -43,13 +42,6 @@ pub(super) async fn run(cx: &Arc<Context>, pods: &Arc<Pods>) {
         "evicting a pod: the node is low on memory"
     );
     pods.evict(&first.uid, "Evicted", &message);
-}
-
-fn memory_floor(cx: &Context) -> i64 {
-    let all = meminfo("MemTotal")
-        .and_then(|b| u64::try_from(b).ok())
-        .unwrap_or(0);
-    i64::try_from(cx.limits.eviction_hard.floor(Signal::Memory, all)).unwrap_or(i64::MAX)
 }
 
 fn candidate(cx: &Context, s: &Snapshot) -> Option<Candidate> {

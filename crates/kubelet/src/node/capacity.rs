@@ -37,12 +37,12 @@ pub fn meminfo(key: &str) -> Option<i64> {
     Some(kib * 1024)
 }
 
-/// The memory that is available, where it is less than must be.
-pub fn low_memory(floors: &EvictionHard) -> Option<i64> {
-    let bytes = |key| meminfo(key).and_then(|b| u64::try_from(b).ok());
-    let (available, all) = (bytes("MemAvailable")?, bytes("MemTotal")?);
-    let low = floors.low(Signal::Memory, available, all);
-    low.then(|| i64::try_from(available).unwrap_or(i64::MAX))
+/// The bytes that are available, and those that must be, where they are fewer.
+pub fn low_memory(floors: &EvictionHard) -> Option<(i64, i64)> {
+    let (available, all) = (meminfo("MemAvailable")?, meminfo("MemTotal")?);
+    let floor = floors.floor(Signal::Memory, u64::try_from(all).ok()?);
+    let floor = i64::try_from(floor).unwrap_or(i64::MAX);
+    (available < floor).then_some((available, floor))
 }
 
 /// Size and free bytes of the file system that holds `path`, and the same of its inodes.
