@@ -15,9 +15,6 @@ use crate::catalog::Served;
 use crate::codec::{self, Reading};
 use crate::options::WriteOptions;
 
-/// The field manager of what the server writes itself.
-pub const SERVER: &str = "kube-apiserver";
-
 /// Who writes, as the managed-fields entry will say.
 pub struct Ownership {
     gvk: GroupVersionKind,

@@ -13,9 +13,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use corten_auth::{UserInfo, groups, users};
 use corten_meta::{Result, Status, object};
-use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOptions, User, WriteContext};
+use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOptions, WriteContext};
 use futures::future::try_join_all;
 use serde_json::Value;
 
@@ -66,18 +65,6 @@ pub async fn run(registry: &Arc<Registry>, config: &Config, features: &Features)
     Ok(())
 }
 
-/// For what the server itself writes.
-pub(crate) fn context() -> WriteContext {
-    let user = UserInfo::new(users::API_SERVER, [groups::MASTERS]);
-    let user = User {
-        name: user.username,
-        uid: String::new(),
-        groups: user.groups,
-        extra: user.extra,
-    };
-    WriteContext::new(user, SystemTime::now()).with_field_manager(crate::apply::SERVER)
-}
-
 /// Writes as the API server itself.
 pub(crate) struct Writer<'a> {
     registry: &'a Arc<Registry>,
@@ -88,7 +75,15 @@ impl<'a> Writer<'a> {
     pub(crate) fn new(registry: &'a Arc<Registry>) -> Self {
         Self {
             registry,
-            ctx: context(),
+            ctx: WriteContext::of_server(SystemTime::now()),
+        }
+    }
+
+    /// The same with another field manager.
+    fn named(&self, manager: &str) -> Self {
+        Self {
+            registry: self.registry,
+            ctx: WriteContext::of_server(SystemTime::now()).with_field_manager(manager),
         }
     }
 

@@ -1,9 +1,8 @@
-//! `/api`, `/apis` and below: what is served, in the legacy form and aggregated (apidiscovery.k8s.io v2 and v2beta1).
+//! `/api`, `/apis` and below: what is served, in the legacy form and aggregated (apidiscovery.k8s.io/v2).
 
-use bytes::Bytes;
 use corten_meta::{Status, api_version};
 use corten_schema::resources::{Resource, Selection, Subresource};
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -13,7 +12,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Served;
 use crate::custom::Kinds;
-use crate::negotiate;
+use crate::negotiate::{self, Accepted, Format};
 use crate::respond::{self, Answer};
 
 /// Answers any discovery path (no trailing slash).
@@ -59,8 +58,8 @@ fn object(call: &Call, value: &Value, routed: bool) -> Result<Answer, Status> {
 
 fn root(call: &Call, core: bool) -> Result<Answer, Status> {
     let other_method = core && call.method != Method::GET;
-    if let Some(version) = wants_aggregated(call.accept()).filter(|_| !other_method) {
-        return Ok(aggregated(call, core, version));
+    if let Some(accepted) = negotiate::accept_aggregated(call.accept()).filter(|_| !other_method) {
+        return aggregated(call, core, accepted.indented(call.pretty()));
     }
     let value = if core {
         let address = &call.server.options.advertise;
@@ -79,50 +78,30 @@ fn root(call: &Call, core: bool) -> Result<Answer, Status> {
         let groups = merged_groups(&call.server.aggregator, groups);
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     };
-    let mut answer = object(call, &value, core)?;
-    answer
-        .headers_mut()
-        .insert(VARY, HeaderValue::from_static("Accept"));
-    Ok(answer)
+    object(call, &value, core)
 }
 
-/// The version of apidiscovery.k8s.io asked for, where the best clause asks for that at all.
-fn wants_aggregated(accept: Option<&str>) -> Option<&'static str> {
-    for clause in negotiate::clauses(accept.unwrap_or_default()) {
-        let aggregated = clause.param("as") == Some("APIGroupDiscoveryList")
-            && clause.param("g") == Some("apidiscovery.k8s.io");
-        match clause.param("v") {
-            _ if !clause.admits("application/json") => {}
-            Some("v2") if aggregated => return Some("v2"),
-            Some("v2beta1") if aggregated => return Some("v2beta1"),
-            _ if clause.param("as").is_none() => return None,
-            _ => {}
-        }
-    }
-    None
-}
-
-fn aggregated(call: &Call, core: bool, version: &'static str) -> Answer {
-    let text = aggregated_document(call, core, version);
+/// The whole of `/api` or `/apis` in one document, with a tag that is of what it says and not of how.
+fn aggregated(call: &Call, core: bool, accepted: Accepted) -> Result<Answer, Status> {
+    let value = aggregated_document(call, core);
+    let text = serde_json::to_vec(&value).map_err(Status::internal)?;
     let tag = format!("\"{}\"", hex(&Sha256::digest(&text)));
-    let content_type = if version == "v2" {
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    } else {
-        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    let content_type = match accepted.format {
+        Format::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Protobuf => {
+            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        }
     };
-    let same = call.header(IF_NONE_MATCH) == Some(&tag);
-    let mut answer = if same {
-        respond::bytes(StatusCode::NOT_MODIFIED, content_type, Body::Empty)
-    } else {
-        respond::bytes(StatusCode::OK, content_type, text)
+    let mut answer = match call.header(IF_NONE_MATCH) == Some(&tag) {
+        true => respond::bytes(StatusCode::NOT_MODIFIED, content_type, Body::Empty),
+        false => respond::bytes(StatusCode::OK, content_type, respond::encode(&value, accepted)?),
     };
-    answer
-        .headers_mut()
-        .insert(VARY, HeaderValue::from_static("Accept"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        answer.headers_mut().insert(ETAG, tag);
-    }
-    answer
+    let headers = answer.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    headers.insert(ETAG, HeaderValue::try_from(tag).map_err(Status::internal)?);
+    Ok(answer)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -135,7 +114,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The document of `/api` or `/apis` for clients that take it whole.
-fn aggregated_document(call: &Call, core: bool, version: &str) -> Bytes {
+fn aggregated_document(call: &Call, core: bool) -> Value {
     let (custom, on) = (call.server.catalog.custom(), call.server.catalog.selection());
     let (remote, kinds) = (&call.server.aggregator, custom.as_ref());
     let items: Vec<Value> = groups(on, kinds)
@@ -159,13 +138,12 @@ fn aggregated_document(call: &Call, core: bool, version: &str) -> Bytes {
     } else {
         merged_aggregated(remote, items)
     };
-    let value = json!({
+    json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
-    });
-    Bytes::from(serde_json::to_vec(&value).unwrap_or_default())
+    })
 }
 
 fn aggregated_version(on: &Selection, kinds: &Kinds, group: &str, version: &str) -> Value {

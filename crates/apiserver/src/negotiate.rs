@@ -168,6 +168,24 @@ pub fn accept_custom(header: Option<&str>) -> Option<Accepted> {
     })
 }
 
+/// Chooses the encoding of discovery in one document; `None` where no clause asks for that.
+pub fn accept_aggregated(header: Option<&str>) -> Option<Accepted> {
+    let header = header.filter(|header| !header.is_empty())?;
+    let asked = [
+        ("g", "apidiscovery.k8s.io"),
+        ("v", "v2"),
+        ("as", "APIGroupDiscoveryList"),
+    ];
+    first_of(Some(header), |clause, format| {
+        let is_asked = streams(clause) && asked.iter().all(|(k, v)| clause.param(k) == Some(v));
+        is_asked.then(|| Accepted {
+            pretty: clause.param("pretty") == Some("1"),
+            format,
+            ..Accepted::JSON
+        })
+    })
+}
+
 fn first_of(
     header: Option<&str>,
     choose: impl Fn(&Clause<'_>, Format) -> Option<Accepted>,
@@ -186,11 +204,13 @@ fn first_of(
     None
 }
 
+/// Whether it asks for no stream of another kind than there is.
+fn streams(clause: &Clause<'_>) -> bool {
+    matches!(clause.param("stream"), None | Some("" | "watch"))
+}
+
 fn accept_clause(clause: &Clause<'_>, format: Format, transforms: Transforms) -> Option<Accepted> {
-    if clause
-        .param("stream")
-        .is_some_and(|s| !s.is_empty() && s != "watch")
-    {
+    if !streams(clause) {
         return None;
     }
     let pretty = clause.param("pretty") == Some("1");

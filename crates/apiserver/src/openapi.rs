@@ -4,7 +4,7 @@
 use corten_meta::Status;
 use corten_schema::openapi::{self, Document};
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
 };
 use http::{HeaderMap, StatusCode};
 use jiff::SignedDuration;
@@ -37,7 +37,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(365 * 24);
 pub async fn v2(call: &Call) -> Result<Answer, Status> {
     let types = ["application/json", openapi::V2_PROTOBUF, V2_PROTOBUF_PLAIN];
     let Some(content_type) = wanted(call, types) else {
-        return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
+        return Ok(not_acceptable());
     };
     let protobuf = content_type != types[0];
     let name = if protobuf { Name::V2Protobuf } else { Name::V2 };
@@ -53,6 +53,15 @@ pub async fn v2(call: &Call) -> Result<Answer, Status> {
         V2_PROTOBUF_PLAIN
     };
     Ok(answer(call, &document.hash, &document.gzip, named))
+}
+
+/// Without a body, as upstream.
+fn not_acceptable() -> Answer {
+    let mut answer = respond::empty(StatusCode::NOT_ACCEPTABLE);
+    answer
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
+    answer
 }
 
 /// The first type the client takes, in its order.
@@ -80,7 +89,8 @@ pub async fn v3_index(call: &Call) -> Result<Answer, Status> {
         .await
         .map_err(Status::internal)?;
     let index = aggregator::merged_v3_index(&call.server.aggregator, index);
-    Ok(respond::bytes(StatusCode::OK, "application/json", index))
+    // Upstream's aggregator leaves it to Go to say what this is.
+    Ok(respond::bytes(StatusCode::OK, "text/plain; charset=utf-8", index))
 }
 
 /// One document: `path` is `api/v1`, `apis/apps/v1`, or one above resources such as `version`.
@@ -103,10 +113,10 @@ pub async fn v3(call: &Call, path: &str) -> Result<Answer, Status> {
             .map_err(Status::internal)?,
     };
     let Some(document) = found else {
-        return Ok(respond::not_found_text());
+        return Ok(respond::empty(StatusCode::NOT_FOUND));
     };
     let Some(content_type) = wanted(call, V3_TYPES) else {
-        return Ok(respond::text(StatusCode::NOT_ACCEPTABLE, ""));
+        return Ok(not_acceptable());
     };
     let hash = call.query.get("hash").filter(|hash| !hash.is_empty());
     if hash.is_some_and(|hash| hash != document.hash) {
@@ -163,7 +173,7 @@ fn answer(call: &Call, hash: &str, compressed: &[u8], content_type: &'static str
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.append(VARY, HeaderValue::from_name(ACCEPT));
+    headers.append(VARY, HeaderValue::from_static("Accept"));
     if let Ok(v) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, v);
     }

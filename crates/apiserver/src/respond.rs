@@ -22,6 +22,13 @@ pub fn bytes(code: StatusCode, content_type: &'static str, body: impl Into<Body>
     r
 }
 
+/// A code, and nothing to read.
+pub fn empty(code: StatusCode) -> Answer {
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = code;
+    answer
+}
+
 /// Plain text, as Go's `http.Error` and health checks send it.
 pub fn text(code: StatusCode, body: impl Into<String>) -> Answer {
     let mut r = bytes(code, "text/plain; charset=utf-8", body.into());

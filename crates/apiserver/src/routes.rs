@@ -2,7 +2,7 @@
 
 use corten_meta::Status;
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::aggregator;
 use crate::call::Call;
@@ -34,11 +34,13 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
         call.routed_get(types)?;
     }
     match path.as_str() {
-        "" => Ok(index(&call)),
-        "/version" => version_page(),
+        "" | "/index.html" => page(&index(&call)),
+        "/version" => page(&version()),
         "/metrics" => Ok(metrics_page::answer(&call)),
         "/metrics/slis" => Ok(metrics_page::slis(&call)),
         "/openapi/v2" => Box::pin(openapi::v2(&call)).await,
+        // It is a document without a name below it.
+        "/openapi/v3" if call.info.path.ends_with('/') => Ok(respond::empty(StatusCode::NOT_FOUND)),
         "/openapi/v3" => Box::pin(openapi::v3_index(&call)).await,
         "/.well-known/openid-configuration" => Ok(oidc::configuration(&call)),
         "/openid/v1/jwks" => Ok(oidc::keys(&call)),
@@ -66,7 +68,7 @@ fn is_below(path: &str, root: &str) -> bool {
 }
 
 /// `/`: every path there is.
-fn index(call: &Call) -> Answer {
+fn index(call: &Call) -> Value {
     let mut paths: Vec<String> = vec![
         "/.well-known/openid-configuration".into(),
         "/api".into(),
@@ -86,6 +88,7 @@ fn index(call: &Call) -> Answer {
     }
     let plain = [
         "/healthz",
+        "/index.html",
         "/livez",
         "/metrics",
         "/metrics/slis",
@@ -98,17 +101,17 @@ fn index(call: &Call) -> Answer {
     paths.extend(plain.map(str::to_owned));
     paths.sort_unstable();
     paths.dedup();
-    respond::json(StatusCode::OK, &json!({ "paths": paths }))
+    json!({ "paths": paths })
 }
 
 /// Indented and without a newline, whoever asks.
-fn version_page() -> Result<Answer, Status> {
-    let page = serde_json::to_vec_pretty(&version()).map_err(Status::internal)?;
+fn page(value: &Value) -> Result<Answer, Status> {
+    let page = serde_json::to_vec_pretty(value).map_err(Status::internal)?;
     Ok(respond::bytes(StatusCode::OK, "application/json", page))
 }
 
 /// What `kubectl version` prints. The number is the API level served; the suffix says whose server it is.
-fn version() -> serde_json::Value {
+fn version() -> Value {
     json!({
         "major": "1", "minor": "36",
         "emulationMajor": "1", "emulationMinor": "36",

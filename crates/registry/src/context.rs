@@ -40,12 +40,17 @@ pub struct WriteContext {
     pub form: RequestForm,
     /// A part of another request, which dynamic admission has seen: an eviction's delete, a binding's update.
     pub nested: bool,
+    /// The server writes on its own account: who owns the fields is recorded here, as nobody has done it before.
+    pub own: bool,
     /// The moment of the request: creation and deletion timestamps come from here.
     pub now: SystemTime,
     labels_of_template: AtomicBool,
     warnings: Mutex<Vec<String>>,
     annotations: Mutex<BTreeMap<String, String>>,
 }
+
+/// The field manager of what the server writes on its own account.
+pub const SERVER: &str = "kube-apiserver";
 
 /// Warnings kept for one request; further ones are dropped. Upstream sends 4,096 characters of them.
 const WARNINGS_MAX: usize = 4096;
@@ -60,10 +65,24 @@ impl WriteContext {
             dry_run: false,
             form: RequestForm::default(),
             nested: false,
+            own: false,
             now,
             labels_of_template: AtomicBool::new(false),
             warnings: Mutex::default(),
             annotations: Mutex::default(),
+        }
+    }
+
+    /// For what the server writes on its own account.
+    pub fn of_server(now: SystemTime) -> Self {
+        let user = User {
+            name: "system:apiserver".to_owned(),
+            groups: vec!["system:masters".to_owned()],
+            ..User::default()
+        };
+        Self {
+            own: true,
+            ..Self::new(user, now).with_field_manager(SERVER)
         }
     }
 

@@ -34,7 +34,7 @@ use corten_meta::metadata;
 
 pub use admission::{Admission, Attributes, Operation};
 pub use cache::Undecided;
-pub use context::{RequestForm, User, WriteContext};
+pub use context::{RequestForm, SERVER, User, WriteContext};
 pub use errors::precondition_detail;
 pub use items::{Items, OpenPage};
 pub use lifecycle::NamespaceLifecycle;

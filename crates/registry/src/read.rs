@@ -30,7 +30,7 @@ impl Registry {
             version => self.wait_applied(parse_start(version)?).await?,
         };
         let found = resource.cache().get(&resource.key(namespace, name));
-        let found = found.ok_or_else(|| Status::not_found(&resource.group_resource(), name))?;
+        let found = found.ok_or_else(|| resource.missing(name))?;
         resource.in_version(found).await
     }
 

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use corten_meta::{GroupKind, GroupResource};
+use corten_meta::{GroupKind, GroupResource, Status, names, quote};
 use corten_schema::resources::{self, Selection};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -109,6 +109,16 @@ impl ResourceInfo {
             group: self.asked_group.as_ref().unwrap_or(&self.group).clone(),
             resource: self.plural.clone(),
         }
+    }
+
+    /// Why there is no object of this name.
+    pub(crate) fn missing(&self, name: &str) -> Status {
+        let refused = names::is_path_segment(name, false);
+        if refused.is_empty() {
+            return Status::not_found(&self.group_resource(), name);
+        }
+        let (name, why) = (quote(name), refused.join(";"));
+        Status::bad_request(format!("Name parameter invalid: {name}: {why}"))
     }
 
     pub fn group_kind(&self) -> GroupKind {

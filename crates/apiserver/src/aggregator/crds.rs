@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use corten_meta::Result;
 use corten_meta::object::{self, str_at};
-use corten_registry::DeleteOptions;
+use corten_registry::{DeleteOptions, WriteContext};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::feed::GROUP;
-use crate::bootstrap::{Writer, context, priorities};
+use crate::bootstrap::{Writer, priorities};
 use crate::follow::{Change, follow};
 use crate::server::Inner;
 
@@ -106,7 +107,13 @@ async fn reconcile(server: &Inner, wanted: &GroupVersions) -> Result<()> {
         let name = object::name(service);
         match server
             .registry
-            .delete(&context(), &resource, "", name, &options)
+            .delete(
+                &WriteContext::of_server(SystemTime::now()),
+                &resource,
+                "",
+                name,
+                &options,
+            )
             .await
         {
             Err(error) if !error.is_not_found() => return Err(error),

@@ -8,7 +8,7 @@ use corten_meta::{Result, object};
 use corten_registry::{DeleteOptions, ListOptions, Registry};
 use serde_json::{Value, json};
 
-use super::{Writer, context, objects};
+use super::{Writer, objects};
 
 const GROUP: &str = "apiregistration.k8s.io";
 const PLURAL: &str = "apiservices";
@@ -35,10 +35,7 @@ pub(super) async fn remove(writer: &Writer<'_>, name: &str) -> Result<()> {
 /// # Errors
 /// Whatever a write gives.
 pub async fn sync(registry: &Arc<Registry>, versions: &[(String, String)]) -> Result<()> {
-    let writer = Writer {
-        registry,
-        ctx: context(),
-    };
+    let writer = Writer::new(registry);
     let resource = writer.resource(GROUP, PLURAL)?;
     let page = registry.list(&resource, None, &ListOptions::default()).await?;
     let (mut known, mut managed) = (BTreeSet::new(), BTreeSet::new());

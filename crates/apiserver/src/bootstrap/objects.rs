@@ -150,11 +150,14 @@ async fn endpoints(writer: &Writer<'_>, config: &Config) -> Result<()> {
 
 /// Priority levels, then flow schemas, which refer to them. Those that still carry `autoupdate-spec: true` are put back.
 pub async fn flow_control(writer: &Writer<'_>) -> Result<()> {
+    let producer = writer.named("api-priority-and-fairness-config-producer-v1");
+    let consumer = writer.named("api-priority-and-fairness-config-consumer-v1");
+    let writers = (&producer, &consumer);
     for plural in ["prioritylevelconfigurations", "flowschemas"] {
         try_join_all(
             objects(plural)
                 .iter()
-                .map(|wanted| flow_object(writer, plural, wanted)),
+                .map(|wanted| flow_object(writers, plural, wanted)),
         )
         .await?;
     }
@@ -175,7 +178,11 @@ pub fn flow_control_is_touched(levels: &[Value], schemas: &[Value]) -> bool {
     touched("prioritylevelconfigurations", levels) || touched("flowschemas", schemas)
 }
 
-async fn flow_object(writer: &Writer<'_>, plural: &'static str, wanted: &Value) -> Result<()> {
+async fn flow_object(
+    (writer, consumer): (&Writer<'_>, &Writer<'_>),
+    plural: &'static str,
+    wanted: &Value,
+) -> Result<()> {
     let name = object::name(wanted);
     match writer.get(FLOW, plural, "", name).await? {
         None => writer.ensure(FLOW, plural, "", wanted.clone()).await?,
@@ -188,7 +195,7 @@ async fn flow_object(writer: &Writer<'_>, plural: &'static str, wanted: &Value) 
         Some(_) => {}
     }
     if plural == "flowschemas" {
-        writer.status(FLOW, plural, name, flow_schema_status).await?;
+        consumer.status(FLOW, plural, name, flow_schema_status).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use corten_meta::{Result, Status, object};
 use corten_registry::strategy::definition::{CLEANUP_FINALIZER, set_condition};
 use corten_registry::{
-    DeleteOptions, ListOptions, Resource, User, VersionMatch, WatchEvent, WatchOptions, WriteContext,
+    DeleteOptions, ListOptions, Resource, VersionMatch, WatchEvent, WatchOptions, WriteContext,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -79,12 +79,7 @@ impl Ending {
     }
 
     async fn delete_all(&self, instances: &Resource) -> Result<()> {
-        let user = User {
-            name: "system:apiserver".to_owned(),
-            groups: vec!["system:masters".to_owned()],
-            ..User::default()
-        };
-        let ctx = WriteContext::new(user, SystemTime::now());
+        let ctx = WriteContext::of_server(SystemTime::now());
         let (options, everything) = (DeleteOptions::default(), ListOptions::default());
         let registry = &self.server.registry;
         registry

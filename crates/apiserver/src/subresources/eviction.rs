@@ -9,13 +9,13 @@ use corten_registry::{Operation, Subresource, UpdateOptions, WriteContext};
 use corten_schema::apply::{self, Write, reset_fields};
 use serde_json::{Map, Value, json};
 
-use crate::apply::SERVER;
 use crate::call::Call;
 use crate::codec;
 use crate::negotiate::Format;
 use crate::options::{Deletion, For, WriteOptions};
 use crate::respond::Answer;
 use crate::subresources::created;
+use corten_registry::SERVER;
 
 /// Disruptions a budget may have open; over it evictions are refused.
 const MAX_DISRUPTED_PODS: usize = 2000;

@@ -125,3 +125,129 @@ async fn what_is_passed_on_cannot_be_tried() {
     let said: Value = traced.json();
     assert_eq!((traced.code, said["message"].as_str()), (405, Some(NOT_ALLOWED)));
 }
+
+/// One document of everything comes in each encoding under one tag, wherever among the clauses it is asked for.
+#[tokio::test]
+async fn discovery_in_one_document_has_every_encoding() {
+    const WHOLE: &str = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let h = Harness::start().await;
+    let mut tags = Vec::new();
+    for (encoding, begins) in [
+        ("application/json", "{\"apiVersion\""),
+        ("application/yaml", "apiVersion: apidiscovery.k8s.io/v2\n"),
+        ("application/vnd.kubernetes.protobuf", "k8s\0"),
+    ] {
+        let (name, last) = (
+            format!("{encoding}{WHOLE}"),
+            format!("text/html, {encoding}{WHOLE}"),
+        );
+        let r = h.get_as("/apis", &last).await;
+        assert_eq!(
+            (r.code, r.headers["content-type"].to_str().unwrap()),
+            (200, &*name)
+        );
+        assert_eq!(r.headers["cache-control"], "public");
+        assert_eq!(r.headers["vary"], "Accept");
+        assert!(r.body.starts_with(begins.as_bytes()), "{encoding}");
+        tags.push(r.headers["etag"].clone());
+    }
+    tags.dedup();
+    assert_eq!(tags.len(), 1);
+    let plain_first = h
+        .get_as("/apis", &format!("application/json, application/json{WHOLE}"))
+        .await;
+    assert_eq!(plain_first.ok()["kind"], "APIGroupDiscoveryList");
+    let indented = h
+        .get_as("/api", &format!("application/json{WHOLE};pretty=1"))
+        .await;
+    assert!(indented.text().starts_with("{\n  \""));
+    // What was before version 2 is no more.
+    let beta = format!("application/json{}", WHOLE.replace("v=v2", "v=v2beta1"));
+    refused(&h.get_as("/apis", &beta).await, 406, ONLY);
+    let plain = h.get_as("/apis", &format!("{beta}, application/json")).await;
+    assert_eq!(plain.json()["kind"], "APIGroupList");
+    assert!(plain.headers.get("vary").is_none());
+}
+
+#[tokio::test]
+async fn documents_that_are_not_there_have_no_body() {
+    let h = Harness::start().await;
+    for (path, accept, code) in [
+        ("/openapi/v3/", "*/*", 404),
+        ("/openapi/v3/nope", "*/*", 404),
+        ("/openapi/v3/api/v1", "text/plain", 406),
+        ("/openapi/v2", "text/plain", 406),
+    ] {
+        let r = h.get_as(path, accept).await;
+        assert_eq!((r.code, r.text()), (code, String::new()), "{path}");
+        assert!(r.headers.get("content-type").is_none(), "{path}");
+    }
+    let index = h.get("/openapi/v3").await;
+    assert_eq!(index.headers["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(h.get("/index.html").await.text(), h.get("/").await.text());
+}
+
+/// Names that can be no object's are told apart from those that are nobody's.
+#[tokio::test]
+async fn names_that_no_path_holds() {
+    let h = Harness::start().await;
+    let said = |name: &str, why: &str| format!("Name parameter invalid: {name:?}: {why}");
+    for (segment, message) in [
+        ("%2e%2e", said("..", "may not be '..'")),
+        ("%2E", said(".", "may not be '.'")),
+        ("a%25b", said("a%b", "may not contain '%'")),
+    ] {
+        for (method, path) in [
+            ("GET", format!("/api/v1/namespaces/default/configmaps/{segment}")),
+            (
+                "DELETE",
+                format!("/api/v1/namespaces/default/configmaps/{segment}"),
+            ),
+            ("GET", format!("/api/v1/namespaces/default/pods/{segment}/status")),
+            (
+                "GET",
+                format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{segment}"),
+            ),
+        ] {
+            refused(&send(&h, method, &path).await, 400, &message);
+        }
+    }
+}
+
+/// What the server made itself is owned, as what clients make: who changes it later is noted then.
+#[tokio::test]
+async fn the_servers_own_objects_have_an_owner() {
+    let h = Harness::start().await;
+    for (path, manager) in [
+        ("/api/v1/namespaces/default", "kube-apiserver"),
+        ("/api/v1/namespaces/default/services/kubernetes", "kube-apiserver"),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/admin",
+            "kube-apiserver",
+        ),
+        (
+            "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/exempt",
+            "api-priority-and-fairness-config-producer-v1",
+        ),
+    ] {
+        let object = h.get(path).await.ok();
+        let owners = object["metadata"]["managedFields"].as_array().unwrap();
+        let made = owners
+            .iter()
+            .find(|owner| owner["subresource"].is_null())
+            .unwrap();
+        assert_eq!(
+            (&made["manager"], &made["operation"]),
+            (&manager.into(), &"Update".into())
+        );
+    }
+    let path = "/api/v1/namespaces/default?fieldManager=me";
+    let body = serde_json::json!({"metadata": {"labels": {"mine": "yes"}}});
+    let patched = h.merge(path, body).await.ok();
+    let owners = patched["metadata"]["managedFields"].as_array().unwrap();
+    let mine = owners.iter().find(|owner| owner["manager"] == "me").unwrap();
+    assert_eq!(
+        mine["fieldsV1"],
+        serde_json::json!({"f:metadata": {"f:labels": {"f:mine": {}}}})
+    );
+}

@@ -43,6 +43,7 @@ impl Registry {
         };
         write.check_namespace(&mut object)?;
         wipe_system_fields(&mut object);
+        write.record_own(None, &mut object);
         let name = object::name(&object).to_owned();
         write.admit(Act::create(&name), &mut object).await?;
         let created = write.create_once(object).await?;

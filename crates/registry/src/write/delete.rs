@@ -66,7 +66,7 @@ impl Registry {
             let (existing, newest) = write.existing(&key, fresh).await?;
             let attempt = match existing {
                 Some(existing) => write.delete_once(shown, &existing, options).await,
-                None => Err(Status::not_found(&resource.group_resource(), name)),
+                None => Err(resource.missing(name)),
             };
             match attempt {
                 // What was not written is only true if what it was decided on is the newest.

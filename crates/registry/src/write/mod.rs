@@ -5,7 +5,7 @@ mod delete;
 mod deletion;
 pub(crate) mod leases;
 mod owners;
-
+mod ownership;
 mod times;
 mod update;
 

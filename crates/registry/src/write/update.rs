@@ -108,6 +108,7 @@ impl Write<'_> {
             ));
         }
         let mut new = change(&old)?;
+        self.record_own(Some(&old), &mut new);
         self.admit(Act::update(name, &old, options), &mut new).await?;
         self.check_version(name, &mut new, &old)?;
         let context = self.strategy_context();
@@ -131,8 +132,9 @@ impl Write<'_> {
         F: Fn(&Value) -> Result<Value> + Send + Sync,
     {
         let may_create = options.force_allow_create || self.resource.strategy.allow_create_on_update();
-        if !may_create || self.subresource != Subresource::MAIN {
-            return Err(Status::not_found(&self.resource.group_resource(), name));
+        let missing = self.resource.missing(name);
+        if !may_create || self.subresource != Subresource::MAIN || !missing.is_not_found() {
+            return Err(missing);
         }
         let mut new = change(&Value::Null)?;
         object::set_resource_version(&mut new, "");

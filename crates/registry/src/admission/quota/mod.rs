@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{Admission, Attributes, Operation, in_namespace};
-use crate::context::{User, WriteContext};
+use crate::context::WriteContext;
 use crate::options::UpdateOptions;
 use crate::registry::Registry;
 use crate::resource::Subresource;
@@ -94,12 +94,7 @@ async fn write(
 ) -> Result<()> {
     let missing = || Status::internal("resourcequotas are not served");
     let resource = registry.resource("", "resourcequotas").ok_or_else(missing)?;
-    let user = User {
-        name: "system:apiserver".to_owned(),
-        groups: vec!["system:masters".to_owned()],
-        ..User::default()
-    };
-    let own = WriteContext::new(user, ctx.now);
+    let own = WriteContext::of_server(ctx.now);
     let change = |quota: &Value| {
         let used = charge
             .on(quota)

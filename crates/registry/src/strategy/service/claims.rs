@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::rules::Ip;
 use super::super::{Finish, StrategyContext};
-use crate::context::{User, WriteContext};
+use crate::context::WriteContext;
 use crate::errors::store_error;
 use crate::options::CreateOptions;
 use crate::registry::Registry;
@@ -97,7 +97,7 @@ pub(super) async fn take_address(
         },
         "spec": {"parentRef": parent},
     });
-    let write = server_context(ctx.write.now);
+    let write = WriteContext::of_server(ctx.write.now);
     let created = ctx
         .registry
         .create(&write, &resource, "", address, &CreateOptions::default())
@@ -110,15 +110,6 @@ pub(super) async fn take_address(
         Err(status) if status.is_already_exists() => Ok(None),
         Err(status) => Err(status),
     }
-}
-
-fn server_context(now: SystemTime) -> WriteContext {
-    let user = User {
-        name: "system:apiserver".to_owned(),
-        groups: vec!["system:masters".to_owned()],
-        ..User::default()
-    };
-    WriteContext::new(user, now).with_field_manager("kube-apiserver")
 }
 
 /// Whether somebody has this address, as far as the cache knows.
