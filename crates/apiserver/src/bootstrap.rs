@@ -3,6 +3,7 @@
 //! where upstream does it too (flow schemas with `autoupdate-spec`, missing RBAC rules).
 
 mod feed;
+pub mod identity;
 pub mod local_services;
 mod objects;
 mod policy;
@@ -13,10 +14,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use corten_meta::{Result, Status, object};
+use corten_meta::{GroupVersionKind, Result, Status, object};
 use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOptions, WriteContext};
+use corten_schema::apply;
 use futures::future::try_join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::standard::Features;
 
@@ -156,6 +158,48 @@ impl<'a> Writer<'a> {
         let options = UpdateOptions::default();
         self.registry
             .update(&self.ctx, &resource, ns, name, subresource, changed, &options)
+            .await
+            .map(drop)
+    }
+
+    /// Applies to a cluster-scoped object the status that `change` makes of its own, as upstream's controllers do.
+    async fn apply_status(
+        &self,
+        group: &str,
+        plural: &str,
+        name: &str,
+        change: fn(&mut Value),
+    ) -> Result<()> {
+        let resource = self.resource(group, plural)?;
+        let gvk = GroupVersionKind::new(
+            resource.group.clone(),
+            resource.version.clone(),
+            resource.kind.clone(),
+        );
+        let applied = |current: &Value| {
+            if current.is_null() {
+                return Err(Status::not_found(&resource.group_resource(), name));
+            }
+            let mut wanted = current.clone();
+            change(&mut wanted);
+            let configuration = json!({
+                "apiVersion": gvk.api_version(), "kind": gvk.kind,
+                "metadata": {"name": name}, "status": wanted["status"],
+            });
+            let write = apply::Write {
+                gvk: &gvk,
+                manager: &self.ctx.field_manager,
+                subresource: Subresource::STATUS.0,
+                now: &self.ctx.now_text(),
+                reset: apply::reset_fields(&gvk, Subresource::STATUS.0, true),
+            };
+            apply::apply(&write, Some(current), &configuration, true)
+        };
+        let mut ctx = WriteContext::of_server(self.ctx.now);
+        ctx.own = false;
+        let options = UpdateOptions::default();
+        self.registry
+            .update(&ctx, &resource, "", name, Subresource::STATUS, applied, &options)
             .await
             .map(drop)
     }

@@ -108,6 +108,7 @@ impl Standard {
         PolicyFeed::start(&self.registry, rbac, node, &server.inner().stop).await?;
         bootstrap::repair::start(&self.registry, &server.inner().stop);
         bootstrap::token_tracking::start(&self.registry, &server.inner().stop)?;
+        bootstrap::identity::start(&self.registry, &server.inner().stop);
         let kubelet_tls = tls::kubelet_tls(&pki.kubelet_client, &pki.authority.certificate())?;
         server.set_backends(Backends {
             dialer: self.dialer,

@@ -67,7 +67,10 @@ pub async fn service_range(writer: &Writer<'_>, config: &Config) -> Result<()> {
             .update(group, plural, "", NAME, Subresource::MAIN, both)
             .await?;
     }
-    writer.status(group, plural, NAME, service_cidr_status).await
+    let controller = writer.named("service-cidr-controller");
+    controller
+        .apply_status(group, plural, NAME, service_cidr_status)
+        .await
 }
 
 /// The range is usable at once: its allocator is in this process.
@@ -78,19 +81,12 @@ fn service_cidr_status(cidr: &mut Value) {
 /// `default/kubernetes` with its endpoints, which follow the advertised address.
 pub async fn kubernetes_service(writer: &Writer<'_>, config: &Config) -> Result<()> {
     let ip = config.service_ip.to_string();
-    let family = if config.service_ip.is_ipv4() {
-        "IPv4"
-    } else {
-        "IPv6"
-    };
     let port = config.advertise_port;
     let service = json!({
         "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {
             "type": "ClusterIP",
             "clusterIP": ip,
-            "clusterIPs": [ip],
-            "ipFamilies": [family],
             "ipFamilyPolicy": "SingleStack",
             "internalTrafficPolicy": "Cluster",
             "sessionAffinity": "None",
@@ -195,7 +191,9 @@ async fn flow_object(
         Some(_) => {}
     }
     if plural == "flowschemas" {
-        consumer.status(FLOW, plural, name, flow_schema_status).await?;
+        consumer
+            .apply_status(FLOW, plural, name, flow_schema_status)
+            .await?;
     }
     Ok(())
 }

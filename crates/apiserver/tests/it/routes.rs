@@ -241,6 +241,8 @@ async fn the_servers_own_objects_have_an_owner() {
             (&manager.into(), &"Update".into())
         );
     }
+    let mut service = h.get("/api/v1/namespaces/default/services/kubernetes").await.ok();
+    assert_eq!(service["spec"]["ipFamilies"].take(), serde_json::json!(["IPv4"]));
     let path = "/api/v1/namespaces/default?fieldManager=me";
     let body = serde_json::json!({"metadata": {"labels": {"mine": "yes"}}});
     let patched = h.merge(path, body).await.ok();
@@ -250,4 +252,20 @@ async fn the_servers_own_objects_have_an_owner() {
         mine["fieldsV1"],
         serde_json::json!({"f:metadata": {"f:labels": {"f:mine": {}}}})
     );
+}
+
+#[tokio::test]
+async fn each_server_has_a_lease() {
+    let h = Harness::start().await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io/identity=kube-apiserver&watch=1";
+    let lease = h.until(path, |lease| lease["kind"] == "Lease").await;
+
+    let name = lease["metadata"]["name"].as_str().unwrap();
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap();
+    assert!(
+        name.starts_with("apiserver-") && holder.starts_with(&format!("{name}_")),
+        "{lease}"
+    );
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 3600);
+    assert_eq!(lease["metadata"]["managedFields"][0]["manager"], "kube-apiserver");
 }
