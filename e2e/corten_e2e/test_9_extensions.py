@@ -109,15 +109,23 @@ spec:
 
 
 class Audit(unittest.TestCase):
-    def test_requests_are_recorded(self):
+    def test_requests_are_recorded_and_users_known_by_their_tokens(self):
         with tempfile.TemporaryDirectory() as directory:
             policy, log = os.path.join(directory, "policy.yaml"), os.path.join(directory, "audit.log")
             with open(policy, "w", encoding="ascii") as handle:
                 handle.write("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n"
                              "rules:\n- level: Request\n  verbs: [create]\n  resources: [{group: '', resources: [configmaps]}]\n")
-            cluster = Cluster("--port", "7543", "--audit-policy-file", policy, "--audit-log-path", log, name="audit")
+            tokens = os.path.join(directory, "tokens.csv")
+            with open(tokens, "w", encoding="ascii") as handle:
+                handle.write('secret,ann,7,"dev,ops"\n')
+            cluster = Cluster("--port", "7543", "--audit-policy-file", policy, "--audit-log-path", log,
+                              "--token-auth-file", tokens, name="audit")
             try:
                 cluster.up()
+                stranger = ("--kubeconfig", os.devnull, "--server", "https://127.0.0.1:7543", "--insecure-skip-tls-verify")
+                ann = json.loads(cluster.kubectl("auth", "whoami", "-o", "json", "--token", "secret", *stranger))
+                self.assertEqual(ann["status"]["userInfo"],
+                                 {"username": "ann", "uid": "7", "groups": ["dev", "ops", "system:authenticated"]})
                 cluster.kubectl("create", "configmap", "seen", "--from-literal=a=b")
                 # The log is written before the server ends.
                 cluster.stop()

@@ -282,6 +282,9 @@ pub(crate) struct ServingArgs {
     /// Seconds a watch that names no timeout lasts at least; at most twice as many; 0 for ever [default: 1800]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) min_request_timeout: Option<u32>,
+    /// Tokens that let users in: a CSV file of token, user name, user uid and groups ("a,b")
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
 }
 
 /// What controllers do; upstream's flags.

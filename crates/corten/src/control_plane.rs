@@ -87,7 +87,7 @@ pub(crate) async fn start(
             front_proxy_ca_pem: pki.front_proxy_authority.pem().to_owned(),
         },
         issuer: format!("https://kubernetes.default.svc.{}", cluster.domain),
-        static_tokens: Vec::new(),
+        static_tokens: front.settings.serving.tokens.clone(),
         features: front.settings.features.clone(),
         limits: front.settings.serving.limits,
         audit: front.settings.audit,

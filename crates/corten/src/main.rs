@@ -28,6 +28,7 @@ mod roles;
 mod server;
 mod serving;
 mod status;
+mod tokens;
 mod up;
 
 use clap::{CommandFactory, Parser};

@@ -1,8 +1,10 @@
 //! What flags say of how the API server serves: upstream's, with its defaults and the values it refuses.
 
 use crate::cli::ServingArgs;
+use crate::tokens;
 use anyhow::bail;
 use corten_apiserver::limits::Chosen;
+use corten_auth::UserInfo;
 use corten_registry::ResourceInfo;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ pub(crate) struct Serving {
     pub(crate) limits: Chosen,
     /// How long events are kept, if not as long as usual; zero is for ever.
     event_ttl: Option<Duration>,
+    /// Tokens of a file, with their users.
+    pub(crate) tokens: Vec<(String, UserInfo)>,
 }
 
 impl Serving {
@@ -39,6 +43,10 @@ impl Serving {
         Ok(Self {
             limits,
             event_ttl: args.event_ttl,
+            tokens: match &args.token_auth_file {
+                Some(file) => tokens::read(file)?,
+                None => Vec::new(),
+            },
         })
     }
 
