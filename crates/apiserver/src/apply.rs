@@ -8,6 +8,7 @@ use corten_crd::resource::Version;
 use corten_meta::time::{self, Timestamp};
 use corten_meta::{GroupVersionKind, Status, object};
 use corten_schema::apply::{self, Write, reset_fields};
+use corten_schema::decode;
 use serde_json::Value;
 
 use crate::call::Call;
@@ -78,6 +79,7 @@ impl Ownership {
         configuration: &Value,
         force: bool,
     ) -> Result<Value, Status> {
+        self.converts(configuration)?;
         let write = self.write(&call.info.subresource);
         let live = existing(current);
         let merged = || match &self.custom {
@@ -85,6 +87,22 @@ impl Ownership {
             None => apply::apply(&write, live, configuration, force),
         };
         codec::patched(call, &self.gvk, served.custom.as_ref(), merged, &Reading::MERGED)
+    }
+
+    /// Upstream takes a configuration to its internal type and back before it merges it.
+    fn converts(&self, configuration: &Value) -> Result<(), Status> {
+        if self.custom.is_some() {
+            return Ok(());
+        }
+        let settled = decode::settle(&self.gvk, &mut configuration.clone());
+        settled.map_err(|error| {
+            let (namespace, name) = (object::namespace(configuration), object::name(configuration));
+            let (version, kind) = (self.gvk.api_version(), &self.gvk.kind);
+            let text = format!(
+                "failed to convert to unversioned ({namespace}/{name}; {version}, Kind={kind}): {error}"
+            );
+            Status::new(500, "", text)
+        })
     }
 
     /// Applies a configuration to the Scale of an object.

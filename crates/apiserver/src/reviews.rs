@@ -7,7 +7,7 @@ mod token;
 
 use std::sync::Arc;
 
-use corten_meta::Status;
+use corten_meta::{GroupVersionKind, Status};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -38,11 +38,11 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
     let body = call.read_body().await?;
     let options = WriteOptions::read(&call.query, For::Create)?;
     let review = codec::decode(&call, &served.schema.gvk(), &body, format, options.validation)?;
+    let ownership = Ownership::new(&call, served, &options);
     let review = match plural {
-        "tokenreviews" => token::review(&call, review).await?,
-        "selfsubjectreviews" => self_review(&call, review),
+        "tokenreviews" => token::review(&call, review, &ownership).await?,
+        "selfsubjectreviews" => self_review(&call, &served.schema.gvk()),
         "subjectaccessreviews" | "localsubjectaccessreviews" | "selfsubjectaccessreviews" => {
-            let ownership = Ownership::new(&call, served, &options);
             access::review(&call, review, access::Form::of(plural), &ownership)?
         }
         "selfsubjectrulesreviews" => rules::review(&call, &review)?,
@@ -53,9 +53,11 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
 }
 
 /// Who am I?
-fn self_review(call: &Call, mut review: Value) -> Value {
+fn self_review(call: &Call, gvk: &GroupVersionKind) -> Value {
     let now = corten_meta::time::format(jiff::Timestamp::now());
-    corten_meta::object::set_creation_timestamp(&mut review, &now);
-    review["status"] = json!({"userInfo": &*call.user});
-    review
+    json!({
+        "kind": gvk.kind, "apiVersion": gvk.api_version(),
+        "metadata": {"creationTimestamp": now},
+        "status": {"userInfo": &*call.user},
+    })
 }

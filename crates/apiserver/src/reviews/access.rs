@@ -64,6 +64,7 @@ pub fn review(call: &Call, mut review: Value, form: Form, ownership: &Ownership)
     if !decision.reason().is_empty() {
         status["reason"] = json!(decision.reason());
     }
+    ownership.record("", &Value::Null, &mut review);
     review["status"] = status;
     Ok(review)
 }

@@ -321,3 +321,64 @@ async fn parameters_are_read_as_go_does() {
         &format!("CreateOptions.meta.k8s.io \"\" is invalid: {why}"),
     );
 }
+
+/// Annotations that stand for fields of old versions are read when a body is, by whichever way it comes.
+#[tokio::test]
+async fn annotations_that_are_fields_elsewhere() {
+    const GENERATION: &str = "deprecated.daemonset.template.generation";
+    let h = Harness::start().await;
+    let (sets, deployments) = (
+        "/apis/apps/v1/namespaces/default/daemonsets",
+        "/apis/apps/v1/namespaces/default/deployments",
+    );
+    let workload = |kind: &str, key: &str, value: &str| {
+        json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "w", "annotations": {key: value}},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+                "metadata": {"labels": {"a": "b"}, "annotations": {"pod.alpha.kubernetes.io/init-containers": "[]"}},
+                "spec": {"containers": [{"name": "c", "image": "i"}]},
+            }},
+        })
+    };
+    let wrong = "strconv.ParseInt: parsing \"x\": invalid syntax";
+    let made = h.post(sets, workload("DaemonSet", GENERATION, "x")).await;
+    let why = format!("DaemonSet in version \"v1\" cannot be handled as a DaemonSet: {wrong}");
+    refused(&made, 400, &why);
+    let applied = workload("DaemonSet", GENERATION, "x").to_string();
+    let path = format!("{sets}/w?fieldManager=me");
+    let r = h
+        .body("PATCH", &path, "application/apply-patch+yaml", applied)
+        .await;
+    let why = format!("failed to convert to unversioned (/w; apps/v1, Kind=DaemonSet): {wrong}");
+    refused(&r, 500, &why);
+    let set = h.post(sets, workload("DaemonSet", "other", "x")).await.ok();
+    assert_eq!(set["metadata"]["annotations"][GENERATION], "1");
+    assert!(set["spec"]["template"]["metadata"]["annotations"].is_null());
+    let owned = &set["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:annotations"];
+    assert_eq!(owned[format!("f:{GENERATION}")], json!({}));
+    let to = "deprecated.deployment.rollback.to";
+    let r = h.post(deployments, workload("Deployment", to, "-1")).await;
+    let why = "Deployment.apps \"w\" is invalid: spec.rollback.version: Invalid value: -1: must be greater than or equal to 0";
+    refused(&r, 422, why);
+}
+
+/// A review is nobody's object, but says who asked with what, as everything that is created.
+#[tokio::test]
+async fn reviews_say_who_set_what() {
+    let h = Harness::start().await;
+    let spec = json!({"spec": {"user": "nobody", "resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let r = h.post(
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews?fieldManager=me",
+        spec,
+    );
+    let owners = &r.await.ok()["metadata"]["managedFields"];
+    assert_eq!(owners[0]["manager"], "me");
+    assert!(owners[0]["fieldsV1"]["f:status"].is_null());
+    let named = json!({"metadata": {"name": "x", "labels": {"a": "b"}}});
+    let own = h
+        .post("/apis/authentication.k8s.io/v1/selfsubjectreviews", named)
+        .await
+        .ok();
+    let members = own["metadata"].as_object().unwrap().keys();
+    assert!(members.eq(["creationTimestamp"]), "{own}");
+}

@@ -1,6 +1,7 @@
 //! Deployments (`pkg/apis/apps/validation`, `pkg/registry/apps/deployment`).
 
-use corten_meta::names;
+use corten_meta::field::Error;
+use corten_meta::{names, object};
 use serde_json::Value;
 
 use super::pod::warnings;
@@ -12,13 +13,16 @@ use super::rules::{
 use super::{Strategy, StrategyContext, generic};
 use crate::resource::Subresource;
 
+/// Which revision to go back to, for clients of old.
+const ROLLBACK_TO: &str = "deprecated.deployment.rollback.to";
+
 #[derive(Clone, Copy, Debug)]
 pub struct DeploymentStrategy;
 
 impl Strategy for DeploymentStrategy {
     fn validate(&self, _ctx: &StrategyContext<'_>, deployment: &Value) -> ErrorList {
         let mut errors = object_meta(deployment, true, names::name_is_dns_subdomain);
-        spec(&At::root(deployment).get("spec"), &mut errors);
+        spec(&At::root(deployment), &mut errors);
         errors
     }
 
@@ -28,7 +32,7 @@ impl Strategy for DeploymentStrategy {
         let notes = |object: &Value| object["metadata"]["annotations"].clone();
         let counted = deployment["metadata"]["generation"] != old["metadata"]["generation"];
         if ctx.subresource == Subresource::MAIN && !counted && notes(deployment) != notes(old) {
-            corten_meta::object::set_generation(deployment, corten_meta::object::generation(old) + 1);
+            object::set_generation(deployment, object::generation(old) + 1);
         }
     }
 
@@ -48,8 +52,8 @@ impl Strategy for DeploymentStrategy {
             status(&root.get("status"), &old["status"], &mut errors);
             return errors;
         }
+        spec(&root, &mut errors);
         let at = root.get("spec");
-        spec(&at, &mut errors);
         let selector = at.get("selector");
         if *selector.value != old["spec"]["selector"] {
             selector.invalid_raw(&mut errors, &show_selector(selector.value), "field is immutable");
@@ -58,11 +62,26 @@ impl Strategy for DeploymentStrategy {
     }
 }
 
-fn spec(at: &At<'_, '_>, errors: &mut ErrorList) {
+/// The annotation stands for a field of upstream's internal type, and is named by its place there.
+fn rollback(deployment: &Value, at: &At<'_, '_>, errors: &mut ErrorList) {
+    let revision = object::annotation(deployment, ROLLBACK_TO).and_then(|text| text.parse::<i64>().ok());
+    if let Some(revision) = revision.filter(|revision| *revision < 0) {
+        let path = at.path().child("rollback").child("version");
+        errors.push(Error::invalid(
+            &path,
+            revision,
+            "must be greater than or equal to 0",
+        ));
+    }
+}
+
+fn spec(root: &At<'_, '_>, errors: &mut ErrorList) {
+    let at = &root.get("spec");
     at.get("replicas").nonnegative(errors);
     selected_template(at, "deployment", errors);
     strategy(&at.get("strategy"), errors);
     nonnegative_fields(at, &["minReadySeconds", "revisionHistoryLimit"], errors);
+    rollback(root.value, at, errors);
     let deadline = at.get("progressDeadlineSeconds");
     if deadline.is_set() {
         deadline.nonnegative(errors);

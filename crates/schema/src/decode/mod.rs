@@ -2,6 +2,7 @@
 
 mod object;
 mod repeated;
+mod settle;
 pub mod syntax;
 mod yaml;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 pub use object::{Decoded, as_kind, as_stated, object, options};
 pub use repeated::{Floats, json_repeated};
+pub use settle::settle;
 pub(crate) use yaml::{from_value as yaml_text, item as yaml_item_text};
 pub use yaml::{repeated_key, to_value as yaml_value, whole};
 

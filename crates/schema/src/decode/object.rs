@@ -6,6 +6,7 @@ use corten_meta::{GroupVersionKind, Status, api_version};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::settle::settle;
 use super::{Media, json_value, syntax, with_json, yaml};
 use crate::typed::{self, Findings, Mode, Outcome};
 use crate::types::{Kind, Shape, TypeId, type_of};
@@ -179,6 +180,7 @@ fn finish(
     if mode == Mode::Strict && !warnings.is_empty() {
         return Err(wrapped(&gvk, expected, &typed::strict_error(&warnings)));
     }
+    settle(&gvk, &mut value).map_err(|error| wrapped(&gvk, expected, &error))?;
     Ok(Decoded { gvk, value, warnings })
 }
 
@@ -195,6 +197,7 @@ fn protobuf(bytes: &[u8], expected: &GroupVersionKind) -> corten_meta::Result<De
     }
     let mut value = wire::decode(&gvk, envelope.raw).map_err(|e| wrapped(&gvk, expected, &e.to_string()))?;
     corten_meta::object::set_gvk(&mut value, &gvk);
+    settle(&gvk, &mut value).map_err(|error| wrapped(&gvk, expected, &error))?;
     Ok(Decoded {
         gvk,
         value,

@@ -81,7 +81,12 @@ fn json_reads_unchanged() {
     check("JSON", |g| {
         let gvk = object::gvk(&g.json)?;
         let decoded = decode::object(g.json.to_string().as_bytes(), Media::Json, &gvk, Mode::Strict);
-        same(&decoded.map_err(|e| e.message)?.value, &g.json)
+        let mut want = g.json.clone();
+        if (&*gvk.group, &*gvk.kind) == ("apps", "DaemonSet") {
+            // Stands for a field of upstream's internal type, which is always written.
+            object::set_annotation(&mut want, "deprecated.daemonset.template.generation", "0");
+        }
+        same(&decoded.map_err(|e| e.message)?.value, &want)
     });
 }
 
