@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use corten_auth::UserInfo;
-use corten_auth::authn::{ClientCertificates, Credentials, bearer_token};
+use corten_auth::authn::{ClientCertificates, Credentials, bearer_token, holds_no_token};
 use corten_auth::request_header::FrontProxies;
 use corten_auth::token::{BootstrapToken, Verified, Verifier};
 use corten_registry::Registry;
@@ -19,6 +19,9 @@ struct StaticToken {
     digest: [u8; 32],
     user: UserInfo,
 }
+
+const EXTRA_SPACE: &str =
+    "the provided Authorization header contains extra space before the bearer token, and is ignored";
 
 /// Turns `Authorization: Bearer` into a user.
 pub struct Authenticator {
@@ -79,6 +82,9 @@ impl Authenticator {
         notes: &SharedNotes,
     ) -> Result<Option<UserInfo>, String> {
         let Some(token) = bearer_token(credentials) else {
+            if holds_no_token(credentials) {
+                notes.lock().warn(EXTRA_SPACE);
+            }
             return Ok(None);
         };
         match self.token(&token, &[], notes).await {

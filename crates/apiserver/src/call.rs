@@ -37,6 +37,8 @@ pub struct Notes {
     pub classified: Option<Classified>,
     /// See [`WriteContext::share_labels`].
     pub labels_of_template: bool,
+    /// The caller may not do it, or be whom it says: browsers are told not to guess at what they read then.
+    pub refused: bool,
 }
 
 impl Notes {

@@ -10,10 +10,15 @@ use corten_auth::authn::Credentials;
 use corten_auth::request_header;
 use corten_meta::Status;
 use futures::FutureExt;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, WARNING};
+use http::Method;
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, WARNING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
+use http_body::Body as _;
 
-use crate::body::RequestBody;
+use crate::body::{Body, RequestBody};
 use crate::call::{self, Call, SharedNotes};
 use crate::limits;
 use crate::peer::{Peer, Proof};
@@ -37,8 +42,13 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
     let gzip = crate::gzip::accepted(&parts.headers);
     let query = Query::parse(parts.uri.query());
     let notes = SharedNotes::default();
+    let is_head = parts.method == Method::HEAD;
     let mut answer = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
-        Err(text) => respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n")),
+        Err(error) => {
+            let path = corten_meta::quote(parts.uri.path());
+            let text = format!("Internal Server Error: {path}: failed to create RequestInfo: {error}\n");
+            respond::text(http::StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
         Ok(info) => {
             let observed = crate::observe::Observed::new(&server, &info, &query);
             let call = Call::from(call::Parts {
@@ -83,12 +93,25 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
         headers.insert(FLOW_SCHEMA_UID, classified.schema);
         headers.insert(PRIORITY_LEVEL_UID, classified.level);
     }
+    if notes.refused {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     for text in bounded(std::mem::take(&mut notes.warnings)) {
         if let Ok(v) = HeaderValue::from_str(&warning_header(&text)) {
             headers.append(WARNING, v);
         }
     }
-    answer
+    drop(notes);
+    if is_head { without_body(answer) } else { answer }
+}
+
+/// What a HEAD is answered with: the length of what a GET would be given, and nothing of it. HTTP/1 has hyper see to that.
+fn without_body(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Answer::from_parts(head, Body::Empty)
 }
 
 /// Characters of all warnings together; over it each is cut, and those after it are dropped (upstream's
@@ -171,10 +194,12 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
         }
     }
     call.user = authenticated?;
-    crate::impersonate::apply(&mut call)?;
+    let notes = call.notes.clone();
+    let refused = |_: &Status| notes.lock().refused = true;
+    crate::impersonate::apply(&mut call).inspect_err(refused)?;
     let watch = call.info.verb == "watch";
     if call.info.long_running() && !watch {
-        crate::authz::authorize(&call)?;
+        crate::authz::authorize(&call).inspect_err(refused)?;
         let stop = call.server.stop.clone();
         return Ok(crate::routes::dispatch(call).await?.map(|body| body.until(stop)));
     }
@@ -186,7 +211,7 @@ async fn admitted(mut call: Call) -> Result<Answer, Status> {
     let (classified, turn) = call.server.flow_control.turn(&call, limit).await;
     call.notes.lock().classified = classified;
     let Ok(_turn) = turn else { return Ok(too_many()) };
-    crate::authz::authorize(&call)?;
+    crate::authz::authorize(&call).inspect_err(refused)?;
     // A watch has its seats until it is open.
     if watch {
         return crate::routes::dispatch(call).await;

@@ -40,9 +40,9 @@ pub fn apply(call: &mut Call) -> Result<(), Status> {
         if groups.is_empty() && uid.is_empty() && extra.is_empty() {
             return Ok(());
         }
-        return Err(Status::bad_request(
-            "requested impersonation of groups, uid or extras without impersonating a user",
-        ));
+        let asked = references(&groups, &extra, uid).join(" ");
+        let text = format!("requested [{asked}] without impersonating a user");
+        return Err(Status::bad_request(text));
     }
     let wanted = UserInfo {
         username: user.to_owned(),
@@ -56,6 +56,18 @@ pub fn apply(call: &mut Call) -> Result<(), Status> {
         audit.impersonated(&call.user);
     }
     Ok(())
+}
+
+/// What is asked for as Go prints upstream's references to it: kind, namespace, name, uid, version, resource version and field.
+fn references(groups: &[String], extra: &BTreeMap<String, Vec<String>>, uid: &str) -> Vec<String> {
+    let groups = groups.iter().map(|name| format!("{{Group  {name}    }}"));
+    let of_key = |(key, values): (&String, &Vec<String>)| -> Vec<String> {
+        let one = |value| format!("{{UserExtra  {value}  {AUTHENTICATION}/v1  {key}}}");
+        values.iter().map(one).collect()
+    };
+    let uid = Some(uid).filter(|uid| !uid.is_empty());
+    let uid = uid.map(|uid| format!("{{UID  {uid}  {AUTHENTICATION}/v1  }}"));
+    groups.chain(extra.iter().flat_map(of_key)).chain(uid).collect()
 }
 
 fn extras(call: &Call) -> BTreeMap<String, Vec<String>> {
@@ -89,13 +101,6 @@ fn permitted(call: &Call, wanted: &UserInfo) -> Result<(), Status> {
             ..question("", "groups")
         })?;
     }
-    if !wanted.uid.is_empty() {
-        ask(Attributes {
-            name: &wanted.uid,
-            version: "v1",
-            ..question(AUTHENTICATION, "uids")
-        })?;
-    }
     for (key, values) in &wanted.extra {
         for name in values {
             let subresource = key.as_str();
@@ -106,6 +111,13 @@ fn permitted(call: &Call, wanted: &UserInfo) -> Result<(), Status> {
                 ..question(AUTHENTICATION, "userextras")
             })?;
         }
+    }
+    if !wanted.uid.is_empty() {
+        ask(Attributes {
+            name: &wanted.uid,
+            version: "v1",
+            ..question(AUTHENTICATION, "uids")
+        })?;
     }
     Ok(())
 }

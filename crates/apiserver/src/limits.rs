@@ -12,6 +12,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client must have sent its request head after this.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// Longest request head, Go's `DefaultMaxHeaderBytes`; over it 431. Selectors stand in it.
+pub const MAX_HEADER_BYTES: usize = 1 << 20;
 /// Connections at once over all listeners; more wait in the kernel's accept queue.
 pub const MAX_CONNECTIONS: usize = 20_000;
 /// Streams at once on one HTTP/2 connection (upstream's default).

@@ -59,10 +59,12 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_TIMEOUT);
+        .header_read_timeout(limits::HEADER_TIMEOUT)
+        .max_buf_size(limits::MAX_HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::MAX_H2_STREAMS)
+        .max_header_list_size(limits::MAX_HEADER_BYTES as u32)
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(256 * 1024 * 25);

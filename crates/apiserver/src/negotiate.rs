@@ -244,17 +244,13 @@ fn accept_clause(clause: &Clause<'_>, format: Format, transforms: Transforms) ->
     })
 }
 
-/// The encoding of a request body; no header means JSON.
+/// The encoding of a request body; no header, and an empty one, means JSON.
 pub fn content_format(header: Option<&str>) -> Option<Format> {
-    let media_type = header
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    if media_type.is_empty() {
+    let header = header.filter(|header| !header.is_empty());
+    let Some(header) = header else {
         return Some(Format::Json);
-    }
+    };
+    let media_type = header.split(';').next().unwrap_or_default().trim();
     MEDIA_TYPES
         .iter()
         .find(|(m, _)| m.eq_ignore_ascii_case(media_type))

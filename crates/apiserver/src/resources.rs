@@ -23,6 +23,10 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     if served.custom.is_some() {
         return Box::pin(custom(call, served)).await;
     }
+    // Paths below `proxy/` have been gone since v1.10, only their verb has not.
+    if info.verb == "proxy" {
+        return Err(Status::unknown_path());
+    }
     if !right_scope(&call, &served) {
         return Err(Status::unknown_path());
     }

@@ -24,6 +24,10 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     if let Some(answer) = call.server.health.answer(&call.info.path, &call.query) {
         return Ok(answer);
     }
+    // The group without a name is not among the named ones.
+    if path.starts_with("/apis//") {
+        return Ok(respond::not_found_text());
+    }
     if path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") {
         return discovery::answer(&call, &path);
     }

@@ -80,13 +80,21 @@ impl Authenticator {
     }
 }
 
+/// Whether two spaces stand before the token of the `Authorization` header, which is nobody's then.
+pub fn holds_no_token(credentials: &Credentials<'_>) -> bool {
+    let parts = credentials
+        .authorization
+        .and_then(|value| value.trim().split_once(' '));
+    parts.is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case("bearer") && rest.starts_with(' '))
+}
+
 /// The bearer token of the `Authorization` header, or of the WebSocket protocol
 /// `base64url.bearer.authorization.k8s.io.<base64url token>`.
 pub fn bearer_token(credentials: &Credentials<'_>) -> Option<String> {
     const PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
     let header = credentials.authorization.and_then(|value| {
-        let (scheme, token) = value.trim().split_once(' ')?;
-        let token = token.trim();
+        let (scheme, rest) = value.trim().split_once(' ')?;
+        let token = rest.split(' ').next().unwrap_or_default();
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
     });
     header.or_else(|| {

@@ -15,7 +15,7 @@ use corten_store::embedded::{Engine, Options as EngineOptions};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
@@ -45,6 +45,15 @@ pub struct Reply {
 }
 
 impl Reply {
+    async fn of(answer: Response<Incoming>) -> Self {
+        let (parts, body) = answer.into_parts();
+        Self {
+            code: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
@@ -235,6 +244,22 @@ impl Harness {
         answer
     }
 
+    /// Sends one request over HTTP/2, on a connection of its own.
+    pub async fn whole_over_2(&self, request: Request<Full<Bytes>>) -> Reply {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = (*self.tls).clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = TlsConnector::from(Arc::new(tls))
+            .connect(name, tcp)
+            .await
+            .unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        Reply::of(sender.send_request(request).await.unwrap()).await
+    }
+
     pub fn request(&self, method: &str, path: &str, token: &str) -> http::request::Builder {
         let mut b = Request::builder()
             .method(method)
@@ -247,13 +272,7 @@ impl Harness {
     }
 
     pub async fn whole(&self, request: Request<Full<Bytes>>) -> Reply {
-        let (parts, body) = self.send(request).await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Reply {
-            code: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        }
+        Reply::of(self.send(request).await).await
     }
 
     pub async fn get(&self, path: &str) -> Reply {

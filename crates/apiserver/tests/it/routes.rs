@@ -269,3 +269,79 @@ async fn each_server_has_a_lease() {
     assert_eq!(lease["spec"]["leaseDurationSeconds"], 3600);
     assert_eq!(lease["metadata"]["managedFields"][0]["manager"], "kube-apiserver");
 }
+
+/// A HEAD has the head of the answer alone, over both versions of HTTP: over the second nobody else takes the body off.
+#[tokio::test]
+async fn heads_have_no_body() {
+    let h = Harness::start().await;
+    for path in ["/healthz", "/nope", "/api/v1/namespaces/default"] {
+        let full = send(&h, "POST", path).await;
+        let request = |uri: &str| {
+            let request = h.request("HEAD", uri, ADMIN);
+            request.body(Full::new(Bytes::new())).unwrap()
+        };
+        let one = h.whole(request(path)).await;
+        let two = h.whole_over_2(request(&format!("https://localhost{path}"))).await;
+        for head in [one, two] {
+            assert_eq!((head.code, head.body.len()), (full.code, 0), "{path}");
+            assert!(head.headers.contains_key("content-length"), "{path}");
+        }
+    }
+}
+
+/// Selectors and tokens may be long.
+#[tokio::test]
+async fn heads_of_requests_may_be_long() {
+    let h = Harness::start().await;
+    let long = "a".repeat(500_000);
+    let request = |uri: &str| {
+        let request = h.request("GET", uri, ADMIN).header("x-long", &*long);
+        request.body(Full::new(Bytes::new())).unwrap()
+    };
+    assert_eq!(h.whole(request("/api/v1")).await.code, 200);
+    assert_eq!(
+        h.whole_over_2(request("https://localhost/api/v1")).await.code,
+        200
+    );
+}
+
+/// Whoever may not is answered without leave to guess at what that is; a client that puts two spaces is told so.
+#[tokio::test]
+async fn refusals_are_plain() {
+    let h = Harness::start().await;
+    let as_whom = async |headers: &[(&str, &str)]| {
+        let mut request = h.request("GET", "/api/v1/namespaces", "");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        h.whole(request.body(Full::new(Bytes::new())).unwrap()).await
+    };
+    let anonymous = as_whom(&[]).await;
+    assert_eq!(
+        (
+            anonymous.code,
+            anonymous.headers["x-content-type-options"].to_str().unwrap()
+        ),
+        (403, "nosniff")
+    );
+    let spaced = as_whom(&[("authorization", "Bearer  x")]).await;
+    let warned = "299 - \"the provided Authorization header contains extra space before the bearer token, and is ignored\"";
+    assert_eq!(
+        (spaced.code, spaced.headers["warning"].to_str().unwrap()),
+        (403, warned)
+    );
+    let admin = ("authorization", &*format!("Bearer {ADMIN}"));
+    let asked = [
+        ("impersonate-group", "g"),
+        ("impersonate-extra-k", "v"),
+        ("impersonate-uid", "7"),
+    ];
+    let nobody = as_whom(&[&[admin], &asked[..]].concat()).await;
+    let version = "authentication.k8s.io/v1";
+    let why = format!(
+        "requested [{{Group  g    }} {{UserExtra  v  {version}  k}} {{UID  7  {version}  }}] without impersonating a user"
+    );
+    refused(&nobody, 400, &why);
+    let followed = as_whom(&[("authorization", &*format!("Bearer {ADMIN} more"))]).await;
+    assert_eq!(followed.code, 200);
+}
