@@ -60,6 +60,8 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_TIMEOUT)
+        // As Go writes them.
+        .title_case_headers(true)
         .max_buf_size(limits::MAX_HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())

@@ -93,7 +93,7 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         For::Patch
     };
     let options = WriteOptions::read(&call.query, purpose)?;
-    let patch = Patch::parse(kind, &body, options.validation)?;
+    let patch = Patch::parse(kind, &body, options.validation);
     let repeated = Repeated::in_configuration(kind, &options, &body);
     let ownership = Ownership::new(&call, &served, &options);
     let ctx = call.write_context(options.dry_run, ownership.manager());
@@ -107,15 +107,17 @@ pub async fn patch(mut call: Call, served: Arc<Served>) -> Result<Answer, Status
         let (ns, name) = (served.namespace_of(&call), call.info.name.as_str());
         let change = |live: &Value| {
             let current = convert::as_served(&served, live);
+            if live.is_null() && kind != PatchType::Apply {
+                return Err(Status::not_found(&served.schema.group_resource(), name));
+            }
+            // What is wrong with it matters where there is something to patch.
+            let patch = patch.as_ref().map_err(Status::clone)?;
             let mut wanted = if kind == PatchType::Apply {
                 let applied = ownership.apply(&call, &served, &current, &patch.document, options.force)?;
                 // As upstream, only after conflicts.
                 repeated.refuse()?;
                 applied
             } else {
-                if live.is_null() {
-                    return Err(Status::not_found(&served.schema.group_resource(), name));
-                }
                 let kind = served.custom.as_ref();
                 let mut wanted = patch.apply(&call, &served.schema.gvk(), kind, &current)?;
                 ownership.record(subresource.0, &current, &mut wanted);

@@ -382,3 +382,16 @@ async fn reviews_say_who_set_what() {
     let members = own["metadata"].as_object().unwrap().keys();
     assert!(members.eq(["creationTimestamp"]), "{own}");
 }
+
+/// A patch is read when there is something to patch.
+#[tokio::test]
+async fn patches_of_nothing_are_not_read() {
+    let h = Harness::start().await;
+    let path = "/api/v1/namespaces/default/configmaps/none";
+    for kind in ["json-patch", "merge-patch", "strategic-merge-patch"] {
+        let r = h
+            .body("PATCH", path, &format!("application/{kind}+json"), "[")
+            .await;
+        refused(&r, 404, "configmaps \"none\" not found");
+    }
+}
