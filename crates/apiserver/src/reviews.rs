@@ -27,7 +27,10 @@ pub async fn dispatch(mut call: Call, served: &Arc<Served>) -> Result<Answer, St
     if plural == "componentstatuses" {
         return components::answer(&call, served);
     }
-    if call.method != Method::POST || call.info.named_by_path {
+    if call.info.named_by_path {
+        return Err(Status::unknown_path());
+    }
+    if call.method != Method::POST {
         return Err(Status::method_not_allowed());
     }
     if plural == "bindings" {

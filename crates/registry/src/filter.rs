@@ -160,9 +160,15 @@ fn check_field(resource: &Resource, field: &str) -> Result<()> {
         return Ok(());
     }
     // Kinds with selectable fields of their own have a conversion of their own, with another text.
-    Err(Status::bad_request(if plain(resource) {
-        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
-    } else {
-        format!("field label not supported: {field}")
+    Err(Status::bad_request(match (&*resource.group, &*resource.kind) {
+        ("batch", "Job") => format!("field label {field:?} not supported for Job"),
+        ("resource.k8s.io", kind @ "ResourceSlice") => {
+            let version = resource.api_version();
+            format!("field label not supported for {version}, Kind={kind}: {field}")
+        }
+        _ if plain(resource) => {
+            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        _ => format!("field label not supported: {field}"),
     }))
 }

@@ -219,8 +219,13 @@ async fn service(call: &Call, id: &Id<'_>) -> Result<(Target, Security), Status>
         slices => slices?,
     };
     if slices.is_empty() {
-        // Where there is nothing at all upstream misses the Endpoints, by which it goes.
-        call.server.fetch("", "endpoints", ns, id.name).await?;
+        // Where there is nothing at all upstream misses the Endpoints, by which it goes, and calls them what was asked for.
+        let missed = |status: Status| match status.is_not_found() {
+            true => Status::not_found(&GroupResource::new("", "services"), id.name),
+            false => status,
+        };
+        let endpoints = call.server.fetch("", "endpoints", ns, id.name).await;
+        endpoints.map_err(missed)?;
     }
     let no_endpoints = slices.iter().all(|slice| slice["endpoints"][0].is_null());
     let asked = if no_endpoints { id.name } else { &call.info.name };

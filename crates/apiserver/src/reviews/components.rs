@@ -83,8 +83,9 @@ pub fn answer(call: &Call, served: &Served) -> Result<Answer, Status> {
     let name = &call.info.name;
     if call.info.named_by_path {
         if !COMPONENTS.contains(&name.as_str()) {
+            // Upstream says it in the singular.
             return Err(Status::not_found(
-                &GroupResource::new("", "componentstatuses"),
+                &GroupResource::new("", "componentstatus"),
                 name,
             ));
         }

@@ -395,3 +395,37 @@ async fn patches_of_nothing_are_not_read() {
         refused(&r, 404, "configmaps \"none\" not found");
     }
 }
+
+/// Kinds refuse unknown fields of selectors in words of their own.
+#[tokio::test]
+async fn unknown_fields_of_selectors() {
+    let h = Harness::start().await;
+    let known = "is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
+    for (list, why) in [
+        ("apps/v1/replicasets", format!("\"status.replicas\" {known}")),
+        (
+            "networking.k8s.io/v1/ipaddresses",
+            format!("\"status.replicas\" {known}"),
+        ),
+        (
+            "batch/v1/jobs",
+            "field label \"status.replicas\" not supported for Job".to_owned(),
+        ),
+        (
+            "resource.k8s.io/v1/resourceslices",
+            "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: status.replicas"
+                .to_owned(),
+        ),
+    ] {
+        refused(
+            &h.get(&format!("/apis/{list}?fieldSelector=status.replicas%3D1"))
+                .await,
+            400,
+            &why,
+        );
+    }
+    let named = h.get("/api/v1/componentstatuses/nope").await;
+    refused(&named, 404, "componentstatus \"nope\" not found");
+    let review = h.get("/apis/authentication.k8s.io/v1/tokenreviews/nope").await;
+    refused(&review, 404, "the server could not find the requested resource");
+}

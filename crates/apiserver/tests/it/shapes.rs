@@ -181,7 +181,7 @@ async fn what_is_not_there_is_said_first() {
         ),
         (
             "/api/v1/namespaces/default/services/none:x/proxy",
-            "endpoints \"none\" not found",
+            "services \"none\" not found",
         ),
     ] {
         let r = h.get(path).await;

@@ -163,7 +163,7 @@ async fn proxying_to_nodes_and_the_lack_of_endpoints() {
     );
     let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
     h.post("/api/v1/namespaces/default/services", service).await.ok();
-    let missing = |name| (404, Some(format!("endpoints \"{name}\" not found")));
+    let missing = |name| (404, Some(format!("services \"{name}\" not found")));
     for (id, name) in [("s:80", "s"), ("none", "none")] {
         let r = h
             .get(&format!("/api/v1/namespaces/default/services/{id}/proxy/"))

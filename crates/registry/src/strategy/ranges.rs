@@ -18,7 +18,6 @@ pub(super) const ADDRESS: Rules = Rules {
             errors,
         );
     },
-    selectable: &["spec.parentRef.resource"],
     ..PLAIN
 };
 

@@ -46,14 +46,6 @@ impl Strategy for ReplicaSetStrategy {
         }
         errors
     }
-
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
-
-    fn field_values(&self, set: &Value) -> Vec<String> {
-        vec![set["status"]["replicas"].as_i64().unwrap_or(0).to_string()]
-    }
 }
 
 fn spec(at: &At<'_, '_>, errors: &mut ErrorList) {
