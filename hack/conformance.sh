@@ -7,7 +7,7 @@
 # are made of programs of this machine; those that cannot be made are printed as skipped, and specs that need them fail.
 # SAMPLE_APISERVER and ETCD: upstream's sample-apiserver and an etcd, for the aggregation spec. KUBECTL: the kubectl of
 # the sig-cli specs. WORK: a directory for cluster, images and reports (default: a new one, removed at the end but for
-# the reports). It needs 5 GB, and a disk that is less than 85 % full: a kubelet removes unused images beyond that.
+# the reports). It needs 5 GB; the kubelets neither remove unused images nor refuse pods while 1 GB is left.
 # Without arguments all conformance specs run, one after another; this takes two hours and more.
 set -euo pipefail
 : "${CORTEN:?set CORTEN to the binary under test}" "${AGNHOST:?set AGNHOST to the agnhost binary}"
@@ -29,7 +29,8 @@ mkdir -p "$WORK/images" "$WORK/home" "$WORK/report"
 
 inside() {
     ip link set lo up
-    "$CORTEN" up --nodes 2 --detach --data-dir "$WORK/data"
+    "$CORTEN" up --nodes 2 --detach --data-dir "$WORK/data" \
+        --eviction-hard 'memory.available<100Mi,nodefs.available<1Gi,nodefs.inodesFree<1%' --image-gc-high-threshold 100
     trap '"$CORTEN" down --data-dir "$WORK/data"; rm -rf "$WORK/data" "$WORK/images" "$WORK/home" "$WORK/import.log"' EXIT
     "$SUITE" --list-images | python3 -m corten_e2e.suite_images "$WORK/images" | while read -r what reference rest; do
         if [ "$what" = made ]; then

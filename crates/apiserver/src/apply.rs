@@ -7,6 +7,7 @@ use corten_auth::authz::Attributes;
 use corten_crd::resource::Version;
 use corten_meta::time::{self, Timestamp};
 use corten_meta::{GroupVersionKind, Status, object};
+use corten_schema::apply::scale::Counts;
 use corten_schema::apply::{self, Write, reset_fields};
 use corten_schema::decode;
 use serde_json::Value;
@@ -117,7 +118,7 @@ impl Ownership {
         configuration: &Value,
         force: bool,
     ) -> Result<Value, Status> {
-        scale["metadata"]["managedFields"] = apply::scale::to_scale(of, &self.gvk);
+        scale["metadata"]["managedFields"] = apply::scale::to_scale(of, self.counts());
         let gvk = crate::subresources::scale::gvk();
         let write = Write {
             gvk: &gvk,
@@ -128,9 +129,16 @@ impl Ownership {
         codec::patched(call, &gvk, None, merged, &Reading::MERGED)
     }
 
+    fn counts(&self) -> Counts<'_> {
+        match &self.custom {
+            Some(version) => Counts::Custom(&version.replicas),
+            None => Counts::Builtin(&self.gvk.group),
+        }
+    }
+
     /// Gives the owners that an applied Scale has to its object.
     pub fn record_scale(&self, scale: &Value, of: &mut Value) {
-        apply::scale::to_object(scale, of, &self.gvk);
+        apply::scale::to_object(scale, of, &self.gvk, self.counts());
     }
 }
 

@@ -149,7 +149,7 @@ async fn patch(mut call: Call, served: &Served) -> Result<Answer, Status> {
     let options = WriteOptions::read(&call.query, purpose)?;
     let patch = Patch::parse(kind, &body, options.validation)?;
     let owners = match kind {
-        PatchType::Apply if served.custom.is_none() => Owners::Applied,
+        PatchType::Apply => Owners::Applied,
         _ => Owners::Changed,
     };
     let call = &call;

@@ -359,6 +359,38 @@ async fn scale_reads_and_writes_where_the_definition_says() {
     );
 }
 
+/// Who applies a Scale owns the count where the definition has it, and those who own it there are conflicts.
+#[tokio::test]
+async fn a_scale_is_applied() {
+    let h = with_widgets().await;
+    let owned = widget("a", json!({"size": 3}));
+    h.post(&format!("{WIDGETS}?fieldManager=maker"), owned).await.ok();
+    let counted = format!("{WIDGETS}/a?fieldManager=counter");
+    h.merge(&counted, json!({"spec": {"replicas": 2}})).await.ok();
+    let scale = json!({
+        "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 6},
+    });
+    let apply = async |query: &str| {
+        let path = format!("{WIDGETS}/a/scale?fieldManager=scaler{query}");
+        h.body("PATCH", &path, "application/apply-patch+yaml", scale.to_string())
+            .await
+    };
+    let why = "Apply failed with 1 conflict: conflict with \"counter\" using autoscaling/v1: .spec.replicas";
+    refused(&apply("").await, 409, why);
+    assert_eq!(apply("&force=true").await.ok()["spec"]["replicas"], 6);
+    let object = h.get(&format!("{WIDGETS}/a")).await.ok();
+    assert_eq!(object["spec"]["replicas"], 6);
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let owners: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["manager"].as_str().unwrap())
+        .collect();
+    assert_eq!(owners, ["scaler", "maker"]);
+    assert_eq!(entries[0]["subresource"], "scale");
+    assert_eq!(entries[0]["apiVersion"], "example.com/v1");
+    assert_eq!(entries[0]["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+}
+
 #[tokio::test]
 async fn server_side_apply_knows_list_keys() {
     let h = with_widgets().await;

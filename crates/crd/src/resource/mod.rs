@@ -10,6 +10,7 @@ use std::sync::Arc;
 use corten_meta::field::Path;
 use corten_meta::time::Timestamp;
 use corten_meta::{GroupVersionKind, Status};
+use corten_schema::apply::scale::ReplicasPaths;
 use corten_schema::apply::{FieldPath, reset_fields_of_custom};
 use serde_json::Value;
 
@@ -35,6 +36,8 @@ pub struct Version {
     pub deprecated: Option<String>,
     pub has_status: bool,
     pub scale: Option<ScalePaths>,
+    /// Where each version of the definition keeps its replicas.
+    pub replicas: ReplicasPaths,
     /// Besides the name.
     pub columns: Vec<Column>,
     /// Names usable in field selectors besides those of metadata, without a leading dot.
@@ -89,6 +92,7 @@ impl Version {
             deprecated: crate::definition::deprecation(definition, version),
             has_status: version["subresources"]["status"].is_object(),
             scale: ScalePaths::of_version(version),
+            replicas: scale::replicas(spec),
             columns: Column::of_version(version),
             selectable_paths: selectable.iter().map(|path| JsonPath::parse(path)).collect(),
             selectable: selectable

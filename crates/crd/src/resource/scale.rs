@@ -2,6 +2,7 @@
 
 use corten_meta::field::{Error, ErrorList, Path};
 use corten_meta::{Status, object};
+use corten_schema::apply::scale::ReplicasPaths;
 use serde_json::{Map, Value, json};
 
 use crate::number::shown;
@@ -119,6 +120,19 @@ impl ScalePaths {
     }
 }
 
+/// Of each version of a definition's spec, by `group/version`.
+pub(super) fn replicas(spec: &Value) -> ReplicasPaths {
+    let group = spec["group"].as_str().unwrap_or_default();
+    let versions = spec["versions"].as_array().into_iter().flatten();
+    let one = |version: &Value| {
+        let name = version["name"].as_str().unwrap_or_default();
+        let path = ScalePaths::of_version(version).map(|paths| paths.spec_replicas);
+        let steps = path.map(|path| steps(&path).map(str::to_owned).collect());
+        (format!("{group}/{name}"), steps)
+    };
+    versions.map(one).collect()
+}
+
 fn count(object: &Value, path: &str) -> ErrorList {
     let at = Path::new(path);
     let (value, problem) = match int(object, path) {
@@ -147,7 +161,10 @@ fn found<'v>(object: &'v Value, path: &str) -> Result<Option<&'v Value>, String>
                 Some(value) => at = value,
                 None => return Ok(None),
             },
-            other => return Err(wrong(&taken, other, "map[string]interface {}")),
+            other => {
+                let asked = format!("{taken}.{step}");
+                return Err(wrong(&asked, other, "map[string]interface{}"));
+            }
         }
         taken.push('.');
         taken.push_str(step);

@@ -1,6 +1,8 @@
 //! Owners of `spec.replicas` as owners of a Scale's, and back: applying to `scale` changes who owns the field of the object.
 //! Rules: upstream's `managedfields/scalehandler.go`.
 
+use std::collections::BTreeMap;
+
 use corten_meta::GroupVersionKind;
 use serde_json::Value;
 
@@ -9,18 +11,43 @@ use super::set::Set;
 
 const SCALE: &str = "autoscaling/v1";
 
+/// The steps to the count in a custom kind's versions, by `group/version`; none for a version without a scale.
+pub type ReplicasPaths = BTreeMap<String, Option<Vec<String>>>;
+
+/// Where the versions of a kind have their count.
+#[derive(Clone, Copy)]
+pub enum Counts<'a> {
+    /// At `spec.replicas` in all of this group.
+    Builtin(&'a str),
+    Custom(&'a ReplicasPaths),
+}
+
+impl Counts<'_> {
+    /// `None` for a version that is not the kind's, none within for one without a scale.
+    fn of(&self, api_version: &str) -> Option<Option<Set>> {
+        match self {
+            Self::Builtin(group) => {
+                let version = GroupVersionKind::from_api_version(api_version, "").ok()?;
+                (version.group == *group).then(|| Some(replicas()))
+            }
+            Self::Custom(paths) => {
+                let set = |steps: &Vec<String>| {
+                    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+                    Set::of_paths(&[&steps])
+                };
+                paths.get(api_version).map(|steps| steps.as_ref().map(set))
+            }
+        }
+    }
+}
+
+/// Where a Scale has it.
 fn replicas() -> Set {
     Set::of_paths(&[&["spec", "replicas"]])
 }
 
-fn has_replicas(entry: &Entry) -> bool {
-    !entry.fields.set().intersection(&replicas()).is_empty()
-}
-
-/// The entry's version is one of the object's group: its count stands at `spec.replicas`.
-fn is_known(entry: &Entry, gvk: &GroupVersionKind) -> bool {
-    let version = GroupVersionKind::from_api_version(&entry.api_version, "");
-    version.is_ok_and(|version| version.group == gvk.group)
+fn has(entry: &Entry, count: &Set) -> bool {
+    !entry.fields.set().intersection(count).is_empty()
 }
 
 fn in_version(id: Id, version: &str) -> Id {
@@ -32,10 +59,10 @@ fn in_version(id: Id, version: &str) -> Id {
 }
 
 /// Those of an object's managed fields that are about its count, as a Scale's.
-pub fn to_scale(of: &Value, gvk: &GroupVersionKind) -> Value {
+pub fn to_scale(of: &Value, counts: Counts<'_>) -> Value {
     let counted = Managers::of(of).map(|(id, entry)| {
-        let counts = is_known(&entry, gvk) && has_replicas(&entry);
-        counts.then(|| {
+        let count = counts.of(&entry.api_version).flatten()?;
+        has(&entry, &count).then(|| {
             let entry = Entry {
                 api_version: SCALE.to_owned(),
                 fields: Fields::Set(replicas()),
@@ -48,22 +75,24 @@ pub fn to_scale(of: &Value, gvk: &GroupVersionKind) -> Value {
 }
 
 /// Puts the managed fields of a Scale in the place of those that an object had about its count.
-pub fn to_object(scale: &Value, of: &mut Value, gvk: &GroupVersionKind) {
+pub fn to_object(scale: &Value, of: &mut Value, gvk: &GroupVersionKind, counts: Counts<'_>) {
     let mut of_scale = Managers::of(scale);
     let mut kept = Managers::of(of).map(|(id, mut entry)| {
-        if !is_known(&entry, gvk) {
-            return None;
-        }
-        if has_replicas(&entry) && of_scale.take(&in_version(id.clone(), SCALE)).is_none() {
-            let left = entry.fields.set().difference(&replicas());
+        let count = counts.of(&entry.api_version)?;
+        if let Some(count) = count.filter(|count| has(&entry, count))
+            && of_scale.take(&in_version(id.clone(), SCALE)).is_none()
+        {
+            let left = entry.fields.set().difference(&count);
             entry.fields = Fields::Set(left);
         }
         (!entry.fields.is_empty()).then_some((id, entry))
     });
     let version = gvk.api_version();
+    let count = counts.of(&version).flatten().unwrap_or_else(replicas);
     let added = of_scale.map(|(id, entry)| {
         let entry = Entry {
             api_version: version.clone(),
+            fields: Fields::Set(count.clone()),
             ..entry
         };
         Some((in_version(id, &version), entry))
