@@ -1,5 +1,6 @@
 //! Accepting connections: TLS handshakes, the connection limit, HTTP/1.1 and HTTP/2, and draining.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::congestion::Congestion;
@@ -73,6 +76,12 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
     http
 }
 
+/// How long the shortest beginning is by which HTTP in the clear is told (Go's `tlsRecordHeaderLooksLikeHTTP`).
+const METHOD_BYTES: usize = 5;
+const METHODS: [&[u8; METHOD_BYTES]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+const IN_THE_CLEAR: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
 #[derive(Clone)]
 struct Front {
     server: ApiServer,
@@ -113,11 +122,27 @@ impl Front {
         }
     }
 
+    /// `None` where the client does not speak TLS, and has been told.
+    async fn handshake(&self, mut socket: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
+        let mut head = [0; METHOD_BYTES];
+        socket.peek(&mut head).await?;
+        if !METHODS.contains(&&head) {
+            return self.tls.accept(socket).await.map(Some);
+        }
+        // What is left unread would have the connection reset, and the answer with it.
+        let mut request = [0; 4096];
+        let _ = socket.read(&mut request).await?;
+        socket.write_all(IN_THE_CLEAR).await?;
+        socket.shutdown().await?;
+        Ok(None)
+    }
+
     async fn connection(self, socket: TcpStream, remote: SocketAddr) {
         let _ = socket.set_nodelay(true);
-        let mut stream = match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, self.tls.accept(socket)).await
-        {
-            Ok(Ok(stream)) => stream,
+        let accepted = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, self.handshake(socket)).await;
+        let mut stream = match accepted {
+            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(None)) => return tracing::debug!(%remote, "HTTP where HTTPS is spoken"),
             Ok(Err(e)) => return tracing::debug!(%remote, error = %e, "TLS handshake failed"),
             Err(_) => return tracing::debug!(%remote, "TLS handshake timed out"),
         };

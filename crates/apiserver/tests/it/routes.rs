@@ -345,3 +345,20 @@ async fn refusals_are_plain() {
     let followed = as_whom(&[("authorization", &*format!("Bearer {ADMIN} more"))]).await;
     assert_eq!(followed.code, 200);
 }
+
+/// Whoever speaks HTTP to the port of HTTPS is told what is wrong, as Go's server tells it.
+#[tokio::test]
+async fn http_in_the_clear_is_told() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let h = Harness::start().await;
+    let mut socket = tokio::net::TcpStream::connect(h.address).await.unwrap();
+    socket
+        .write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut said = String::new();
+    socket.read_to_string(&mut said).await.unwrap();
+    let why = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    assert_eq!(said, why);
+    assert_eq!(h.get("/version").await.code, 200);
+}
