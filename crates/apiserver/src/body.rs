@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, TryFutureExt, stream};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio_util::sync::CancellationToken;
 
 /// Any error a body or transport may give.
@@ -113,9 +114,40 @@ impl Body {
         }
     }
 
+    /// Tells `sizes` how many bytes were taken of a body of frames, when it is dropped.
+    pub fn sized(self, sizes: Histogram) -> Self {
+        let mut taken = Taken { bytes: 0, sizes };
+        match self {
+            Self::Frames(frames) => Self::Frames(Box::new(frames.inspect(move |frame| taken.add(frame)))),
+            Self::Awaited(frames) => Self::Awaited(Box::pin(frames.inspect(move |frame| taken.add(frame)))),
+            Self::Held(body, guard) => Self::Held(Box::new(body.sized(taken.sizes.clone())), guard),
+            other => other,
+        }
+    }
+
     /// Keeps `guard` alive until the body is dropped.
     pub fn holding(self, guard: impl Send + 'static) -> Self {
         Self::Held(Box::new(self), Box::new(guard))
+    }
+}
+
+/// What was taken of a body so far.
+struct Taken {
+    bytes: usize,
+    sizes: Histogram,
+}
+
+impl Taken {
+    fn add(&mut self, frame: &Result<Bytes, BoxError>) {
+        self.bytes += frame.as_ref().map_or(0, Bytes::len);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.sizes.observe(self.bytes as f64);
+        }
     }
 }
 

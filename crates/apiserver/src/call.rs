@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use corten_auth::UserInfo;
@@ -37,6 +37,8 @@ pub struct Notes {
     pub classified: Option<Classified>,
     /// See [`WriteContext::share_labels`].
     pub labels_of_template: bool,
+    /// How long the request waited for webhooks.
+    pub outside: Duration,
     /// The caller may not do it, or be whom it says: browsers are told not to guess at what they read then.
     pub refused: bool,
 }
@@ -229,6 +231,7 @@ impl Call {
 
     /// Moves what the write gathered into the answer's warnings and the audit event.
     pub fn take_notes(&self, ctx: &WriteContext) {
+        self.notes.lock().outside += ctx.outside();
         for text in ctx.take_warnings() {
             self.warn(text);
         }

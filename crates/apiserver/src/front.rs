@@ -80,7 +80,8 @@ pub async fn serve(server: Arc<Inner>, mut parts: Parts, body: RequestBody, peer
             } else {
                 answer
             };
-            observed.answered(answer, started.elapsed())
+            let outside = notes.lock().outside;
+            observed.answered(answer, started.elapsed(), outside)
         }
     };
     let headers = answer.headers_mut();

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::legacy_tokens::Counters;
+use crate::server::Inner;
 
 type Text = Cow<'static, str>;
 
@@ -75,6 +76,21 @@ pub struct WatchLabels {
     pub resource: Text,
 }
 
+/// Labels of `apiserver_requested_deprecated_apis`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct DeprecatedLabels {
+    /// API group.
+    pub group: Text,
+    /// API version.
+    pub version: Text,
+    /// Plural.
+    pub resource: Text,
+    /// Subresource.
+    pub subresource: Text,
+    /// The minor release without it, `1.40`; empty where none is named.
+    pub removed_release: &'static str,
+}
+
 /// Label of `authentication_attempts` and the like.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -91,6 +107,20 @@ fn latency() -> Histogram {
     Histogram::new(BUCKETS_SECONDS)
 }
 
+const OWN_BUCKETS_SECONDS: [f64; 20] = [
+    0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0,
+    60.0,
+];
+const SIZE_BUCKETS_BYTES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+fn own_latency() -> Histogram {
+    Histogram::new(OWN_BUCKETS_SECONDS)
+}
+
+fn sizes() -> Histogram {
+    Histogram::new(SIZE_BUCKETS_BYTES)
+}
+
 /// Everything counted. One per server; cheap to share behind its `Arc`.
 pub struct Metrics {
     registry: Registry,
@@ -100,8 +130,14 @@ pub struct Metrics {
     pub durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     /// `apiserver_current_inflight_requests`
     pub in_flight: Family<KindLabel, Gauge>,
+    /// `apiserver_request_sli_duration_seconds`: the same without the time that webhooks took.
+    pub own_durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    /// `apiserver_response_sizes`, in bytes, of what is read.
+    pub answer_sizes: Family<DurationLabels, Histogram, fn() -> Histogram>,
     /// `apiserver_longrunning_requests`
-    pub long_running: Family<WatchLabels, Gauge>,
+    pub long_running: Family<DurationLabels, Gauge>,
+    /// `apiserver_requested_deprecated_apis`
+    pub deprecated: Family<DeprecatedLabels, Gauge>,
     /// `apiserver_watch_events_total`
     pub watch_events: Family<WatchLabels, Counter>,
     /// `apiserver_watch_events_sizes` as a plain byte count.
@@ -130,8 +166,11 @@ impl Metrics {
             registry: Registry::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(latency),
+            own_durations: Family::new_with_constructor(own_latency),
+            answer_sizes: Family::new_with_constructor(sizes),
             in_flight: Family::default(),
             long_running: Family::default(),
+            deprecated: Family::default(),
             watch_events: Family::default(),
             watch_bytes: Family::default(),
             rejected: Family::default(),
@@ -150,6 +189,21 @@ impl Metrics {
             "apiserver_request_duration_seconds",
             "Time from head read to answer ready",
             m.durations.clone(),
+        );
+        r.register(
+            "apiserver_request_sli_duration_seconds",
+            "Time from head read to answer ready without that of webhooks",
+            m.own_durations.clone(),
+        );
+        r.register(
+            "apiserver_response_sizes",
+            "Bytes of answers to what is read",
+            m.answer_sizes.clone(),
+        );
+        r.register(
+            "apiserver_requested_deprecated_apis",
+            "APIs on their way out that somebody asked for",
+            m.deprecated.clone(),
         );
         r.register(
             "apiserver_current_inflight_requests",
@@ -196,9 +250,7 @@ impl Metrics {
         if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
             tracing::error!("metrics could not be written out");
         }
-        if text.ends_with("# EOF\n") {
-            text.truncate(text.len() - "# EOF\n".len());
-        }
+        let mut text = classic(&text);
         self.process(&mut text);
         text
     }
@@ -227,12 +279,92 @@ impl Metrics {
             .map(Iterator::count)
             .unwrap_or(0);
         gauge("process_open_fds", "gauge", open as f64);
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        gauge(
+            "process_max_fds",
+            "gauge",
+            most.map_or(f64::INFINITY, |n| n as f64),
+        );
     }
+}
+
+/// Counters that upstream names without `_total`.
+const BARE: [&str; 1] = ["authentication_attempts"];
+
+/// OpenMetrics' text as the classic one, in which counters are declared by the name that their samples have.
+fn classic(open: &str) -> String {
+    let mut out = String::with_capacity(open.len());
+    let mut help = None;
+    for line in open.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+            continue;
+        }
+        let declared = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '));
+        let Some((name, kind)) = declared else {
+            let bare = BARE.iter().find_map(|name| {
+                let rest = line.strip_prefix(name)?.strip_prefix("_total")?;
+                Some(format!("{name}{rest}"))
+            });
+            if line != "# EOF" {
+                let _ = writeln!(out, "{}", bare.as_deref().unwrap_or(line));
+            }
+            continue;
+        };
+        let totals = kind == "counter" && !BARE.contains(&name);
+        let suffix = if totals { "_total" } else { "" };
+        if let Some((_, text)) = help.take() {
+            let _ = writeln!(out, "# HELP {name}{suffix} {text}");
+        }
+        let _ = writeln!(out, "# TYPE {name}{suffix} {kind}");
+    }
+    out
 }
 
 fn unix_seconds() -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+/// What there is: objects of each resource, servers of extensions, and which program this is.
+pub fn census(server: &Inner, out: &mut String) {
+    let resources = server.registry.resources();
+    let _ = writeln!(out, "# TYPE apiserver_resource_objects gauge");
+    for of in &resources {
+        let (group, plural, count) = (&of.group, &of.plural, server.registry.count(of));
+        let _ = writeln!(
+            out,
+            "apiserver_resource_objects{{group=\"{group}\",resource=\"{plural}\"}} {count}"
+        );
+    }
+    let _ = writeln!(out, "# TYPE apiserver_storage_objects gauge");
+    for of in &resources {
+        let (resource, count) = (of.group_resource(), server.registry.count(of));
+        let _ = writeln!(
+            out,
+            "apiserver_storage_objects{{resource=\"{resource}\"}} {count}"
+        );
+    }
+    let _ = writeln!(out, "# TYPE aggregator_unavailable_apiservice gauge");
+    for service in server.aggregator.services() {
+        let (name, down) = (&service.name, u8::from(!service.available()));
+        let _ = writeln!(out, "aggregator_unavailable_apiservice{{name=\"{name}\"}} {down}");
+    }
+    let build = crate::routes::version();
+    let text = |key: &str| build[key].as_str().unwrap_or_default().to_owned();
+    let _ = writeln!(
+        out,
+        "# TYPE kubernetes_build_info gauge\nkubernetes_build_info{{build_date=\"{}\",compiler=\"{}\",git_commit=\"{}\",git_tree_state=\"{}\",git_version=\"{}\",go_version=\"{}\",major=\"{}\",minor=\"{}\",platform=\"{}\"}} 1",
+        text("buildDate"),
+        text("compiler"),
+        text("gitCommit"),
+        text("gitTreeState"),
+        text("gitVersion"),
+        text("goVersion"),
+        text("major"),
+        text("minor"),
+        text("platform"),
+    );
 }
 
 /// The registry's totals by upstream's names where upstream has them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body::Body as _;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::metrics::{DurationLabels, Metrics, RequestLabels, WatchLabels};
+use crate::metrics::{DurationLabels, Metrics, RequestLabels};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::respond::Answer;
@@ -64,24 +64,10 @@ impl Observed {
     }
 
     /// Counts the answer.
-    pub fn answered(mut self, answer: Answer, took: Duration) -> Answer {
+    pub fn answered(mut self, answer: Answer, took: Duration, outside: Duration) -> Answer {
         self.labels.code = answer.status().as_u16();
         self.metrics.requests.get_or_create(&self.labels).inc();
         let l = self.labels;
-        if self.long_running {
-            let open = WatchLabels {
-                group: l.group,
-                version: l.version,
-                resource: l.resource,
-            };
-            let gauge = self.metrics.long_running.get_or_create_owned(&open);
-            return if answer.body().is_end_stream() {
-                answer
-            } else {
-                gauge.inc();
-                answer.map(|b| b.holding(OpenGauge(gauge)))
-            };
-        }
         let labels = DurationLabels {
             verb: l.verb,
             group: l.group,
@@ -91,11 +77,42 @@ impl Observed {
             scope: l.scope,
             component: l.component,
         };
+        if self.long_running {
+            let gauge = self.metrics.long_running.get_or_create_owned(&labels);
+            return if answer.body().is_end_stream() {
+                answer
+            } else {
+                gauge.inc();
+                answer.map(|b| b.holding(OpenGauge(gauge)))
+            };
+        }
         self.metrics
             .durations
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
-        answer
+        let own = took.saturating_sub(outside);
+        self.metrics
+            .own_durations
+            .get_or_create(&labels)
+            .observe(own.as_secs_f64());
+        match labels.verb {
+            "GET" | "LIST" => sized(&self.metrics, &labels, answer),
+            _ => answer,
+        }
+    }
+}
+
+/// Counts the bytes of an answer: at once where it is whole, else as they are sent.
+fn sized(metrics: &Metrics, labels: &DurationLabels, answer: Answer) -> Answer {
+    match answer.body().size_hint().exact() {
+        Some(bytes) => {
+            metrics.answer_sizes.get_or_create(labels).observe(bytes as f64);
+            answer
+        }
+        None => {
+            let sizes = metrics.answer_sizes.get_or_create_owned(labels);
+            answer.map(|body| body.sized(sizes))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::call::Call;
 use crate::catalog::Served;
+use crate::metrics::DeprecatedLabels;
 use crate::respond::{self, Answer};
 use crate::{reviews, subresources, verbs};
 
@@ -38,6 +39,15 @@ pub async fn dispatch(call: Call) -> Result<Answer, Status> {
     }
     if let Some(text) = deprecation(&served).filter(|_| has_route(&call, &served)) {
         call.warn(text);
+        let labels = DeprecatedLabels {
+            group: served.schema.group.into(),
+            version: served.schema.version.into(),
+            resource: served.schema.plural.into(),
+            subresource: "".into(),
+            removed_release: "",
+        };
+        let asked = &call.server.metrics.deprecated;
+        asked.get_or_create(&labels).set(1);
     }
     if served.stored().is_err() {
         return Box::pin(reviews::dispatch(call, &served)).await;

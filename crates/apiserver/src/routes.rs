@@ -115,7 +115,7 @@ fn page(value: &Value) -> Result<Answer, Status> {
 }
 
 /// What `kubectl version` prints. The number is the API level served; the suffix says whose server it is.
-fn version() -> Value {
+pub fn version() -> Value {
     json!({
         "major": "1", "minor": "36",
         "emulationMajor": "1", "emulationMinor": "36",

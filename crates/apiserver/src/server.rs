@@ -337,6 +337,7 @@ impl Inner {
             audit.render(&mut text);
         }
         crate::metrics::registry_counters(self.registry.metrics(), &mut text);
+        crate::metrics::census(self, &mut text);
         text
     }
 }

@@ -1,8 +1,8 @@
 //! Who writes, on whose behalf, and when.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -45,6 +45,7 @@ pub struct WriteContext {
     /// The moment of the request: creation and deletion timestamps come from here.
     pub now: SystemTime,
     labels_of_template: AtomicBool,
+    outside_nanos: AtomicU64,
     warnings: Mutex<Vec<String>>,
     annotations: Mutex<BTreeMap<String, String>>,
 }
@@ -68,6 +69,7 @@ impl WriteContext {
             own: false,
             now,
             labels_of_template: AtomicBool::new(false),
+            outside_nanos: AtomicU64::new(0),
             warnings: Mutex::default(),
             annotations: Mutex::default(),
         }
@@ -130,6 +132,17 @@ impl WriteContext {
     /// See [`WriteContext::share_labels`].
     pub fn shares_labels(&self) -> bool {
         self.labels_of_template.load(Ordering::Relaxed)
+    }
+
+    /// The write has waited so long for others (webhooks), which is not the server's time.
+    pub fn waited_outside(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.outside_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// See [`WriteContext::waited_outside`].
+    pub fn outside(&self) -> Duration {
+        Duration::from_nanos(self.outside_nanos.load(Ordering::Relaxed))
     }
 
     /// Adds an annotation to the request's audit event; the first value of a key stays.

@@ -218,6 +218,11 @@ impl Registry {
         resource.cache().snapshot().objects.iter().cloned().collect()
     }
 
+    /// How many objects of a resource the cache has now.
+    pub fn count(&self, resource: &Resource) -> usize {
+        resource.cache().snapshot().objects.len()
+    }
+
     /// An object as the cache has it now.
     pub fn peek(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Object> {
         resource.cache().get(&resource.key(namespace, name))

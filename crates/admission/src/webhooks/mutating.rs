@@ -1,6 +1,7 @@
 //! MutatingAdmissionWebhook: one after the other, each seeing what the one before made of the object.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use corten_auth::authz::Authorizer;
@@ -54,7 +55,9 @@ impl Mutating {
             if !rounds.may_call(&hook.id) {
                 continue;
             }
+            let began = Instant::now();
             let outcome = self.call(hook, request, &shown, object).await;
+            request.ctx.waited_outside(began.elapsed());
             if matches!(outcome, Ok(true)) {
                 rounds.changed();
             }

@@ -1,6 +1,7 @@
 //! ValidatingAdmissionWebhook: all that are concerned at once; one refusal is enough.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use corten_auth::authz::Authorizer;
@@ -79,7 +80,9 @@ impl Admission for Validating {
             }
         });
         // As upstream every call is waited for: each may have warnings. The first refusal in their order is the answer.
+        let began = Instant::now();
         let refusals: Vec<_> = calls.collect::<FuturesOrdered<_>>().collect().await;
+        ctx.waited_outside(began.elapsed());
         refusals.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 }

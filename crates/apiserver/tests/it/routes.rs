@@ -362,3 +362,44 @@ async fn http_in_the_clear_is_told() {
     assert_eq!(said, why);
     assert_eq!(h.get("/version").await.code, 200);
 }
+
+/// What dashboards of API servers read has upstream's names and labels, each declared once by the name of its samples.
+#[tokio::test]
+async fn figures_have_upstreams_names() {
+    let h = Harness::start().await;
+    h.get("/api/v1/namespaces/default/configmaps").await.ok();
+    h.get("/api/v1/namespaces/default").await.ok();
+    h.get("/api/v1/componentstatuses").await.ok();
+    let page = h.get("/metrics").await.text();
+    let own = "component=\"apiserver\"";
+    for sample in [
+        "apiserver_request_total{verb=\"LIST\"",
+        "apiserver_request_sli_duration_seconds_bucket{le=\"0.05\",verb=\"GET\"",
+        "apiserver_response_sizes_sum{verb=\"LIST\",group=\"\",version=\"v1\",resource=\"configmaps\"",
+        "apiserver_response_sizes_count{verb=\"GET\"",
+        "apiserver_requested_deprecated_apis{group=\"\",version=\"v1\",resource=\"componentstatuses\",subresource=\"\",removed_release=\"\"} 1",
+        "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 4",
+        "apiserver_storage_objects{resource=\"flowschemas.flowcontrol.apiserver.k8s.io\"} 1",
+        "authentication_attempts{result=\"success\"}",
+        "kubernetes_build_info{build_date=",
+        "process_max_fds ",
+    ] {
+        assert!(
+            page.lines().any(|line| line.starts_with(sample)),
+            "{sample}\n{page}"
+        );
+    }
+    assert!(page.contains(own));
+    let declared: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    for one in &declared {
+        let (name, kind) = one.split_once(' ').unwrap();
+        let twice = declared
+            .iter()
+            .filter(|other| other.split_once(' ').unwrap().0 == name);
+        assert_eq!(twice.count(), 1, "{name}");
+        assert!(!page.contains(&format!("\n{name}_total")), "{name} {kind}");
+    }
+}
