@@ -179,6 +179,12 @@ impl Metrics {
             legacy_tokens: Counters::default(),
             started_seconds: unix_seconds(),
         };
+        m.register();
+        m
+    }
+
+    fn register(&mut self) {
+        let m = self;
         let r = &mut m.registry;
         r.register(
             "apiserver_request",
@@ -241,7 +247,6 @@ impl Metrics {
             m.terminations.clone(),
         );
         m.legacy_tokens.register(r);
-        m
     }
 
     /// The text of `/metrics` in the classic exposition format.
