@@ -95,8 +95,7 @@ impl Ownership {
         if self.custom.is_some() {
             return Ok(());
         }
-        let settled = decode::settle(&self.gvk, &mut configuration.clone());
-        settled.map_err(|error| {
+        decode::converts(&self.gvk, configuration).map_err(|error| {
             let (namespace, name) = (object::namespace(configuration), object::name(configuration));
             let (version, kind) = (self.gvk.api_version(), &self.gvk.kind);
             let text = format!(

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub use object::{Decoded, as_kind, as_stated, object, options};
 pub use repeated::{Floats, json_repeated};
-pub use settle::settle;
+pub use settle::converts;
 pub(crate) use yaml::{from_value as yaml_text, item as yaml_item_text};
 pub use yaml::{repeated_key, to_value as yaml_value, whole};
 

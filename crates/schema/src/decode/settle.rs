@@ -19,14 +19,31 @@ const ROLLBACK_TO: &str = "deprecated.deployment.rollback.to";
 /// Leaves of the object what upstream would.
 ///
 /// # Errors
-/// The conversion's, in its words.
-pub fn settle(gvk: &GroupVersionKind, value: &mut Value) -> Result<(), String> {
+/// Those of [`converts`].
+pub(super) fn settle(gvk: &GroupVersionKind, value: &mut Value) -> Result<(), String> {
     if let Some(pod) = pod_of(gvk, value) {
         drop_init_containers(pod);
     }
     match (&*gvk.group, &*gvk.kind) {
-        ("apps", "DaemonSet") => template_generation(value),
-        ("apps", "Deployment") => rollback_to(value),
+        ("apps", "DaemonSet") => {
+            // A field that is always written.
+            let generation = template_generation(value)?;
+            object::set_annotation(value, TEMPLATE_GENERATION, &generation.to_string());
+        }
+        ("apps", "Deployment") => set_rollback_to(value)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether upstream could take the object to its internal type.
+///
+/// # Errors
+/// The conversion's, in its words.
+pub fn converts(gvk: &GroupVersionKind, value: &Value) -> Result<(), String> {
+    match (&*gvk.group, &*gvk.kind) {
+        ("apps", "DaemonSet") => template_generation(value).map(drop),
+        ("apps", "Deployment") => rollback_to(value).map(drop),
         _ => Ok(()),
     }
 }
@@ -64,29 +81,29 @@ fn drop_init_containers(pod: &mut Value) {
     }
 }
 
-/// A field that is always written: 0 where nothing stands.
-fn template_generation(set: &mut Value) -> Result<(), String> {
-    let generation = match object::annotation(set, TEMPLATE_GENERATION) {
-        Some(text) => integer(text)?,
-        None => 0,
-    };
-    object::set_annotation(set, TEMPLATE_GENERATION, &generation.to_string());
-    Ok(())
+fn template_generation(set: &Value) -> Result<i64, String> {
+    object::annotation(set, TEMPLATE_GENERATION).map_or(Ok(0), integer)
+}
+
+fn rollback_to(deployment: &Value) -> Result<Option<i64>, String> {
+    let given = object::annotation(deployment, ROLLBACK_TO).filter(|text| !text.is_empty());
+    let revision = given.map(|text| {
+        let why = |error| format!("failed to parse annotation[{ROLLBACK_TO}]={text} as int64: {error}");
+        integer(text).map_err(why)
+    });
+    revision.transpose()
 }
 
 /// A field that is written where there is one.
-fn rollback_to(deployment: &mut Value) -> Result<(), String> {
-    let Some(text) = object::annotation(deployment, ROLLBACK_TO) else {
-        return Ok(());
-    };
-    if text.is_empty() {
-        annotations(deployment).map(|all| all.remove(ROLLBACK_TO));
-        without_empty(deployment);
-        return Ok(());
+fn set_rollback_to(deployment: &mut Value) -> Result<(), String> {
+    match rollback_to(deployment)? {
+        Some(revision) => object::set_annotation(deployment, ROLLBACK_TO, &revision.to_string()),
+        None if object::annotation(deployment, ROLLBACK_TO).is_some() => {
+            annotations(deployment).map(|all| all.remove(ROLLBACK_TO));
+            without_empty(deployment);
+        }
+        None => {}
     }
-    let revision = integer(text)
-        .map_err(|error| format!("failed to parse annotation[{ROLLBACK_TO}]={text} as int64: {error}"))?;
-    object::set_annotation(deployment, ROLLBACK_TO, &revision.to_string());
     Ok(())
 }
 
