@@ -1,9 +1,12 @@
 //! `/metrics`: upstream's names for what this front counts, plus the process's own figures.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -121,19 +124,31 @@ fn sizes() -> Histogram {
     Histogram::new(SIZE_BUCKETS_BYTES)
 }
 
+/// What requests of one kind are measured by.
+pub struct Figures {
+    /// Of `apiserver_request_duration_seconds`.
+    pub duration: Histogram,
+    /// Of `apiserver_request_sli_duration_seconds`.
+    pub own: Histogram,
+    /// Of `apiserver_response_sizes`, of what is read.
+    pub size: Option<Histogram>,
+}
+
 /// Everything counted. One per server; cheap to share behind its `Arc`.
 pub struct Metrics {
     registry: Registry,
     /// `apiserver_request_total`
     pub requests: Family<RequestLabels, Counter>,
     /// `apiserver_request_duration_seconds`; long-running requests are left out, as upstream does.
-    pub durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     /// `apiserver_current_inflight_requests`
     pub in_flight: Family<KindLabel, Gauge>,
     /// `apiserver_request_sli_duration_seconds`: the same without the time that webhooks took.
-    pub own_durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    own_durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     /// `apiserver_response_sizes`, in bytes, of what is read.
-    pub answer_sizes: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    answer_sizes: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    /// The three of each kind of request: every request asks for them.
+    figures: RwLock<HashMap<DurationLabels, Arc<Figures>>>,
     /// `apiserver_longrunning_requests`
     pub long_running: Family<DurationLabels, Gauge>,
     /// `apiserver_requested_deprecated_apis`
@@ -168,6 +183,7 @@ impl Metrics {
             durations: Family::new_with_constructor(latency),
             own_durations: Family::new_with_constructor(own_latency),
             answer_sizes: Family::new_with_constructor(sizes),
+            figures: RwLock::default(),
             in_flight: Family::default(),
             long_running: Family::default(),
             deprecated: Family::default(),
@@ -247,6 +263,20 @@ impl Metrics {
             m.terminations.clone(),
         );
         m.legacy_tokens.register(r);
+    }
+
+    /// What requests with these labels are measured by.
+    pub fn figures(&self, labels: DurationLabels) -> Arc<Figures> {
+        if let Some(known) = self.figures.read().get(&labels) {
+            return known.clone();
+        }
+        let is_read = matches!(labels.verb, "GET" | "LIST");
+        let made = Arc::new(Figures {
+            duration: self.durations.get_or_create_owned(&labels),
+            own: self.own_durations.get_or_create_owned(&labels),
+            size: is_read.then(|| self.answer_sizes.get_or_create_owned(&labels)),
+        });
+        self.figures.write().entry(labels).or_insert(made).clone()
     }
 
     /// The text of `/metrics` in the classic exposition format.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::metrics::{DurationLabels, Metrics, RequestLabels};
 use crate::query::Query;
@@ -86,33 +87,24 @@ impl Observed {
                 answer.map(|b| b.holding(OpenGauge(gauge)))
             };
         }
-        self.metrics
-            .durations
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
-        let own = took.saturating_sub(outside);
-        self.metrics
-            .own_durations
-            .get_or_create(&labels)
-            .observe(own.as_secs_f64());
-        match labels.verb {
-            "GET" | "LIST" => sized(&self.metrics, &labels, answer),
-            _ => answer,
+        let figures = self.metrics.figures(labels);
+        figures.duration.observe(took.as_secs_f64());
+        figures.own.observe(took.saturating_sub(outside).as_secs_f64());
+        match &figures.size {
+            Some(sizes) => sized(sizes, answer),
+            None => answer,
         }
     }
 }
 
 /// Counts the bytes of an answer: at once where it is whole, else as they are sent.
-fn sized(metrics: &Metrics, labels: &DurationLabels, answer: Answer) -> Answer {
+fn sized(sizes: &Histogram, answer: Answer) -> Answer {
     match answer.body().size_hint().exact() {
         Some(bytes) => {
-            metrics.answer_sizes.get_or_create(labels).observe(bytes as f64);
+            sizes.observe(bytes as f64);
             answer
         }
-        None => {
-            let sizes = metrics.answer_sizes.get_or_create_owned(labels);
-            answer.map(|body| body.sized(sizes))
-        }
+        None => answer.map(|body| body.sized(sizes.clone())),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use corten_meta::time::{self, Timestamp};
 use corten_meta::{Result, Status, labels, object};
 use corten_registry::{DeleteOptions, ListOptions, Preconditions, Registry, SERVER, Subresource};
-use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -32,8 +31,18 @@ fn name(host: &str) -> String {
         hash.update(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
         hash.update(part);
     }
-    let digest = BASE32_NOPAD.encode(&hash.finalize()[..16]);
-    format!("apiserver-{}", digest.to_lowercase())
+    format!("apiserver-{}", base32(&hash.finalize()[..16]))
+}
+
+/// In small letters, without what fills up the last group (RFC 4648).
+fn base32(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let digit = |first: usize| (first..first + 5).fold(0, |value, at| value << 1 | bit(at));
+    let firsts = (0..bytes.len() * 8).step_by(5);
+    firsts
+        .map(|first| char::from(DIGITS[usize::from(digit(first))]))
+        .collect()
 }
 
 /// Whether it was not renewed in time; a Lease that does not say is none.
