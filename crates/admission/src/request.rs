@@ -60,11 +60,7 @@ impl<'a> Request<'a> {
             name: name.to_owned(),
             ctx,
             attributes,
-            stored: GroupVersionKind {
-                group: stored.group.clone(),
-                version: stored.version.clone(),
-                kind: stored.kind.clone(),
-            },
+            stored: stored.gvk(),
         }
     }
 

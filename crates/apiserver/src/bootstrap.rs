@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use corten_meta::{GroupVersionKind, Result, Status, object};
+use corten_meta::{Result, Status, object};
 use corten_registry::{CreateOptions, Registry, Resource, Subresource, UpdateOptions, WriteContext};
 use corten_schema::apply;
 use futures::future::try_join_all;
@@ -119,12 +119,7 @@ impl<'a> Writer<'a> {
         wanted["kind"] = resource.kind.as_ref().into();
         wanted["apiVersion"] = resource.api_version().into();
         object::set_namespace(&mut wanted, ns);
-        let gvk = corten_meta::GroupVersionKind::new(
-            group.to_owned(),
-            resource.version.to_string(),
-            resource.kind.to_string(),
-        );
-        crate::codec::set_defaults(&gvk, &mut wanted);
+        crate::codec::set_defaults(&resource.gvk(), &mut wanted);
         match self
             .registry
             .create(&self.ctx, &resource, ns, wanted, &CreateOptions::default())
@@ -171,11 +166,7 @@ impl<'a> Writer<'a> {
         change: fn(&mut Value),
     ) -> Result<()> {
         let resource = self.resource(group, plural)?;
-        let gvk = GroupVersionKind::new(
-            resource.group.clone(),
-            resource.version.clone(),
-            resource.kind.clone(),
-        );
+        let gvk = resource.gvk();
         let applied = |current: &Value| {
             if current.is_null() {
                 return Err(Status::not_found(&resource.group_resource(), name));

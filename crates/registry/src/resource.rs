@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use corten_meta::{GroupKind, GroupResource, Status, names, quote};
+use corten_meta::{GroupKind, GroupResource, GroupVersionKind, Status, names, quote};
 use corten_schema::resources::{self, Selection};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -126,6 +126,11 @@ impl ResourceInfo {
             group: self.group.clone(),
             kind: self.kind.clone(),
         }
+    }
+
+    /// The kind as it is stored.
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind::new(self.group.clone(), self.version.clone(), self.kind.clone())
     }
 
     /// `v1` or `apps/v1`.

@@ -7,7 +7,7 @@ mod types;
 
 use std::sync::Arc;
 
-use corten_meta::{GroupVersionKind, Result, object};
+use corten_meta::{Result, object};
 use corten_registry::{
     Registry, Resource, Subresource, UpdateOptions, User, WatchEvent, WatchOptions, WriteContext,
 };
@@ -58,11 +58,7 @@ async fn follow(registry: &Registry, policies: &Resource) {
 
 /// Applies the status, as the controller's own field manager.
 async fn report(registry: &Registry, policies: &Resource, policy: &Value) -> Result<()> {
-    let kind = GroupVersionKind {
-        group: policies.group.clone(),
-        version: policies.version.clone(),
-        kind: policies.kind.clone(),
-    };
+    let kind = policies.gvk();
     let warnings = check::warnings(policy);
     let mut checked = json!({});
     if !warnings.is_empty() {

@@ -1,7 +1,6 @@
 //! Who owns the fields of what the server writes on its own account. Requests come with that recorded, by the version and the
 //! schema of their kind; the server writes built-in kinds as they are stored.
 
-use corten_meta::GroupVersionKind;
 use corten_schema::apply::{self, reset_fields};
 use serde_json::Value;
 
@@ -14,11 +13,7 @@ impl Write<'_> {
             return;
         }
         let resource = self.resource;
-        let gvk = GroupVersionKind::new(
-            resource.group.clone(),
-            resource.version.clone(),
-            resource.kind.clone(),
-        );
+        let gvk = resource.gvk();
         let write = apply::Write {
             gvk: &gvk,
             manager: &self.ctx.field_manager,
